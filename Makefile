@@ -1,0 +1,61 @@
+# Everything from a fresh clone: each target makes the environment it needs. `make help` lists them.
+
+PYTHON ?= python3
+VENV   ?= .venv
+MODEL  ?= mobilenet_v3
+OUT    ?= artifacts/$(subst :,_,$(notdir $(MODEL)))
+ARGS   ?=
+
+# PyPI's onnxruntime-gpu carries the CUDA and TensorRT providers on x86-64 Linux only; it runs on the CPU too.
+ORT    := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),gpu,cpu)
+READY  := $(VENV)/.ready
+RUN    := $(VENV)/bin/
+
+.DEFAULT_GOAL := help
+.PHONY: help install export run test check lint types bench device-test constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo '  for example: make export MODEL=mobilenet_v3 ARGS="--weights FILE --data imagefolder:DIR"'
+
+install: $(READY) ## make the environment in .venv
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)python -m pip install --quiet --constraint constraints.txt --editable ".[export,$(ORT),dev]"
+	@touch $@
+
+export: $(READY) ## take MODEL to a proven bundle in artifacts/ (replaces the one there)
+	$(RUN)edgeproof export $(MODEL) --out $(OUT) --force $(ARGS)
+
+run: $(READY) ## label SOURCE (pictures, folders) with the bundle of MODEL
+	@test -n "$(SOURCE)" || { echo 'say what to label: make run MODEL=$(MODEL) SOURCE=picture.jpg' >&2; exit 2; }
+	$(RUN)edgeproof run $(OUT) $(SOURCE) $(ARGS)
+
+test: $(READY) ## run all tests
+	$(RUN)python -m pytest $(ARGS)
+
+check: lint types test ## lint, types and tests: what must pass before a commit
+
+lint: $(READY) ## style, and imports that go down the floors only
+	$(RUN)ruff check .
+	$(RUN)ruff format --check .
+	$(RUN)lint-imports --no-logo
+
+types: $(READY) ## type-check the three floors
+	$(RUN)pyrefly check
+
+bench: $(READY) ## measure the export path and write docs/benchmarks.md
+	$(RUN)python benchmarks/spine.py --write docs/benchmarks.md $(ARGS)
+
+device-test: $(READY) ## the wheel on a bare Python 3.10 with onnxruntime 1.23.2, as on JetPack 6
+	$(RUN)python tests/device/run.py
+
+constraints: $(READY) ## write the versions of this environment to constraints.txt
+	{ sed -n '/^#/p' constraints.txt; $(RUN)python -m pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+
+clean: ## remove the environment, and what was built and exported
+	rm -rf $(VENV) artifacts build dist *.egg-info
