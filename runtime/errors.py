@@ -1,0 +1,97 @@
+"""Everything edgeproof raises on purpose, in one tree.
+
+EdgeproofError
+├── InputError            exit 2: what was asked for, or given, cannot be used
+│   ├── BundleError         a bundle is incomplete, changed, hostile or too new
+│   ├── ModelError          an unknown architecture, or a model that cannot be used as asked
+│   ├── WeightsError        weights that cannot be read or do not fit
+│   ├── DataError           a data set that is absent, damaged or of the wrong kind
+│   ├── ImageError          one picture that cannot be read faithfully
+│   ├── OutputError         a place that cannot be written
+│   └── MissingDependency   an optional package that is not installed
+└── ProofError            exit 1: a step was carried out and its proof failed
+    ├── ExportError         PyTorch's exporter could not express the model
+    └── ParityError         two forms of the model give different answers
+"""
+
+from __future__ import annotations
+
+
+class EdgeproofError(Exception):
+    """An error made for the person who typed the command.
+
+    Args:
+        message: one sentence that says what went wrong.
+        wanted: what was asked for or expected.
+        got: what was found instead.
+        available: what could be had.
+        todo: what to type or do next.
+    """
+
+    exit_status = 2
+
+    def __init__(
+        self, message: str, *, wanted: str = "", got: str = "", available: str = "", todo: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = {"wanted": wanted, "got": got, "available": available, "to do": todo}
+
+    def __str__(self) -> str:
+        lines = [self.message]
+        for title, text in self.details.items():
+            if text:
+                lines.append(f"  {title + ':':<10} " + text.replace("\n", "\n" + " " * 13))
+        return "\n".join(lines)
+
+
+class InputError(EdgeproofError):
+    """The request, or something given with it, cannot be used."""
+
+
+class BundleError(InputError):
+    """A bundle is missing, incomplete, changed, hostile or of a newer schema."""
+
+
+class ModelError(InputError):
+    """An architecture is unknown, or a model cannot be used as asked."""
+
+
+class WeightsError(InputError):
+    """Weights cannot be read safely, or do not fit the model."""
+
+
+class DataError(InputError):
+    """A data set is absent, damaged, or does not fit the model."""
+
+
+class ImageError(InputError):
+    """One picture cannot be read, or not without changing what it shows."""
+
+
+class OutputError(InputError):
+    """The result has no place to go."""
+
+
+class MissingDependency(InputError):
+    """An optional package is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed.",
+            todo=f'pip install "edgeproof[{extra}]"',
+        )
+
+
+class ProofError(EdgeproofError):
+    """A step was carried out, and its proof failed."""
+
+    exit_status = 1
+
+
+class ExportError(ProofError):
+    """PyTorch's exporter could not express the model as ONNX."""
+
+
+class ParityError(ProofError):
+    """Two forms of the same model give different answers."""

@@ -1,0 +1,133 @@
+"""From a picture to the tensor that the network was trained on.
+
+Preprocessing is data: it travels in the bundle's manifest, and this module carries it out with Pillow
+and numpy alone. The result is bit-equal to torchvision's ``ImageClassification`` transforms on PIL
+images (resize, centre crop, scale to 0..1, normalize); tests hold it to that.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from .errors import ImageError
+
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "hamming": Image.Resampling.HAMMING,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+MAX_PIXELS = 100_000_000
+PIL_MODES = {"rgb": "RGB", "gray": "L"}
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes an input tensor of shape (channels, height, width), float32.
+
+    Attributes:
+        resize: length in pixels of the shorter side after resizing (the ratio is kept), or
+            (height, width), or None for no resizing.
+        crop: (height, width) in pixels of the centre crop, or None; what is smaller is padded with 0.
+        interpolation: a key of INTERPOLATIONS.
+        antialias: always true; Pillow filters whenever it shrinks.
+        color: "rgb" for three channels, "gray" for one.
+        mean, std: one value a channel, in units of the 0..1 scale.
+        layout: always "NCHW".
+        exif_transpose: whether a rotation noted in the file is carried out first. Off by default, because
+            torchvision's loaders, with which networks are trained, do not.
+    """
+
+    resize: int | tuple[int, int] | None
+    crop: tuple[int, int] | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
+    antialias: Literal[True] = True
+    color: Literal["rgb", "gray"] = "rgb"
+    layout: Literal["NCHW"] = "NCHW"
+    exif_transpose: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ValueError(
+                f"mean and std need {self.channels} value(s) each for color {self.color!r}, "
+                f"not {len(self.mean)} and {len(self.std)}"
+            )
+        if not all(map(math.isfinite, self.mean + self.std)) or min(self.std) <= 0:
+            raise ValueError("mean must be finite, and std finite and above 0")
+        sides = [self.resize] if isinstance(self.resize, int) else [*(self.resize or ())]
+        sides += [*(self.crop or ())]
+        if not all(1 <= side <= 16384 for side in sides):
+            raise ValueError("resize and crop must lie between 1 and 16384 pixels")
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the result."""
+        return {"rgb": 3, "gray": 1}[self.color]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) of every result, or None where it depends on the picture."""
+        if self.crop is not None:
+            return self.crop
+        return None if isinstance(self.resize, int) else self.resize
+
+    def pixels(self, image: Image.Image) -> Image.Image:
+        """Colour conversion, resize and crop: the part that works on 8-bit pixels.
+
+        Raises:
+            ImageError: the picture is so long and thin that resizing it would fill the memory.
+        """
+        if self.exif_transpose:
+            image = ImageOps.exif_transpose(image)
+        image = image.convert(PIL_MODES[self.color])
+        if self.resize is not None:
+            height, width = self._resized(image.height, image.width)
+            if height * width > MAX_PIXELS:
+                raise ImageError(
+                    f"A picture of {image.width}x{image.height} pixels would grow to {width}x{height} "
+                    f"when its shorter side becomes {self.resize}.",
+                    todo="cut the picture to a less extreme shape",
+                )
+            if (width, height) != image.size:
+                image = image.resize((width, height), INTERPOLATIONS[self.interpolation])
+        return image if self.crop is None else _centre_crop(image, *self.crop)
+
+    def __call__(self, image: Image.Image) -> NDArray[np.float32]:
+        """Turn one picture into an array of shape (channels, height, width)."""
+        pixels = np.asarray(self.pixels(image))
+        planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        scaled = planes.astype(np.float32, order="C") / np.float32(255)
+        scaled -= np.array(self.mean, np.float32)[:, None, None]
+        scaled /= np.array(self.std, np.float32)[:, None, None]
+        return scaled
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        if not isinstance(self.resize, int):
+            return self.resize or (height, width)
+        if height <= width:
+            return self.resize, int(self.resize * width / height)
+        return int(self.resize * height / width), self.resize
+
+
+def _centre_crop(image: Image.Image, height: int, width: int) -> Image.Image:
+    if image.height < height or image.width < width:
+        image = _pad(image, max(height, image.height), max(width, image.width))
+    top = round((image.height - height) / 2.0)
+    left = round((image.width - width) / 2.0)
+    return image.crop((left, top, left + width, top + height))
+
+
+def _pad(image: Image.Image, height: int, width: int) -> Image.Image:
+    padded = Image.new(image.mode, (width, height))
+    padded.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return padded

@@ -1,0 +1,105 @@
+"""From pictures to labels, with a bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .bundle import Bundle
+from .errors import ImageError, InputError
+from .session import Session, probabilities
+from .sources import read_image
+
+
+@dataclass(frozen=True)
+class Score:
+    """One class with its probability, 0..1."""
+
+    index: int
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The best classes of one frame; `latency_ms` spans preprocessing and inference, in milliseconds."""
+
+    source: str
+    frame: int
+    top: tuple[Score, ...]
+    latency_ms: float
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """A frame that could not be read, and why."""
+
+    source: str
+    error: str
+
+
+class Runner:
+    """A bundle, ready to label pictures. Open with `Runner.open`, use in a `with` block."""
+
+    def __init__(self, bundle: Bundle, session: Session, top: int = 5) -> None:
+        preprocess = bundle.manifest.preprocess
+        if preprocess is None:
+            raise InputError(f"The bundle {bundle.manifest.name} takes tensors, not pictures.")
+        self.bundle = bundle
+        self._session = session
+        self._preprocess = preprocess
+        self._output = bundle.manifest.outputs[0]
+        self._top = top
+
+    @classmethod
+    def open(cls, bundle: Bundle | Path | str, *, precision: str | None = None, top: int = 5) -> Runner:
+        """Open a bundle at a precision; without one, at that of its verdict.
+
+        Raises:
+            BundleError: the bundle does not verify.
+            InputError: it does not hold that precision.
+        """
+        if not isinstance(bundle, Bundle):
+            bundle = Bundle.open(bundle)
+        session = Session(bundle.model_bytes(precision or bundle.manifest.verdict.ship))
+        return cls(bundle, session, top)
+
+    def predict(self, image: Image.Image, *, source: str = "", frame: int = 0) -> Prediction:
+        """Label one picture."""
+        start = time.perf_counter()
+        batch = np.ascontiguousarray(self._preprocess(image)[None])
+        scores = probabilities(self._session.run(batch), self._output.name, self._output.scores)[0]
+        latency = 1000 * (time.perf_counter() - start)
+        return Prediction(source, frame, self._best(scores), round(latency, 3))
+
+    def stream(self, paths: Iterable[Path]) -> Iterator[Prediction | BadFrame]:
+        """Label picture after picture; one that cannot be read gives a BadFrame and the rest goes on."""
+        for path in paths:
+            try:
+                yield self.predict(read_image(path), source=str(path))
+            except ImageError as error:
+                yield BadFrame(str(path), str(error))
+
+    def close(self) -> None:
+        """Release the model."""
+        self._session.close()
+
+    def __enter__(self) -> Runner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _best(self, scores: NDArray[np.floating]) -> tuple[Score, ...]:
+        labels = self.bundle.manifest.labels
+        order = np.argsort(-scores, kind="stable")[: self._top]
+        return tuple(Score(int(i), labels[i], round(float(scores[i]), 6)) for i in order)

@@ -1,0 +1,84 @@
+"""Where pictures come from: files, folders and globs."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from .errors import ImageError, InputError
+
+# Pillow cuts these to 8 bits, each in its own way (most by clipping): the network would see another picture.
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def expand(sources: Iterable[str]) -> list[Path]:
+    """Turn files, folders and globs into files, each source's in sorted order.
+
+    A folder gives every file in it (not in folders below) whose ending Pillow knows.
+
+    Raises:
+        InputError: a source does not exist, matches nothing, or is a folder without pictures.
+    """
+    paths: list[Path] = []
+    for source in sources:
+        paths.extend(_expand_one(source))
+    return paths
+
+
+def _expand_one(source: str) -> list[Path]:
+    path = Path(source)
+    if path.is_dir():
+        return _pictures_in(path)
+    if path.exists():
+        return [path]
+    matches = sorted(Path(match) for match in glob.glob(source, recursive=True) if Path(match).is_file())
+    if not matches:
+        raise InputError(
+            f"There is nothing at {source}.",
+            wanted="a picture, a folder of pictures, or a glob that matches some",
+        )
+    return matches
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    endings = set(Image.registered_extensions())
+    files = sorted(entry for entry in folder.iterdir() if entry.is_file())
+    pictures = [file for file in files if file.suffix.lower() in endings]
+    if not pictures:
+        raise InputError(
+            f"The folder {folder} holds no pictures.",
+            got=f"{len(files)} other file(s)" if files else "an empty folder",
+            todo=f"name the files, or a glob such as '{folder}/**/*.jpg'",
+        )
+    return pictures
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read one picture whole.
+
+    CMYK, palette and alpha pictures come as they are; `Preprocess` converts them to the network's
+    colours as torchvision's loaders do (alpha is dropped).
+
+    Raises:
+        ImageError: missing, not a picture, truncated, absurdly large, or deeper than 8 bits a channel.
+    """
+    try:
+        with Image.open(path) as image:
+            if image.mode in DEEP_MODES or any(";16" in str(tile[3]) for tile in image.tile):
+                raise ImageError(
+                    f"{path} holds more than 8 bits a channel, and cutting them would change the picture.",
+                    todo=f"convert it first, for example: convert {path} -depth 8 {path.stem}-8bit.png",
+                )
+            image.load()
+            return image
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path} is not a picture that Pillow can read.") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} is too large to be a picture: {error}") from error
+    except FileNotFoundError as error:
+        raise ImageError(f"{path} does not exist.") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"{path} is damaged or truncated: {error}") from error

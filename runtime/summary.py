@@ -1,0 +1,40 @@
+"""A manifest as text for people."""
+
+from __future__ import annotations
+
+from .manifest import Manifest, ModelEntry
+
+HEADER = ("model", "parity", "SQNR dB", "agreement", "top-1 %", "drop", "95 % interval", "nodes", "KiB")
+
+
+def summarize(manifest: Manifest) -> str:
+    """The bundle's proofs as a table, one line a precision, and its verdict."""
+    rows = [HEADER, *(_row(name, model) for name, model in manifest.models.items())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    title = f"{manifest.name} ({manifest.form} form, input {'x'.join(map(str, manifest.input.shape))})"
+    kept = [
+        f"{name} keeps {len(model.kept_float32)} node(s) in float32: {', '.join(model.kept_float32[:5])}"
+        for name, model in manifest.models.items()
+        if model.kept_float32
+    ]
+    return "\n".join([title, *lines, *kept, f"ship {manifest.verdict.ship}: {manifest.verdict.why}"])
+
+
+def _row(name: str, model: ModelEntry) -> tuple[str, ...]:
+    parity, accuracy = model.parity, model.accuracy
+    agreement = "-" if parity.top1_agreement is None else f"{parity.top1_agreement:.2%}"
+    scores = ("-", "-", "-")
+    if accuracy:
+        low, high = accuracy.ci95
+        scores = (f"{accuracy.top1:.2f}", f"{accuracy.drop:+.2f}", f"{low:+.2f} .. {high:+.2f}")
+    return (
+        name,
+        "ok" if parity else "FAILED",
+        "exact" if parity.sqnr_db is None else f"{parity.sqnr_db:.1f}",
+        agreement,
+        *scores,
+        str(model.nodes),
+        f"{model.bytes / 1024:.0f}",
+    )
