@@ -1,0 +1,89 @@
+"""Reading an ONNX graph: who is who, and of which type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from ..runtime.errors import ModelError
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """Version of the default operator set."""
+    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+
+
+def initializers(model: onnx.ModelProto) -> dict[str, TensorProto]:
+    """All initializers by name."""
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def array_of(tensor: TensorProto) -> NDArray[Any]:
+    """An initializer's values."""
+    return numpy_helper.to_array(tensor)
+
+
+def element_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Element type (a TensorProto.DataType) of every value of the graph, inferred where not recorded.
+
+    Raises:
+        ModelError: the type of a value cannot be inferred.
+    """
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    types = {tensor.name: tensor.data_type for tensor in inferred.initializer}
+    for info in (*inferred.input, *inferred.value_info, *inferred.output):
+        types[info.name] = info.type.tensor_type.elem_type
+    for node in inferred.node:
+        for name in filter(None, node.output):
+            if not types.get(name):
+                raise ModelError(
+                    f"The type of {name!r}, an output of {node.op_type} {node.name!r}, cannot be inferred.",
+                    todo="simplify the model first, or export it with shape information",
+                )
+    return types
+
+
+def float_values(model: onnx.ModelProto) -> list[str]:
+    """Names of all float32 values that nodes produce, in the order of the graph."""
+    types = element_types(model)
+    return [name for node in model.graph.node for name in node.output if types.get(name) == TensorProto.FLOAT]
+
+
+def expose(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
+    """A copy of the model that also outputs the named values.
+
+    Raises:
+        ModelError: a type cannot be inferred.
+    """
+    types = element_types(model)
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    present = {output.name for output in exposed.graph.output}
+    for name in names:
+        if name not in present:
+            exposed.graph.output.append(onnx.helper.make_tensor_value_info(name, types[name], None))
+    return exposed
+
+
+def describe(node: onnx.NodeProto) -> str:
+    """A node for people: operator, name, and the PyTorch module that it came from, where known."""
+    module = module_path(node)
+    return f"{node.op_type} {node.name!r}" + (f", PyTorch module {module!r}" if module else "")
+
+
+def module_path(node: onnx.NodeProto) -> str:
+    """Path of the PyTorch module that torch.onnx.export recorded for a node; empty where it did not."""
+    properties: Mapping[str, str] = {entry.key: entry.value for entry in node.metadata_props}
+    scopes = properties.get("pkg.torch.onnx.name_scopes", "")
+    names = [name.strip(" '\"") for name in scopes.strip("[]").split(",")]
+    return names[-2] if len(names) >= 2 else ""
+
+
+def as_tensor(name: str, values: NDArray[Any]) -> TensorProto:
+    """An initializer with the given values."""
+    return numpy_helper.from_array(np.ascontiguousarray(values), name)
