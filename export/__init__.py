@@ -1,0 +1,1 @@
+"""The top floor: PyTorch to a proven bundle. Needs the extra `edgeproof[export]`."""

@@ -1,0 +1,151 @@
+"""The whole command `edgeproof`: this floor's commands beside those of the floors below.
+
+Nothing heavy is imported here: on a device without torch the same command serves `run` and `verify`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..runtime import cli as runtime_cli
+from ..runtime.cli import JsonOption, emit
+from ..runtime.errors import InputError, MissingDependency
+
+if TYPE_CHECKING:
+    from ..runtime.preprocess import Preprocess
+
+NEEDED = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors")
+
+
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Registry or torchvision name, package.module:factory or file.py:factory."
+        ),
+    ],
+    weights: Annotated[
+        str, typer.Option(help="demo, imagenet, factory (as the factory makes them), or a file.")
+    ] = "demo",
+    data: Annotated[str, typer.Option(help="digits, fashion-mnist or imagefolder:DIR.")] = "digits",
+    precision: Annotated[
+        str, typer.Option(help="Comma-separated; fp32 is always among them.")
+    ] = "fp32,fp16,int8",
+    max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may cost.")] = 1.0,
+    evaluation: Annotated[int, typer.Option(min=2, help="At most this many pictures judge.")] = 2000,
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input", metavar="CxHxW", help="Input of your own network, such as 3x160x160."),
+    ] = None,
+    preprocess: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Your training's preprocessing, as in a manifest."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", show_default="artifacts/MODEL")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there already.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a PyTorch model to a proven bundle: ONNX, simplified, FP16, INT8, each compared with PyTorch."""
+    _require_packages()
+    from ..runtime.summary import summarize
+    from .pipeline import ExportRequest, export_bundle
+    from .progress import Stages
+
+    request = ExportRequest(
+        model=model,
+        out=out or Path("artifacts") / _folder_name(model),
+        weights=weights,
+        data=data,
+        precisions=tuple(part.strip() for part in precision.split(",")),
+        input_shape=_parse_shape(input_shape) if input_shape else None,
+        preprocess=_read_preprocess(preprocess) if preprocess else None,
+        max_drop=max_drop,
+        evaluation=evaluation,
+        force=force,
+    )
+    bundle = export_bundle(request, Stages())
+    emit(
+        bundle.manifest.to_json().rstrip()
+        if as_json
+        else f"{summarize(bundle.manifest)}\nbundle: {bundle.folder}"
+    )
+
+
+def models(as_json: JsonOption = False) -> None:
+    """List the models that `export` knows by name."""
+    _require_packages()
+    from .models import from_torchvision, registry
+
+    own = {
+        name: {
+            "source": spec.source,
+            "input": spec.standard.input_shape,
+            "small_input": spec.small.input_shape if spec.small else None,
+            "aliases": [alias for alias, target in registry.ALIASES.items() if target == name],
+        }
+        for name, spec in registry.SPECS.items()
+    }
+    others = [name for name in from_torchvision.names() if name not in own]
+    if as_json:
+        emit(json.dumps({"registry": own, "torchvision": others}, indent=2))
+        return
+    for name, entry in own.items():
+        shapes = [entry["input"], *([entry["small_input"]] if entry["small_input"] else [])]
+        inputs = " or ".join("x".join(map(str, shape)) for shape in shapes)
+        alias = f"   also: {', '.join(entry['aliases'])}" if entry["aliases"] else ""
+        emit(f"{name:<20} {inputs:<24} {entry['source']}{alias}")
+    emit(f"\nand torchvision's: {', '.join(others)}")
+    emit("and your own: package.module:factory or file.py:factory")
+
+
+def build_app() -> typer.Typer:
+    """The application with the commands of all floors."""
+    app = typer.Typer(
+        name="edgeproof", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    )
+    for command in (export, models):
+        app.command()(command)
+    runtime_cli.register(app)
+    return app
+
+
+def main() -> None:
+    """Entry point of the command `edgeproof`."""
+    runtime_cli.main(build_app())
+
+
+def _require_packages() -> None:
+    from importlib.util import find_spec
+
+    for package in NEEDED:
+        if find_spec(package) is None:
+            raise MissingDependency(package, "export", "This command")
+
+
+def _folder_name(model: str) -> str:
+    return model.rpartition(":")[2]
+
+
+def _parse_shape(text: str) -> tuple[int, ...]:
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"--input {text} is not a shape.", wanted="CxHxW, such as 3x224x224")
+    return tuple(int(part) for part in parts)
+
+
+def _read_preprocess(path: Path) -> Preprocess:
+    from ..runtime.preprocess import Preprocess
+    from ..runtime.records import decode
+
+    try:
+        return decode(Preprocess, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} does not describe a preprocessing: {error}",
+            wanted='{"resize": 256, "crop": [224, 224], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}',
+            todo="edgeproof inspect BUNDLE --json   (shows one under `preprocess`)",
+        ) from error

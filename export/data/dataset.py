@@ -1,0 +1,115 @@
+"""Labelled pictures in three parts that never overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ...runtime.files import sha256_bytes
+from ...runtime.preprocess import Preprocess
+from ..models.spec import Shape
+
+CALIBRATION_SAMPLES = 128
+SMALL_SIDE = 64  # pictures up to this many pixels a side count as small
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures, read when they are asked for, with the class index of each.
+
+    Attributes:
+        load: gives the picture at a position.
+        labels: class index of each picture, shape (N,), int64.
+    """
+
+    load: Callable[[int], Image.Image]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, positions: Sequence[int] | NDArray[np.integer]) -> Split:
+        """The pictures at these positions, as a split of their own."""
+        chosen = np.asarray(positions, dtype=np.int64)
+        return Split(lambda i: self.load(int(chosen[i])), self.labels[chosen])
+
+    def tensor(self, preprocess: Preprocess) -> NDArray[np.float32]:
+        """All pictures preprocessed, shape (N, channels, height, width)."""
+        return np.stack([preprocess(self.load(i)) for i in range(len(self))])
+
+    def batches(self, preprocess: Preprocess, size: int) -> Iterator[NDArray[np.float32]]:
+        """The same in batches of at most `size`, one in memory at a time."""
+        for start in range(0, len(self), size):
+            yield self.take(range(start, min(start + size, len(self)))).tensor(preprocess)
+
+    def sha256(self, preprocess: Preprocess) -> str:
+        """Hash of what a model is given: every preprocessed picture, in order."""
+        digests = [sha256_bytes(preprocess(self.load(i)).tobytes()) for i in range(len(self))]
+        return sha256_bytes("".join(digests).encode())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set by name.
+
+    Attributes:
+        name: as it was asked for.
+        labels: name of each class.
+        train: what a network may learn from; None where the set has no part for it.
+        calibration: unlabelled use only: ranges of values. Part of `train` where there is one.
+        evaluation: what judges; disjoint from the other two.
+        small: whether the pictures are at most SMALL_SIDE pixels a side.
+        preprocess: from an input shape (channels, height, width) to how its pictures are prepared,
+            where the weights do not say.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    train: Split | None
+    calibration: Split
+    evaluation: Split
+    small: bool
+    preprocess: Callable[[Shape], Preprocess]
+
+
+def in_memory(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> Split:
+    """A split of grey pictures, shape (N, height, width), that lie in memory."""
+    return Split(lambda i: Image.fromarray(images[i]), labels.astype(np.int64))
+
+
+def seeded_subset(count: int, size: int) -> NDArray[np.int64]:
+    """The same `size` of `count` positions each time, in rising order."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:size])
+
+
+def small_gray_preprocess(shape: Shape) -> Preprocess:
+    """For small grey pictures: stretch to the input, repeat grey where three channels are asked, -1..1."""
+    channels = shape[0]
+    return Preprocess(
+        resize=(shape[1], shape[2]),
+        crop=None,
+        mean=(0.5,) * channels,
+        std=(0.5,) * channels,
+        color="gray" if channels == 1 else "rgb",
+    )
+
+
+def photograph_preprocess(shape: Shape) -> Preprocess:
+    """ImageNet's usual: shorter side to 256/224 of the input, centre crop, ImageNet's mean and std."""
+    if shape[0] == 1:
+        mean, std = (0.5,), (0.5,)
+    else:
+        mean, std = IMAGENET_MEAN, IMAGENET_STD
+    return Preprocess(
+        resize=round(max(shape[1:]) * 256 / 224),
+        crop=(shape[1], shape[2]),
+        mean=mean,
+        std=std,
+        color="gray" if shape[0] == 1 else "rgb",
+    )

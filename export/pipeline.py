@@ -1,0 +1,191 @@
+"""The way from a PyTorch model to a proven bundle: every stage, its proof, then one atomic publication."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibration.artifact import OnnxArtifact
+from ..calibration.collect import collect_ranges
+from ..calibration.fp16 import convert_to_fp16
+from ..calibration.qdq import quantize_qdq
+from ..runtime.bundle import Bundle, is_bundle
+from ..runtime.errors import InputError, ModelError
+from ..runtime.files import ensure_can_publish, sha256_bytes
+from ..runtime.manifest import PRECISIONS
+from ..runtime.preprocess import Preprocess
+from .data import catalog
+from .data.dataset import Split, seeded_subset
+from .evaluate import Shown, evaluate
+from .models import registry
+from .models.spec import Shape
+from .progress import Stages
+from .prove import Reference, measure, prove, torch_answers
+from .publish import Outcome, Proven, Subject, decide, publish
+from .simplify import simplify
+from .torch_onnx import OUTPUT, export_onnx
+from .weights import from_demo, from_factory, from_file, from_imagenet
+
+PARITY_SAMPLES = 32
+RANGE_BATCH = 8
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What `edgeproof export` is asked for.
+
+    Attributes:
+        model: registry name, torchvision name, `package.module:factory` or `file.py:factory`.
+        out: folder of the bundle.
+        weights: "demo", "imagenet", "factory", or a file.
+        data: name of a data set, or `imagefolder:DIR`.
+        precisions: any of fp32, fp16, int8; fp32 always, because the others are judged against it.
+        input_shape: (channels, height, width) instead of the form's own; None for that.
+        preprocess: instead of that of the weights or the data set; None for that.
+        max_drop: largest drop of top-1, in percentage points, at which INT8 is shipped.
+        evaluation: largest number of pictures that judge.
+        force: whether a bundle at `out` may be replaced.
+    """
+
+    model: str
+    out: Path
+    weights: str = "demo"
+    data: str = "digits"
+    precisions: tuple[str, ...] = PRECISIONS
+    input_shape: Shape | None = None
+    preprocess: Preprocess | None = None
+    max_drop: float = 1.0
+    evaluation: int = 2000
+    force: bool = False
+
+
+def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
+    """Carry a model through every stage and publish the bundle.
+
+    Raises:
+        InputError: the request, the weights, the data or the output cannot be used.
+        ProofError: a stage's proof failed; nothing is published.
+    """
+    _check_request(request)
+    with stages.stage("weights"):
+        subject = _prepare(request, stages)
+    with stages.stage("samples"):
+        calibration = subject.data.calibration.tensor(subject.preprocess)
+        inputs = _parity_inputs(subject.data.evaluation, subject.preprocess)
+        outputs = torch_answers(subject.trained.network, inputs)
+        _check_classes(outputs[OUTPUT], subject)
+    with stages.stage("export"):
+        exported = export_onnx(subject.trained.network, inputs)
+    reference = Reference(inputs, outputs, exported.program)
+    with stages.stage("parity"):
+        prove(exported.artifact, reference)
+    with stages.stage("simplify"):
+        artifact = simplify(exported.artifact)
+        proven = {"fp32": Proven(artifact, prove(artifact, reference))}
+    proven |= _lower(request, artifact, calibration, reference, stages)
+    with stages.stage("accuracy"):
+        judges = _judges(subject.data.evaluation, request.evaluation, stages)
+        models = {name: entry.artifact for name, entry in proven.items()}
+        evaluation = evaluate(subject.trained.network, models, judges, subject.preprocess, stages)
+    verdict = decide(
+        {name: (p.parity, evaluation.accuracy[name]) for name, p in proven.items()}, request.max_drop
+    )
+    shown = Shown(len(calibration), sha256_bytes(calibration.tobytes()))
+    outcome = Outcome(subject, proven, reference, shown, evaluation)
+    with stages.stage("bundle"):
+        return publish(request.out, outcome, verdict, dict(stages.seconds))
+
+
+def _check_request(request: ExportRequest) -> None:
+    """Refuse what cannot succeed before minutes are spent on it."""
+    unknown = [name for name in request.precisions if name not in PRECISIONS]
+    if unknown or "fp32" not in request.precisions:
+        raise InputError(
+            "These precisions cannot be exported.",
+            wanted="fp32, which judges the others, and any of fp16 and int8",
+            got=",".join(request.precisions),
+            todo="--precision fp32,fp16,int8",
+        )
+    ensure_can_publish(request.out, force=request.force, replaceable=is_bundle, what="an edgeproof bundle")
+
+
+def _prepare(request: ExportRequest, stages: Stages) -> Subject:
+    spec = registry.find(request.model)
+    data = catalog.find(request.data)
+    form = spec.form_for(small_data=data.small and request.weights != "imagenet")
+    if request.input_shape:
+        form = replace(form, input_shape=request.input_shape)
+    usual = request.preprocess or data.preprocess(form.input_shape)
+    if request.weights == "demo":
+        trained = from_demo(spec, form, data, usual, stages)
+    elif request.weights == "imagenet":
+        trained = from_imagenet(spec, form)
+    elif request.weights == "factory":
+        trained = from_factory(form, len(data.labels))
+    else:
+        trained = from_file(form, Path(request.weights).expanduser(), len(data.labels))
+    preprocess = request.preprocess or trained.preprocess or usual
+    if preprocess.size is None or (preprocess.channels, *preprocess.size) != form.input_shape:
+        raise InputError(
+            "The preprocessing does not give the model's input.",
+            wanted="x".join(map(str, form.input_shape)),
+            got="x".join(map(str, (preprocess.channels, *(preprocess.size or ("?", "?"))))),
+            todo="give the input with --input CxHxW, or other preprocessing with --preprocess FILE.json",
+        )
+    return Subject(spec, form, trained, data, preprocess)
+
+
+def _parity_inputs(evaluation: Split, preprocess: Preprocess) -> NDArray[np.float32]:
+    return evaluation.take(seeded_subset(len(evaluation), PARITY_SAMPLES)).tensor(preprocess)
+
+
+def _check_classes(scores: NDArray[Any], subject: Subject) -> None:
+    classes = len(subject.data.labels)
+    if scores.ndim != 2 or scores.shape[1] != classes:
+        raise ModelError(
+            f"The model's output does not fit the data set {subject.data.name}.",
+            wanted=f"shape (N, {classes}), one score a class",
+            got=f"shape {('N', *scores.shape[1:])}",
+            todo="give the data set that the model was trained on with --data, or a class_index.json that "
+            "names all of the model's classes",
+        )
+
+
+def _lower(
+    request: ExportRequest,
+    artifact: OnnxArtifact,
+    calibration: NDArray[np.float32],
+    reference: Reference,
+    stages: Stages,
+) -> dict[str, Proven]:
+    """The lower precisions asked for. FP16 must hold; INT8 is measured, and the verdict judges it."""
+    lowered: dict[str, Proven] = {}
+    if not {"fp16", "int8"} & set(request.precisions):
+        return lowered
+    with stages.stage("calibrate"):
+        starts = range(0, len(calibration), RANGE_BATCH)
+        batches = (calibration[start : start + RANGE_BATCH] for start in starts)
+        ranges = collect_ranges(artifact.model, stages.track(batches, len(starts), "calibrating"))
+    if "fp16" in request.precisions:
+        with stages.stage("fp16"):
+            result = convert_to_fp16(artifact, ranges)
+            for name, reason in result.kept_float32.items():
+                stages.note(f"{name} stays float32: {reason}")
+            kept = tuple(result.kept_float32)
+            lowered["fp16"] = Proven(result.artifact, prove(result.artifact, reference), kept)
+    if "int8" in request.precisions:
+        with stages.stage("int8"):
+            quantized = quantize_qdq(artifact, ranges)
+            lowered["int8"] = Proven(quantized, measure(quantized, reference))
+    return lowered
+
+
+def _judges(evaluation: Split, most: int, stages: Stages) -> Split:
+    if len(evaluation) <= most:
+        return evaluation
+    stages.note(f"{most} of {len(evaluation)} pictures judge, chosen by seed (--evaluation N changes that)")
+    return evaluation.take(seeded_subset(len(evaluation), most))

@@ -1,0 +1,185 @@
+"""The last stage: models, golden answers and manifest, published as one folder."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ..calibration.artifact import OnnxArtifact
+from ..runtime.accuracy import Accuracy
+from ..runtime.bundle import MANIFEST, Bundle, output_key
+from ..runtime.files import publish_folder, sha256_file
+from ..runtime.manifest import SCHEMA, FileEntry, Manifest, ModelEntry, OutputSpec, TensorSpec, Verdict
+from ..runtime.parity import Parity
+from ..runtime.preprocess import Preprocess
+from ..runtime.records import encode
+from .data.dataset import Dataset
+from .evaluate import Evaluation, Shown
+from .models.spec import Form, ModelSpec
+from .prove import Reference
+from .torch_onnx import INPUT
+from .weights import Trained
+
+GOLDEN_SAMPLES = 8
+PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is exported: a trained network, its data, and how its inputs are prepared."""
+
+    spec: ModelSpec
+    form: Form
+    trained: Trained
+    data: Dataset
+    preprocess: Preprocess
+
+
+@dataclass(frozen=True)
+class Proven:
+    """One precision that went through its stage: the artifact, its parity, and what stayed float32."""
+
+    artifact: OnnxArtifact
+    parity: Parity
+    kept_float32: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that the stages gave, ready to be written.
+
+    Attributes:
+        subject: what was exported.
+        proven: each precision with its proof.
+        reference: PyTorch's answers, of which the first become the golden ones.
+        calibration: the pictures that gave the ranges of values.
+        evaluation: accuracy, and the pictures that judged.
+    """
+
+    subject: Subject
+    proven: Mapping[str, Proven]
+    reference: Reference
+    calibration: Shown
+    evaluation: Evaluation
+
+
+def decide(models: Mapping[str, tuple[Parity, Accuracy]], max_drop: float) -> Verdict:
+    """Which precision to ship: INT8 if it holds the budget, else FP16, else FP32."""
+    fallback = "fp16" if "fp16" in models else "fp32"
+    if "int8" not in models:
+        return Verdict(fallback, "INT8 was not asked for")
+    parity, accuracy = models["int8"]
+    low, high = accuracy.ci95
+    interval = f"95 % interval {low:.2f} to {high:.2f}, {accuracy.samples} pictures"
+    drop = f"top-1 drops by {accuracy.drop:.2f} points ({interval})"
+    if not parity:
+        return Verdict(fallback, f"INT8 failed parity: {parity.reason}")
+    if accuracy.drop > max_drop:
+        return Verdict(fallback, f"INT8 {drop}, above the budget of {max_drop:g}")
+    return Verdict("int8", f"{drop}, within the budget of {max_drop:g}")
+
+
+def publish(out: Path, outcome: Outcome, verdict: Verdict, seconds: Mapping[str, float]) -> Bundle:
+    """Write a bundle beside `out`, verify it as a device would, and rename it into place.
+
+    Args:
+        out: the folder; an existing bundle there is replaced.
+        outcome: all that the stages gave.
+        verdict: which precision to ship.
+        seconds: wall time of each stage.
+
+    Raises:
+        OutputError: the place cannot be written.
+    """
+    with publish_folder(out) as draft:
+        manifest = _manifest(draft, out.name, outcome, verdict, seconds)
+        (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        Bundle.open(draft)
+    return Bundle.open(out)
+
+
+def _manifest(
+    folder: Path, name: str, outcome: Outcome, verdict: Verdict, seconds: Mapping[str, float]
+) -> Manifest:
+    subject, accuracy = outcome.subject, outcome.evaluation.accuracy
+    return Manifest(
+        schema=SCHEMA,
+        name=name,
+        architecture=subject.spec.name,
+        form=subject.form.name,
+        edgeproof=version("edgeproof"),
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        weights=subject.trained.record.describe(),
+        data={
+            "name": subject.data.name,
+            "calibration": encode(outcome.calibration),
+            "evaluation": encode(outcome.evaluation.shown),
+        },
+        input=TensorSpec(INPUT, ("batch", *subject.form.input_shape), "float32"),
+        outputs=_output_specs(outcome.reference.outputs),
+        preprocess=subject.preprocess,
+        labels=subject.trained.labels or subject.data.labels,
+        models={
+            key: _write_model(folder, key, proven, accuracy[key]) for key, proven in outcome.proven.items()
+        },
+        golden=_write_golden(folder, outcome.reference),
+        verdict=verdict,
+        toolchain=_toolchain(),
+        stages=tuple({"name": stage, "seconds": round(took, 3)} for stage, took in seconds.items()),
+    )
+
+
+def _write_model(folder: Path, precision: str, proven: Proven, accuracy: Accuracy) -> ModelEntry:
+    artifact = proven.artifact
+    path = folder / f"model.{precision}.onnx"
+    path.write_bytes(artifact.data)
+    return ModelEntry(
+        file=path.name,
+        sha256=artifact.sha256,
+        bytes=len(artifact.data),
+        nodes=artifact.nodes,
+        parity=proven.parity,
+        accuracy=accuracy,
+        kept_float32=proven.kept_float32,
+        parent=artifact.parent,
+    )
+
+
+def _write_golden(folder: Path, reference: Reference) -> FileEntry:
+    path = folder / "golden.npz"
+    outputs = {
+        output_key(i, name): values[:GOLDEN_SAMPLES]
+        for i, (name, values) in enumerate(reference.outputs.items())
+    }
+    np.savez(path, allow_pickle=False, input=reference.inputs[:GOLDEN_SAMPLES], **outputs)
+    return FileEntry(path.name, sha256_file(path), path.stat().st_size)
+
+
+def _output_specs(outputs: Mapping[str, NDArray[Any]]) -> tuple[OutputSpec, ...]:
+    return tuple(
+        OutputSpec(
+            name=name,
+            shape=("batch", *values.shape[1:]),
+            dtype=str(values.dtype),
+            scores="probabilities" if _are_probabilities(values) else "logits",
+        )
+        for name, values in outputs.items()
+    )
+
+
+def _are_probabilities(values: NDArray[Any]) -> bool:
+    return values.ndim == 2 and bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3))
+
+
+def _toolchain() -> dict[str, str]:
+    packages = {name: version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **packages, "onnxruntime": onnxruntime.__version__}
