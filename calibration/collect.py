@@ -41,10 +41,15 @@ def collect_ranges(model: onnx.ModelProto, batches: Iterable[NDArray[Any]]) -> d
         DataError: there are no batches, or a value is NaN or Inf.
     """
     ranges: dict[str, Range] = {}
-    with Session(expose(model, float_values(model)).SerializeToString()) as session:
-        for batch in batches:
-            for name, values in (*session.run(batch).items(), (session.input_name, batch)):
-                found = _range_of(name, values)
+    names = float_values(model)
+    with Session(expose(model, names).SerializeToString()) as session:
+        for batch in filter(len, batches):
+            values = {session.input_name: batch, **session.run(batch)}
+            for name in (
+                session.input_name,
+                *names,
+            ):  # in the order of the graph: NaN is named where it starts
+                found = _range_of(name, values[name])
                 ranges[name] = found.union(ranges[name]) if name in ranges else found
     if not ranges:
         raise DataError("There are no calibration samples.", wanted="at least one batch of real inputs")
@@ -52,7 +57,7 @@ def collect_ranges(model: onnx.ModelProto, batches: Iterable[NDArray[Any]]) -> d
 
 
 def _range_of(name: str, values: NDArray[Any]) -> Range:
-    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    low, high = float(values.min()), float(values.max())
     if not np.isfinite(low) or not np.isfinite(high):
         raise DataError(
             f"The value {name!r} is NaN or Inf on the calibration inputs.",

@@ -14,12 +14,12 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
-from ..runtime.errors import ModelError
 from .artifact import OnnxArtifact
 from .collect import Range
-from .graph import array_of, as_tensor, describe, element_types, initializers, opset
+from .graph import array_of, as_tensor, element_types, initializers, opset, refuse_control_flow
 
 HALF_MAX = float(np.finfo(np.float16).max)
+HALF_TINY = float(np.finfo(np.float16).smallest_subnormal)
 HEADROOM = 2.0  # other pictures may reach further than those that were measured
 TYPED_BY_ATTRIBUTE = {"Cast", "Constant", "ConstantOfShape"}
 _WantedType = Callable[[int], int]
@@ -45,24 +45,18 @@ def convert_to_fp16(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Fp16
     """
     model = onnx.ModelProto()
     model.CopyFrom(artifact.model)
-    kept = {node.output[0]: _reason_to_keep(model, node, ranges) for node in model.graph.node if node.output}
-    kept = {name: reason for name, reason in kept.items() if reason}
-    _Converter(model, set(kept)).convert()
-    names = {node.output[0]: node.name or node.output[0] for node in artifact.model.graph.node if node.output}
-    return Fp16Result(
-        artifact.derive(model, "fp16", "fp16"), {names[output]: reason for output, reason in kept.items()}
-    )
+    refuse_control_flow(model, "float16 conversion")
+    reasons = [_reason_to_keep(model, node, ranges) for node in model.graph.node]
+    kept = {_name(node): reason for node, reason in zip(model.graph.node, reasons, strict=True) if reason}
+    _Converter(model, [bool(reason) for reason in reasons]).convert()
+    return Fp16Result(artifact.derive(model, "fp16", "fp16"), kept)
+
+
+def _name(node: NodeProto) -> str:
+    return node.name or next(filter(None, node.output))
 
 
 def _reason_to_keep(model: onnx.ModelProto, node: NodeProto, ranges: Mapping[str, Range]) -> str:
-    if any(
-        attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
-        for attribute in node.attribute
-    ):
-        raise ModelError(
-            f"The graph has control flow ({describe(node)}), which float16 conversion does not follow.",
-            todo="export the model without control flow",
-        )
     for name in (*node.input, *node.output):
         if name in ranges and ranges[name].absmax * HEADROOM > HALF_MAX:
             return f"{name} reaches {ranges[name].absmax:.3g}"
@@ -73,6 +67,8 @@ def _reason_to_keep(model: onnx.ModelProto, node: NodeProto, ranges: Mapping[str
             largest = float(np.abs(array_of(tensor)).max(initial=0))
             if largest > HALF_MAX:
                 return f"its weight {name} reaches {largest:.3g}"
+            if 0 < largest < HALF_TINY:
+                return f"its weight {name} would vanish: its largest element is {largest:.3g}"
     if not _defined_for_half(node, opset(model)):
         return f"{node.op_type} is not defined for float16"
     return ""
@@ -107,7 +103,7 @@ def _allows_half(schema: onnx.defs.OpSchema, parameter: onnx.defs.OpSchema.Forma
 class _Converter:
     """One walk over the graph in topological order, casting where float32 and float16 meet."""
 
-    def __init__(self, model: onnx.ModelProto, kept: set[str]) -> None:
+    def __init__(self, model: onnx.ModelProto, kept: list[bool]) -> None:
         self._graph = model.graph
         self._version = opset(model)
         self._kept = kept
@@ -120,8 +116,8 @@ class _Converter:
         self._outputs = {output.name for output in self._graph.output}
 
     def convert(self) -> None:
-        for node in self._graph.node:
-            if node.output and node.output[0] in self._kept:
+        for node, kept in zip(self._graph.node, self._kept, strict=True):
+            if kept:
                 self._rewire(node, lambda _: TensorProto.FLOAT)
                 self._nodes.append(node)
             else:
@@ -182,6 +178,8 @@ class _Converter:
 
 
 def _retype_attributes(node: NodeProto) -> None:
+    if node.op_type == "ConstantOfShape" and not node.attribute:
+        node.attribute.append(helper.make_attribute("value", as_tensor("", np.zeros(1, np.float16))))
     for attribute in node.attribute:
         if attribute.name == "to" and node.op_type == "Cast" and attribute.i == TensorProto.FLOAT:
             attribute.i = TensorProto.FLOAT16

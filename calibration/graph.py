@@ -12,10 +12,12 @@ from onnx import TensorProto, numpy_helper
 
 from ..runtime.errors import ModelError
 
+SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+
 
 def opset(model: onnx.ModelProto) -> int:
-    """Version of the default operator set."""
-    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    """Version of the default operator set; 0 if the model imports none."""
+    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
 
 
 def initializers(model: onnx.ModelProto) -> dict[str, TensorProto]:
@@ -54,17 +56,29 @@ def float_values(model: onnx.ModelProto) -> list[str]:
     return [name for node in model.graph.node for name in node.output if types.get(name) == TensorProto.FLOAT]
 
 
+def refuse_control_flow(model: onnx.ModelProto, stage: str) -> None:
+    """Raise ModelError if a node holds subgraphs, whose values the rewriting stages do not follow."""
+    for node in model.graph.node:
+        if any(attribute.type in SUBGRAPHS for attribute in node.attribute):
+            raise ModelError(
+                f"The graph has control flow ({describe(node)}), which {stage} does not follow.",
+                todo="export the model without control flow",
+            )
+
+
 def expose(model: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
     """A copy of the model that also outputs the named values.
 
     Raises:
-        ModelError: a type cannot be inferred.
+        ModelError: a value is not in the graph, or its type cannot be inferred.
     """
     types = element_types(model)
     exposed = onnx.ModelProto()
     exposed.CopyFrom(model)
     present = {output.name for output in exposed.graph.output}
     for name in names:
+        if name not in types:
+            raise ModelError(f"The graph has no value named {name!r}.")
         if name not in present:
             exposed.graph.output.append(onnx.helper.make_tensor_value_info(name, types[name], None))
     return exposed
@@ -86,4 +100,4 @@ def module_path(node: onnx.NodeProto) -> str:
 
 def as_tensor(name: str, values: NDArray[Any]) -> TensorProto:
     """An initializer with the given values."""
-    return numpy_helper.from_array(np.ascontiguousarray(values), name)
+    return numpy_helper.from_array(np.asarray(values, order="C"), name)

@@ -63,4 +63,6 @@ def _relative_error(reference: NDArray[Any], candidate: NDArray[Any]) -> float:
     wanted, got = reference.astype(np.float64), candidate.astype(np.float64)
     scale = float(np.linalg.norm(wanted))
     error = float(np.linalg.norm(got - wanted))
-    return error / scale if scale > 0 else (float("inf") if error > 0 else 0.0)
+    if error == 0:
+        return 0.0
+    return error / scale if scale > 0 else float("inf")

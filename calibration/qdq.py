@@ -19,7 +19,7 @@ from onnx import NodeProto, TensorProto, helper
 from ..runtime.errors import ModelError
 from .artifact import OnnxArtifact
 from .collect import Range
-from .graph import array_of, as_tensor, initializers, opset
+from .graph import array_of, as_tensor, initializers, opset, refuse_control_flow
 
 QMAX = 127
 FIRST_PER_CHANNEL_OPSET = 13
@@ -27,17 +27,19 @@ MIN_SCALE = 1e-9  # a dead channel or a constant tensor still needs a scale that
 
 
 def quantize_qdq(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> OnnxArtifact:
-    """Quantize every Conv, Gemm and MatMul that has constant weights.
+    """Quantize every Conv, Gemm and MatMul whose weights (a matrix, for MatMul) are an initializer.
 
     Args:
         artifact: a float32 model, opset 13 or later.
         ranges: the range of each value on real inputs, from `collect_ranges`.
 
     Raises:
-        ModelError: the opset has no per-channel Q/DQ, or nothing can be quantized.
+        ModelError: the opset has no per-channel Q/DQ, the graph has control flow, or nothing can be
+            quantized.
     """
     model = onnx.ModelProto()
     model.CopyFrom(artifact.model)
+    refuse_control_flow(model, "INT8 quantization")
     if opset(model) < FIRST_PER_CHANNEL_OPSET:
         raise ModelError(
             "The model's opset has no per-channel QuantizeLinear.",
@@ -49,7 +51,9 @@ def quantize_qdq(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> OnnxArt
     for node in artifact.model.graph.node:
         writer.add(node)
     if not writer.quantized:
-        raise ModelError("The model has no Conv, Gemm or MatMul with constant weights to quantize.")
+        raise ModelError(
+            "The model has no Conv, Gemm or MatMul with an initializer as weights, so there is nothing to quantize."
+        )
     writer.finish()
     return artifact.derive(model, "int8", "int8")
 

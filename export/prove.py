@@ -19,6 +19,7 @@ from .torch_onnx import OUTPUT, intermediate_values
 
 BATCH_SIZES = (1, 2, 7)
 LOCALIZED_SAMPLES = 4
+NO_NODE = "none: small errors add up over many nodes, or torch.export itself changed the network"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def prove(artifact: OnnxArtifact, reference: Reference) -> Parity:
         wanted=f"relative error at most {limit:g}, "
         f"top-1 agreement at least {parity.tolerance.top1_agreement:.0%}",
         got=f"output {parity.output!r}: {parity.reason}",
-        available=f"first node that differs: {found or 'none; torch.export itself changed the network'}",
+        available=f"first node that differs: {found or NO_NODE}",
         todo=_advice(artifact.precision),
     )
 

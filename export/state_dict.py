@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..runtime.errors import WeightsError
+from ..runtime.errors import WeightsError, gist
 
 # Where training scripts put the state dict, in the order in which they are looked for: the averaged
 # weights first, because where they exist they are the ones that are deployed.
@@ -117,12 +117,12 @@ def _read_torch(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} was refused: it holds more than tensors, and loading that could run its code.",
-            got=str(error).splitlines()[0][:200],
+            f"{path} was refused: it is no plain state dict, and loading more than that could run code.",
+            got=gist(error),
             todo="save only the state dict: torch.save(model.state_dict(), FILE), or safetensors",
         ) from error
     except Exception as error:  # a damaged archive fails in many ways, none of them documented
-        raise WeightsError(f"{path} cannot be read as weights: {str(error).splitlines()[0][:200]}") from error
+        raise WeightsError(f"{path} cannot be read as weights: {gist(error)}") from error
 
 
 def _is_state_dict(value: Mapping[Any, Any]) -> bool:

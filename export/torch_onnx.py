@@ -19,7 +19,7 @@ from torch.fx import Interpreter
 
 from ..calibration.artifact import OnnxArtifact
 from ..calibration.graph import opset
-from ..runtime.errors import ExportError
+from ..runtime.errors import ExportError, gist
 
 OPSET = 20
 INPUT = "input"
@@ -62,7 +62,7 @@ def export_onnx(network: nn.Module, example: NDArray[np.float32]) -> Exported:
             )
     except Exception as error:  # torch.export fails in many ways, none of them documented
         raise ExportError(
-            f"PyTorch's exporter failed: {_gist(error)}",
+            f"PyTorch's exporter failed: {gist(error)}",
             todo="run `edgeproof --debug export ...` for the whole report; control flow on values and fixed "
             "batch sizes in forward() are the usual causes",
         ) from error
@@ -104,7 +104,7 @@ def _output_names(network: nn.Module, inputs: tuple[torch.Tensor]) -> list[str]:
             found = network(*inputs)
     except Exception as error:  # the user's network may raise anything
         raise ExportError(
-            f"The network does not take an input of shape {tuple(inputs[0].shape)}: {_gist(error)}",
+            f"The network does not take an input of shape {tuple(inputs[0].shape)}: {gist(error)}",
             todo="give its input with --input CxHxW",
         ) from error
     if isinstance(found, torch.Tensor):
@@ -138,14 +138,6 @@ def _drop_stack_traces(model: onnx.ModelProto) -> None:
             copies = [onnx.StringStringEntryProto.FromString(entry.SerializeToString()) for entry in kept]
             value.ClearField("metadata_props")
             value.metadata_props.extend(copies)
-
-
-def _gist(error: BaseException) -> str:
-    """The innermost cause's first line: the exporter wraps it in pages."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"
 
 
 @contextlib.contextmanager

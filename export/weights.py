@@ -138,7 +138,7 @@ def from_factory(form: Form, classes: int) -> Trained:
     network = form.build(classes).eval()
     digest = hashlib.sha256()
     for name, value in network.state_dict().items():
-        digest.update(name.encode() + value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(name.encode() + value.detach().numpy().tobytes())
     return Trained(network, WeightsRecord("factory", digest.hexdigest(), {}))
 
 

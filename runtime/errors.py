@@ -45,6 +45,14 @@ class EdgeproofError(Exception):
         return "\n".join(lines)
 
 
+def gist(error: BaseException) -> str:
+    """Kind and first line of the innermost cause: third parties wrap it in pages."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"
+
+
 class InputError(EdgeproofError):
     """The request, or something given with it, cannot be used."""
 

@@ -37,6 +37,8 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "int8": Tolerance(relative_l2=0.35, top1_agreement=0.9),
 }
 
+WEAK_SIGNAL = 1e-2  # share of the output that depends on the input, below which the message says so
+
 
 @dataclass(frozen=True)
 class Parity:
@@ -96,6 +98,9 @@ def compare(
     norms = wanted_norm * _norm(got)
     agreement = top1_agreement(wanted, got)
     reason = _shortfall(relative, agreement, tolerance)
+    if reason and signal_norm < WEAK_SIGNAL * wanted_norm:
+        share = signal_norm / wanted_norm
+        reason += f"; only {share:.1e} of the output depends on the input: are the weights trained?"
     return Parity(
         passed=not reason,
         reason=reason,

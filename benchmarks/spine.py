@@ -1,0 +1,134 @@
+"""What the export path costs: wall time of each stage, and its ratio to torch.onnx.export alone.
+
+    python benchmarks/spine.py [--write FILE.md] [--tests]
+
+Each run is a process of its own, as for a user; rivals and edgeproof take turns, and medians are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+
+REPEATS = 3
+IMPORT_REPEATS = 9
+PROOF_STAGES = ("export", "parity", "simplify")
+
+EXPORT_ALONE = """
+import contextlib, io, time, torch
+from edgeproof.export.models import registry
+network = registry.find("mobilenet_v3").small.build(10).eval()
+inputs = (torch.randn(2, 3, 32, 32),)
+start = time.perf_counter()
+with contextlib.redirect_stdout(io.StringIO()):
+    torch.onnx.export(network, inputs, dynamo=True, opset_version=20, input_names=["input"],
+                      output_names=["output"], external_data=False, verbose=False,
+                      dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+print(time.perf_counter() - start)
+"""
+IMPORTS = {
+    "import numpy, onnxruntime": "import numpy, onnxruntime",
+    "import edgeproof.runtime": "import edgeproof.runtime",
+    "import edgeproof.runtime, onnxruntime": "import edgeproof.runtime, onnxruntime",
+}
+
+
+def main() -> None:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--write", type=Path, metavar="FILE.md", help="write the report there too")
+    parser.add_argument("--tests", action="store_true", help="also time the whole test suite")
+    options = parser.parse_args()
+    sections = [*export_section(), *import_section(), *(tests_section() if options.tests else ())]
+    report = "\n".join([*heading(), *sections]) + "\n"
+    print(report)
+    if options.write:
+        options.write.write_text(report, encoding="utf-8")
+
+
+def heading() -> list[str]:
+    """Title, date and machine."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    return [
+        "# What the export path costs",
+        "",
+        f"Written by `make bench` on {date.today().isoformat()} ({machine}, CPU provider).",
+        "",
+    ]
+
+
+def export_section() -> list[str]:
+    """Stages of an export, at first and with cached weights, against the exporter alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "EDGEPROOF_CACHE": folder}
+        runs = [export_stages(Path(folder) / f"bundle{i}", environment) for i in range(REPEATS + 1)]
+    first, cached = runs[0], runs[1:]
+    alone = statistics.median(float(python(EXPORT_ALONE)) for _ in range(REPEATS))
+    median = {name: statistics.median(run[name] for run in cached) for name in first}
+    proven = statistics.median(sum(run[name] for name in PROOF_STAGES) for run in cached)
+    rows = [f"| {name} | {first[name]:.1f} | {median[name]:.1f} |" for name in first]
+    return [
+        "## `edgeproof export mobilenet_v3`, demo weights on `digits`",
+        "",
+        "| stage | first run, s | with cached weights, s |",
+        "|---|---|---|",
+        *rows,
+        "",
+        f"Export, parity and simplification together take {proven:.1f} s; torch.onnx.export alone, of the "
+        f"same network, {alone:.1f} s: ratio {proven / alone:.2f} (goal: at most 1.3).",
+        "",
+    ]
+
+
+def export_stages(out: Path, environment: dict[str, str]) -> dict[str, float]:
+    """Seconds of each stage of one export, and of the whole process."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "edgeproof.export", "export", "mobilenet_v3", "--out", str(out)]
+    subprocess.run(command, check=True, env=environment, capture_output=True)
+    total = time.perf_counter() - start
+    manifest = json.loads((out / "manifest.json").read_text())
+    return {**{stage["name"]: stage["seconds"] for stage in manifest["stages"]}, "whole command": total}
+
+
+def import_section() -> list[str]:
+    """What importing the device's floor costs over what it cannot do without."""
+    seconds: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    for _ in range(IMPORT_REPEATS):
+        for name, code in IMPORTS.items():
+            start = time.perf_counter()
+            python(code)
+            seconds[name].append(time.perf_counter() - start)
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    base = median["import numpy, onnxruntime"]
+    rows = [f"| `{name}` | {1000 * value:.0f} | {value / base:.2f} |" for name, value in median.items()]
+    title = "## Importing the runner (goal: at most 1.1)"
+    return [title, "", "| process | ms | ratio |", "|---|---|---|", *rows, ""]
+
+
+def tests_section() -> list[str]:
+    """Wall time of the test suite."""
+    start = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-m", "pytest"], check=True, stdout=sys.stderr, cwd=Path(__file__).parents[1]
+    )
+    took = time.perf_counter() - start
+    return ["## Tests", "", f"The whole suite takes {took:.0f} s (goal: at most 600).", ""]
+
+
+def python(code: str) -> str:
+    """Run code in a fresh interpreter and return what it prints."""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()

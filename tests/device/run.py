@@ -1,0 +1,156 @@
+"""The device side, proven as on JetPack 6: the wheel on a bare Python 3.10 with onnxruntime 1.23.2.
+
+    python tests/device/run.py
+
+Builds the wheel, exports a small network, makes an environment with nothing but the lowest supported
+numpy, typer and Pillow, and there verifies the bundle and labels pictures, which must get PyTorch's labels.
+Needs a Python 3.10 and a package index.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from edgeproof.export.data import catalog
+from edgeproof.export.models import registry
+from edgeproof.export.progress import Stages
+from edgeproof.export.train import predict
+from edgeproof.export.weights import from_demo
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "mobilenet_v3_small"
+PICTURES = 12
+LOWEST = ("numpy==1.26.0", "typer==0.16.0", "pillow==10.3.0", "onnxruntime==1.23.2")
+FORBIDDEN = ("torch", "torchvision", "onnx", "onnxsim", "onnxscript", "safetensors", "sklearn")
+
+
+def main() -> None:
+    """Prepare once, run every check, print one line each and the totals."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        device = Device(folder)
+        checks = [has_no_training_packages, imports, verifies, labels_as_pytorch, says_what_export_needs]
+        failures = sum(not passes(check, device) for check in checks)
+    print(f"{len(checks) - failures} passed, {failures} failed")
+    sys.exit(bool(failures))
+
+
+class Device:
+    """A bare environment with the wheel, a bundle, and pictures with PyTorch's labels."""
+
+    def __init__(self, folder: Path) -> None:
+        self.python = make_environment(folder)
+        self.bundle = folder / "bundle"
+        shell([sys.executable, "-m", "edgeproof.export", "export", MODEL, "--out", str(self.bundle)])
+        self.pictures = folder / "pictures"
+        self.pictures.mkdir()
+        self.labels = save_pictures(self.pictures)
+
+    def edgeproof(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command there, away from the repository."""
+        command = [str(self.python.with_name("edgeproof")), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=self.bundle.parent)
+
+
+def make_environment(folder: Path) -> Path:
+    """A Python 3.10 with the wheel and the lowest supported packages; returns its interpreter."""
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    shell(build)
+    wheel = next(folder.glob("edgeproof-*.whl"))
+    shell([str(find_python310()), "-m", "venv", str(folder / "environment")])
+    python = folder / "environment" / "bin" / "python"
+    shell([str(python), "-m", "pip", "install", "--quiet", *LOWEST, str(wheel)])
+    return python
+
+
+def find_python310() -> Path:
+    """A Python 3.10 that starts: python3.10 on the path, else one that pyenv has installed."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [shutil.which("python3.10"), *sorted(pyenv.glob("3.10.*/bin/python"), reverse=True)]
+    for candidate in filter(None, candidates):
+        done = subprocess.run([str(candidate), "-c", "import venv"], capture_output=True)
+        if done.returncode == 0:
+            return Path(candidate)
+    sys.exit("no Python 3.10 found: install one (pyenv install 3.10, or apt-get install python3.10-venv)")
+
+
+def save_pictures(folder: Path) -> list[str]:
+    """Save held-out digits as PNG and return the labels that PyTorch gives them."""
+    spec, data = registry.find(MODEL), catalog.find("digits")
+    form = spec.form_for(small_data=True)
+    preprocess = data.preprocess(form.input_shape)
+    chosen = data.evaluation.take(np.arange(PICTURES))
+    for i in range(PICTURES):
+        chosen.load(i).save(folder / f"{i:02d}.png")
+    network = from_demo(spec, form, data, preprocess, Stages(quiet=True)).network
+    return [data.labels[i] for i in predict(network, chosen.tensor(preprocess)).argmax(axis=1)]
+
+
+def has_no_training_packages(device: Device) -> None:
+    """The environment holds nothing that a device would not."""
+    code = f"from importlib.util import find_spec; print([n for n in {FORBIDDEN!r} if find_spec(n)])"
+    done = subprocess.run([str(device.python), "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", done.stdout
+
+
+def imports(device: Device) -> None:
+    """The ground floor imports on Python 3.10."""
+    code = "import sys, edgeproof.runtime as r; assert sys.version_info[:2] == (3, 10); r.Runner.open"
+    subprocess.run([str(device.python), "-c", code], check=True, cwd=device.bundle.parent)
+
+
+def verifies(device: Device) -> None:
+    """All precisions reproduce PyTorch's golden answers."""
+    done = device.edgeproof("verify", str(device.bundle), "--json")
+    assert done.returncode == 0, done.stderr
+    assert {name: result["passed"] for name, result in json.loads(done.stdout).items()} == {
+        "fp32": True,
+        "fp16": True,
+        "int8": True,
+    }
+
+
+def labels_as_pytorch(device: Device) -> None:
+    """Pictures get the labels that PyTorch gives them."""
+    done = device.edgeproof("run", str(device.bundle), str(device.pictures), "--precision", "fp32")
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line)["top"][0]["label"] for line in done.stdout.splitlines()]
+    assert found == device.labels, (found, device.labels)
+
+
+def says_what_export_needs(device: Device) -> None:
+    """A command of the top floor names the extra to install."""
+    done = device.edgeproof("export", MODEL)
+    assert done.returncode == 2
+    assert 'pip install "edgeproof[export]"' in done.stderr, done.stderr
+
+
+def passes(check: Callable[[Device], None], device: Device) -> bool:
+    """Run one check and print its outcome."""
+    try:
+        check(device)
+    except (AssertionError, subprocess.CalledProcessError) as error:
+        print(f"FAILED {check.__name__}: {error}")
+        return False
+    print(f"ok     {check.__name__}")
+    return True
+
+
+def shell(command: list[str]) -> None:
+    """Run a command whose output only matters when it fails."""
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tempfile.gettempdir())
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""A small trained network, its exported form and its bundle, made once for all tests of this floor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edgeproof.calibration.artifact import OnnxArtifact
+from edgeproof.export.data import catalog
+from edgeproof.export.data.dataset import Dataset
+from edgeproof.export.models import registry
+from edgeproof.export.pipeline import ExportRequest, export_bundle
+from edgeproof.export.progress import Stages
+from edgeproof.export.prove import Reference, torch_answers
+from edgeproof.export.torch_onnx import Exported, export_onnx
+from edgeproof.export.weights import from_demo
+from edgeproof.runtime import Bundle
+
+
+@pytest.fixture(scope="session")
+def stages() -> Stages:
+    return Stages(quiet=True)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return catalog.find("digits")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A trained network, its export, and PyTorch's answers to real inputs."""
+
+    network: torch.nn.Module
+    exported: Exported
+    reference: Reference
+
+    def altered(self, change) -> OnnxArtifact:
+        """The exported artifact after `change(model)` has broken a copy of it."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.exported.artifact.model)
+        change(model)
+        return OnnxArtifact(model, "export")
+
+
+@pytest.fixture(scope="session")
+def sample(tiny_network, digits, stages) -> Sample:
+    spec = registry.find(tiny_network)
+    form = spec.form_for(small_data=True)
+    preprocess = digits.preprocess(form.input_shape)
+    network = from_demo(spec, form, digits, preprocess, stages).network
+    inputs = digits.evaluation.take(np.arange(16)).tensor(preprocess)
+    exported = export_onnx(network, inputs)
+    return Sample(network, exported, Reference(inputs, torch_answers(network, inputs), exported.program))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_network, tmp_path_factory, stages) -> Bundle:
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    return export_bundle(ExportRequest(model=tiny_network, out=out), stages)
+
+
+@pytest.fixture
+def draftless():
+    """Asserts that a folder holds exactly the named entries: no drafts, nothing half-written."""
+
+    def check(folder: Path, *names: str) -> None:
+        assert sorted(entry.name for entry in folder.iterdir()) == sorted(names)
+
+    return check

@@ -1,0 +1,205 @@
+"""The whole way, and what is left behind when it ends early."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeproof.calibration.graph import array_of, as_tensor
+from edgeproof.export import pipeline, publish
+from edgeproof.export.pipeline import ExportRequest, export_bundle
+from edgeproof.export.train import predict
+from edgeproof.runtime import Bundle, Preprocess, verify
+from edgeproof.runtime.errors import InputError, ModelError, OutputError, ParityError
+
+
+def test_the_bundle_holds_what_the_contract_says(tiny_bundle):
+    names = {entry.name for entry in tiny_bundle.folder.iterdir()}
+    assert names == {"manifest.json", "golden.npz", *(f"model.{p}.onnx" for p in ("fp32", "fp16", "int8"))}
+    value = json.loads((tiny_bundle.folder / "manifest.json").read_text())
+    assert value["schema"] == 1
+    assert value["form"] == "small"
+    assert value["weights"]["source"] == "demo"
+    assert value["weights"]["top1"] >= 95
+    assert value["data"]["calibration"]["count"] == 128
+    assert value["data"]["evaluation"]["count"] == 360
+    assert value["data"]["calibration"]["sha256"] != value["data"]["evaluation"]["sha256"]
+    assert value["input"] == {"name": "input", "shape": ["batch", 3, 32, 32], "dtype": "float32"}
+    assert value["models"]["fp32"]["parity"]["sqnr_db"] > 90
+    assert value["models"]["fp16"]["parity"]["passed"]
+    assert value["models"]["int8"]["preflight"] == {
+        "compiler": None,
+        "accepted": None,
+        "message": "not checked",
+    }
+    assert {"python", "torch", "onnx", "onnxruntime", "onnxsim"} <= set(value["toolchain"])
+
+
+def test_every_precision_is_what_it_says(tiny_bundle):
+    models = {name: onnx.load_from_string(tiny_bundle.model_bytes(name)) for name in ("fp32", "fp16", "int8")}
+    kinds = {name: {tensor.data_type for tensor in m.graph.initializer} for name, m in models.items()}
+    assert onnx.TensorProto.FLOAT16 in kinds["fp16"]
+    assert onnx.TensorProto.INT8 in kinds["int8"]
+    assert not {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8} & kinds["fp32"]
+    entries = tiny_bundle.manifest.models
+    assert entries["fp16"].bytes < 0.7 * entries["fp32"].bytes
+
+
+def test_the_lineage_can_be_followed(tiny_bundle):
+    models = tiny_bundle.manifest.models
+    assert models["fp16"].parent == models["int8"].parent == models["fp32"].sha256
+    assert models["fp32"].parent is not None  # the model before simplification
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_the_bundle_verifies(tiny_bundle, precision):
+    assert verify(tiny_bundle, precision)
+
+
+def test_golden_answers_are_pytorchs_own(tiny_bundle, sample):
+    golden = tiny_bundle.golden()
+    assert np.allclose(predict(sample.network, golden.input), golden.outputs["output"], atol=1e-5)
+
+
+def break_weight(artifact):
+    model = onnx.ModelProto()
+    model.CopyFrom(artifact.model)
+    name = next(node for node in model.graph.node if node.op_type == "Conv").input[1]
+    tensor = next(t for t in model.graph.initializer if t.name == name)
+    tensor.CopyFrom(as_tensor(name, array_of(tensor) * np.float32(1.1)))
+    return artifact.derive(model, "simplify", "fp32")
+
+
+def test_a_simplifier_that_breaks_the_model_stops_the_pipeline(
+    tiny_network, tmp_path, stages, monkeypatch, draftless
+):
+    monkeypatch.setattr(pipeline, "simplify", break_weight)
+    with pytest.raises(ParityError, match=r"stage 'simplify'.*(\n.*)*module 'stem"):
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "tiny"), stages)
+    draftless(tmp_path)
+
+
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("module", "stage"), [(pipeline, "simplify"), (publish, "_write_golden")])
+def test_an_interrupt_leaves_nothing(tiny_network, tmp_path, stages, monkeypatch, draftless, module, stage):
+    monkeypatch.setattr(module, stage, raise_interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "tiny"), stages)
+    draftless(tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_mid_export_leaves_nothing(tiny_network, tmp_path, draftless, number):
+    command = [
+        sys.executable,
+        "-m",
+        "edgeproof.export",
+        "export",
+        tiny_network,
+        "--out",
+        str(tmp_path / "tiny"),
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "samples" in line:  # the exporter is at work now
+            break
+    time.sleep(0.3)
+    process.send_signal(number)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert output == ""
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    draftless(tmp_path)
+
+
+def test_a_failing_replacement_keeps_the_old_bundle(tiny_network, tmp_path, stages, monkeypatch, draftless):
+    out = tmp_path / "tiny"
+    request = ExportRequest(model=tiny_network, out=out, precisions=("fp32",), force=True)
+    created = export_bundle(request, stages).manifest.created
+    monkeypatch.setattr(pipeline, "simplify", break_weight)
+    with pytest.raises(ParityError):
+        export_bundle(request, stages)
+    assert Bundle.open(out).manifest.created == created
+    draftless(tmp_path, "tiny")
+
+
+def never(*_):
+    raise AssertionError("work began before the request was checked")
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    monkeypatch.setattr(pipeline, "_prepare", never)
+
+
+def test_an_existing_bundle_needs_force(tiny_bundle, tiny_network, stages, no_work):
+    with pytest.raises(OutputError, match="--force"):
+        export_bundle(ExportRequest(model=tiny_network, out=tiny_bundle.folder), stages)
+
+
+def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path, tiny_network, stages, no_work):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="not an edgeproof bundle"):
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path, force=True), stages)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_an_output_that_cannot_be_written(tmp_path, tiny_network, stages, no_work):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "file" / "tiny"), stages)
+
+
+@pytest.mark.parametrize("precisions", [("fp64",), ("int8",), ("fp16", "int8"), ()])
+def test_precisions_that_cannot_be(tmp_path, tiny_network, stages, no_work, precisions):
+    with pytest.raises(InputError, match="--precision fp32,fp16,int8"):
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "t", precisions=precisions), stages)
+
+
+def test_a_wrong_number_of_classes(tmp_path, stages, draftless):
+    file = tmp_path / "fixed.py"
+    file.write_text(
+        "from torch import nn\ndef fixed():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 7))\n"
+    )
+    request = ExportRequest(model=f"{file}:fixed", weights="factory", out=tmp_path / "out")
+    with pytest.raises(ModelError, match=r"\(N, 10\)(.*\n)*.*\('N', 7\)"):
+        export_bundle(request, stages)
+
+
+def test_preprocessing_that_does_not_give_the_input(tmp_path, tiny_network, stages):
+    preprocess = Preprocess(resize=64, crop=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3)
+    request = ExportRequest(
+        model=tiny_network, weights="factory", out=tmp_path / "out", preprocess=preprocess
+    )
+    with pytest.raises(InputError, match="3x64x64"):
+        export_bundle(request, stages)
+
+
+def test_own_input_and_preprocessing(tmp_path, tiny_network, stages):
+    preprocess = Preprocess(resize=(48, 48), crop=None, mean=(0,) * 3, std=(1,) * 3, interpolation="bicubic")
+    request = ExportRequest(
+        model=tiny_network,
+        weights="factory",
+        out=tmp_path / "out",
+        input_shape=(3, 48, 48),
+        preprocess=preprocess,
+        precisions=("fp32",),
+    )
+    manifest = export_bundle(request, stages).manifest
+    assert manifest.input.shape == ("batch", 3, 48, 48)
+    assert manifest.preprocess == preprocess
+    assert manifest.weights["source"] == "factory"
+
+
+def test_the_draft_is_beside_the_output_and_not_in_a_foreign_folder(tiny_bundle):
+    assert os.listdir(tiny_bundle.folder.parent) == ["tiny"]
