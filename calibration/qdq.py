@@ -52,7 +52,7 @@ def quantize_qdq(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> OnnxArt
         writer.add(node)
     if not writer.quantized:
         raise ModelError(
-            "The model has no Conv, Gemm or MatMul with an initializer as weights, so there is nothing to quantize."
+            "The model has no Conv, Gemm or MatMul to quantize: none has an initializer as weights."
         )
     writer.finish()
     return artifact.derive(model, "int8", "int8")

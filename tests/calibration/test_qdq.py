@@ -1,5 +1,4 @@
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -290,7 +289,7 @@ def test_opsets_with_per_channel_quantization_are_taken(
 def test_a_model_with_nothing_to_quantize_is_refused(vector, body, matrix):
     weights = {"w": matrix(1), "batched": np.stack([matrix(1), matrix(2)]), "axis": np.array([0])}
     artifact = vector(body, **{name: values for name, values in weights.items() if name in body})
-    with pytest.raises(ModelError, match="no Conv, Gemm or MatMul with constant weights"):
+    with pytest.raises(ModelError, match="no Conv, Gemm or MatMul"):
         quantize_qdq(artifact, {"x": Range(-1, 1)})
 
 
@@ -304,7 +303,7 @@ def test_quantizing_twice_gives_the_same_bytes(network, photos, quantize, quanti
     assert quantize(network, photos).sha256 == quantized.sha256
 
 
-def test_a_weight_that_only_a_branch_reads_is_kept(vector, quantize, x, matrix):
+def test_control_flow_is_refused_by_name(vector, matrix):
     artifact = vector(
         """m = MatMul(x, w)
         total = ReduceSum<keepdims=0>(m)
@@ -317,7 +316,8 @@ def test_a_weight_that_only_a_branch_reads_is_kept(vector, quantize, x, matrix):
         zero=np.float32(0),
         factor=np.float32(2),
     )
-    onnx.checker.check_model(quantize(artifact, x).model, full_check=True)
+    with pytest.raises(ModelError, match="control flow .If 'node_y'."):
+        quantize_qdq(artifact, {"x": Range(-1, 1)})
 
 
 matrices = hnp.arrays(
