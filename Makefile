@@ -5,6 +5,7 @@ VENV   ?= .venv
 MODEL  ?= mobilenet_v3
 OUT    ?= artifacts/$(subst :,_,$(notdir $(MODEL)))
 ARGS   ?=
+DIST   ?= dist
 
 # PyPI's onnxruntime-gpu carries the CUDA and TensorRT providers on x86-64 Linux only; it runs on the CPU too.
 ORT    := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),gpu,cpu)
@@ -12,7 +13,7 @@ READY  := $(VENV)/.ready
 RUN    := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help install export run test check lint types bench device-test constraints clean
+.PHONY: help install export run test check lint types bench device-test wheel docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,13 @@ bench: $(READY) ## measure the export path and write docs/benchmarks.md
 
 device-test: $(READY) ## the wheel on a bare Python 3.10 with onnxruntime 1.23.2, as on JetPack 6
 	$(RUN)python tests/device/run.py
+
+wheel: $(READY) ## build the wheel for the device in dist/
+	rm -rf build
+	$(RUN)python -m build --wheel --no-isolation --outdir $(DIST) . >/dev/null
+
+docs: $(READY) export ## write the README's table and docs/commands.md from the program
+	$(RUN)python docs/generate.py $(OUT)
 
 constraints: $(READY) ## write the versions of this environment to constraints.txt
 	{ sed -n '/^#/p' constraints.txt; $(RUN)python -m pip freeze --exclude-editable; } > constraints.new

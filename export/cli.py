@@ -105,7 +105,11 @@ def models(as_json: JsonOption = False) -> None:
 def build_app() -> typer.Typer:
     """The application with the commands of all floors."""
     app = typer.Typer(
-        name="edgeproof", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        name="edgeproof",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
     )
     for command in (export, models):
         app.command()(command)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BundleError, InputError
+from .errors import BundleError, InputError, gist
 from .files import sha256_bytes, sha256_file
 from .manifest import FileEntry, Manifest, parse_manifest
 
@@ -95,11 +95,16 @@ class Bundle:
                 wanted=", ".join(sorted(names)),
                 got=", ".join(sorted(arrays)),
             )
+        if any(array.size == 0 for array in arrays.values()):
+            raise BundleError("golden.npz holds no samples, which prove nothing.")
         outputs = {o.name: arrays[output_key(i, o.name)] for i, o in enumerate(self.manifest.outputs)}
         return Golden(arrays["input"], outputs)
 
     def _read(self, entry: FileEntry) -> bytes:
-        data = (self.folder / entry.file).read_bytes()
+        try:
+            data = (self.folder / entry.file).read_bytes()
+        except FileNotFoundError:
+            raise _missing(entry) from None
         if sha256_bytes(data) != entry.sha256:
             raise BundleError(f"{entry.file} has changed since the bundle was opened.")
         return data
@@ -156,9 +161,11 @@ def _verify(folder: Path, entry: FileEntry) -> None:
     try:
         status = path.lstat()
     except FileNotFoundError:
+        raise _missing(entry) from None
+    except (OSError, ValueError) as error:
         raise BundleError(
-            f"The bundle lacks {entry.file}.", todo="copy the whole folder again, or export it again"
-        ) from None
+            f"The manifest names {entry.file[:80]!r}, which is no file name: {error}"
+        ) from error
     if not stat.S_ISREG(status.st_mode):
         raise BundleError(f"{entry.file} is not a regular file of the bundle (a link, or a folder).")
     if status.st_size != entry.bytes:
@@ -166,6 +173,12 @@ def _verify(folder: Path, entry: FileEntry) -> None:
     found = sha256_file(path)
     if found != entry.sha256:
         raise _changed(entry, f"SHA-256 {entry.sha256}", f"SHA-256 {found}")
+
+
+def _missing(entry: FileEntry) -> BundleError:
+    return BundleError(
+        f"The bundle lacks {entry.file}.", todo="copy the whole folder again, or export it again"
+    )
 
 
 def _changed(entry: FileEntry, wanted: str, got: str) -> BundleError:
@@ -187,5 +200,9 @@ def _load_arrays(data: bytes) -> dict[str, NDArray[Any]]:
             )
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise BundleError(f"golden.npz cannot be read: {error}") from error
+    except BundleError:
+        raise
+    except (
+        Exception
+    ) as error:  # zipfile, zlib and numpy fail on hostile files in more ways than they document
+        raise BundleError(f"golden.npz cannot be read: {gist(error)}") from error

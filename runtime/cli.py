@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import EdgeproofError
+from .errors import EdgeproofError, ProofError
 
 EXIT_PROOF_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -47,7 +47,7 @@ def run(
     with Runner.open(bundle, precision=precision, top=top) as runner:
         for result in runner.stream(paths):
             bad += isinstance(result, BadFrame)
-            emit(json.dumps(encode(result)))
+            emit(json.dumps(encode(result), allow_nan=False))
     if bad:
         typer.echo(f"{bad} of {len(paths)} pictures could not be read.", err=True)
         raise typer.Exit(EXIT_BAD_INPUT)
@@ -63,8 +63,11 @@ def verify(bundle: BundleArgument, precision: PrecisionOption = None, as_json: J
     from .verify import verify as replay
 
     opened = Bundle.open(bundle)
-    proven = [name for name, model in opened.manifest.models.items() if model.parity]
-    results = {name: replay(opened, name) for name in ([precision] if precision else proven)}
+    models = opened.manifest.models
+    chosen = [precision] if precision else [name for name, model in models.items() if model.parity]
+    if not chosen:
+        raise ProofError(f"No precision of the bundle {opened.manifest.name} was proven at its export.")
+    results = {name: replay(opened, name) for name in chosen}
     if as_json:
         emit(json.dumps(encode(results), indent=2))
     else:
@@ -105,7 +108,7 @@ def main(app: typer.Typer) -> None:
         signal.signal(number, _stop)
     debug = _Debug(app)
     try:
-        app()
+        app(prog_name="edgeproof")
     except EdgeproofError as error:
         if debug.wanted:
             raise

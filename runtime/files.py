@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -79,6 +80,11 @@ def ensure_can_publish(target: Path, *, force: bool, replaceable: Callable[[Path
     Raises:
         OutputError: the target exists and may not be replaced, or its parent cannot be written.
     """
+    if target.name in ("", "..") or target.resolve() == Path.cwd():
+        raise OutputError(
+            f"The output {target} is the folder that edgeproof runs in, which cannot be replaced.",
+            todo="give a folder of its own with --out DIR",
+        )
     if target.is_symlink() or target.exists():
         empty = target.is_dir() and not target.is_symlink() and not any(target.iterdir())
         ours = not target.is_symlink() and target.is_dir() and replaceable(target)
@@ -92,7 +98,9 @@ def ensure_can_publish(target: Path, *, force: bool, replaceable: Callable[[Path
                 f"The output {target} exists already.",
                 todo="pass --force to replace it, or give another place with --out DIR",
             )
-    parent = _writable_parent(target)
+    parent = target.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
     try:
         tempfile.TemporaryFile(dir=parent).close()
     except OSError as error:
@@ -122,7 +130,7 @@ def _writable_parent(target: Path) -> Path:
     except OSError as error:
         raise _cannot_write(parent, error) from error
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise _cannot_write(parent, PermissionError("permission denied"))
+        raise _cannot_write(parent, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
     return parent
 
 

@@ -109,6 +109,8 @@ class Manifest:
             raise ValueError(f"models must hold fp32 and may hold fp16 and int8, not {sorted(self.models)}")
         if self.verdict.ship not in self.models:
             raise ValueError(f"verdict.ship is {self.verdict.ship!r}, which is not among the models")
+        if len(self.files()) != len(self.models) + 1:
+            raise ValueError("two entries name the same file")
         if not self.outputs:
             raise ValueError("outputs must not be empty")
         classes = self.outputs[0].shape[-1:]

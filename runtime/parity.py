@@ -91,10 +91,13 @@ def compare(
     if problem:
         return Parity(False, problem, samples, tolerance=tolerance, output=output)
     wanted, got = reference.astype(np.float64), candidate.astype(np.float64)
+    size = float(max(np.abs(wanted).max(), np.abs(got).max())) or 1.0
+    wanted, got = wanted / size, got / size  # so that no square overflows or vanishes
     error = got - wanted
     error_norm, wanted_norm = _norm(error), _norm(wanted)
+    varies = bool((wanted != wanted[0]).any())
     signal_norm = _norm(wanted - wanted.mean(axis=0))
-    relative = error_norm / signal_norm if signal_norm > 0 else None
+    relative = error_norm / signal_norm if varies else None
     norms = wanted_norm * _norm(got)
     agreement = top1_agreement(wanted, got)
     reason = _shortfall(relative, agreement, tolerance)
@@ -105,8 +108,8 @@ def compare(
         passed=not reason,
         reason=reason,
         samples=samples,
-        max_abs=float(np.abs(error).max()),
-        mean_abs=float(np.abs(error).mean()),
+        max_abs=size * float(np.abs(error).max()),
+        mean_abs=size * float(np.abs(error).mean()),
         relative_l2=relative,
         cosine=float(np.vdot(wanted, got) / norms) if norms > 0 else None,
         sqnr_db=20 * math.log10(wanted_norm / error_norm) if error_norm and wanted_norm else None,
@@ -161,7 +164,7 @@ def _unmeasurable(reference: NDArray[np.floating], candidate: NDArray[np.floatin
 def _shortfall(relative: float | None, agreement: float | None, tolerance: Tolerance) -> str:
     if relative is None:
         return "the reference is the same for every input: nothing is proven by matching it"
-    if relative > tolerance.relative_l2:
+    if not relative <= tolerance.relative_l2:
         return f"relative error {relative:.3g} is above {tolerance.relative_l2:g}"
     if agreement is not None and agreement < tolerance.top1_agreement:
         return f"top-1 agreement {agreement:.2%} is below {tolerance.top1_agreement:.2%}"

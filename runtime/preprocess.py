@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from .errors import ImageError
 
+CHANNELS = {"rgb": 3, "gray": 1}
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -26,7 +27,8 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 MAX_PIXELS = 100_000_000
-PIL_MODES = {"rgb": "RGB", "gray": "L"}
+# Pillow cuts these to 8 bits, each in its own way (most by clipping): the network would see another picture.
+DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ class Preprocess:
     exif_transpose: bool = False
 
     def __post_init__(self) -> None:
+        if self.color not in CHANNELS or self.interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"color must be one of {', '.join(CHANNELS)} and interpolation one of "
+                f"{', '.join(INTERPOLATIONS)}, not {self.color!r} and {self.interpolation!r}"
+            )
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(
                 f"mean and std need {self.channels} value(s) each for color {self.color!r}, "
@@ -64,15 +71,15 @@ class Preprocess:
             )
         if not all(map(math.isfinite, self.mean + self.std)) or min(self.std) <= 0:
             raise ValueError("mean must be finite, and std finite and above 0")
-        sides = [self.resize] if isinstance(self.resize, int) else [*(self.resize or ())]
-        sides += [*(self.crop or ())]
-        if not all(1 <= side <= 16384 for side in sides):
-            raise ValueError("resize and crop must lie between 1 and 16384 pixels")
+        resize = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
+        for height, width in filter(None, (resize, self.crop)):
+            if min(height, width) < 1 or height * width > MAX_PIXELS:
+                raise ValueError(f"resize and crop must give between 1 and {MAX_PIXELS} pixels")
 
     @property
     def channels(self) -> int:
         """Number of channels of the result."""
-        return {"rgb": 3, "gray": 1}[self.color]
+        return CHANNELS[self.color]
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -85,11 +92,16 @@ class Preprocess:
         """Colour conversion, resize and crop: the part that works on 8-bit pixels.
 
         Raises:
-            ImageError: the picture is so long and thin that resizing it would fill the memory.
+            ImageError: the picture has more than 8 bits a channel, or is so long and thin that resizing it
+                would fill the memory.
         """
         if self.exif_transpose:
             image = ImageOps.exif_transpose(image)
-        image = image.convert(PIL_MODES[self.color])
+        if image.mode in DEEP_MODES:
+            raise ImageError(f"The picture holds more than 8 bits a channel (mode {image.mode}).")
+        image = image.convert("RGB")
+        if self.color == "gray":
+            image = image.convert("L")
         if self.resize is not None:
             height, width = self._resized(image.height, image.width)
             if height * width > MAX_PIXELS:

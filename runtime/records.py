@@ -46,7 +46,8 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
         return _decode_union(typing.get_args(kind), value, where)
     if origin is typing.Literal:
         options = typing.get_args(kind)
-        return _require(value in options, value, " or ".join(map(repr, options)), where)
+        fits = any(value == option and type(value) is type(option) for option in options)
+        return _require(fits, value, " or ".join(map(repr, options)), where)
     if origin is tuple:
         return _decode_tuple(typing.get_args(kind), value, where)
     if origin in (dict, Mapping):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .bundle import Bundle
-from .errors import ImageError, InputError
+from .errors import BundleError, ImageError, InputError, ProofError
 from .session import Session, probabilities
 from .sources import read_image
 
@@ -52,6 +52,13 @@ class Runner:
         preprocess = bundle.manifest.preprocess
         if preprocess is None:
             raise InputError(f"The bundle {bundle.manifest.name} takes tensors, not pictures.")
+        promised = {output.name for output in bundle.manifest.outputs}
+        if not promised <= set(session.output_names) or not bundle.manifest.labels:
+            raise BundleError(
+                "The manifest does not describe its model.",
+                wanted=f"outputs {', '.join(sorted(promised))}, and a label for each class",
+                got=f"outputs {', '.join(session.output_names)}, {len(bundle.manifest.labels)} labels",
+            )
         self.bundle = bundle
         self._session = session
         self._preprocess = preprocess
@@ -72,10 +79,20 @@ class Runner:
         return cls(bundle, session, top)
 
     def predict(self, image: Image.Image, *, source: str = "", frame: int = 0) -> Prediction:
-        """Label one picture."""
+        """Label one picture.
+
+        Raises:
+            ImageError: the picture cannot be preprocessed faithfully.
+            ProofError: the model answers NaN or Inf.
+        """
         start = time.perf_counter()
         batch = np.ascontiguousarray(self._preprocess(image)[None])
         scores = probabilities(self._session.run(batch), self._output.name, self._output.scores)[0]
+        if not np.isfinite(scores).all():
+            raise ProofError(
+                f"The model answers {source or 'the picture'} with NaN or Inf.",
+                todo="edgeproof verify BUNDLE   (then try another --precision)",
+            )
         latency = 1000 * (time.perf_counter() - start)
         return Prediction(source, frame, self._best(scores), round(latency, 3))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ class Session:
         ort = load_onnxruntime()
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        # A model given as bytes may still name files for its weights, which no hash of ours covers.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:

@@ -9,9 +9,10 @@ from pathlib import Path
 from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError, InputError
+from .preprocess import DEEP_MODES
 
-# Pillow cuts these to 8 bits, each in its own way (most by clipping): the network would see another picture.
-DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+# Formats that Pillow decodes by itself: an EPS would start another program, whatever its file is called.
+FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
 
 
 def expand(sources: Iterable[str]) -> list[Path]:
@@ -28,8 +29,20 @@ def expand(sources: Iterable[str]) -> list[Path]:
     return paths
 
 
+def picture_endings() -> set[str]:
+    """Endings, in lower case and with their dot, of the formats that can be read here."""
+    return {ending for ending, kind in Image.registered_extensions().items() if kind in _formats()}
+
+
+def _formats() -> list[str]:
+    Image.init()
+    return sorted(FORMATS & set(Image.OPEN))
+
+
 def _expand_one(source: str) -> list[Path]:
     path = Path(source)
+    if not source:
+        raise InputError("A source is empty.", wanted="a picture, a folder of pictures, or a glob")
     if path.is_dir():
         return _pictures_in(path)
     if path.exists():
@@ -44,7 +57,7 @@ def _expand_one(source: str) -> list[Path]:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
-    endings = set(Image.registered_extensions())
+    endings = picture_endings()
     files = sorted(entry for entry in folder.iterdir() if entry.is_file())
     pictures = [file for file in files if file.suffix.lower() in endings]
     if not pictures:
@@ -66,8 +79,8 @@ def read_image(path: Path) -> Image.Image:
         ImageError: missing, not a picture, truncated, absurdly large, or deeper than 8 bits a channel.
     """
     try:
-        with Image.open(path) as image:
-            if image.mode in DEEP_MODES or any(";16" in str(tile[3]) for tile in image.tile):
+        with Image.open(path, formats=_formats()) as image:
+            if _is_deep(image):
                 raise ImageError(
                     f"{path} holds more than 8 bits a channel, and cutting them would change the picture.",
                     todo=f"convert it first, for example: convert {path} -depth 8 {path.stem}-8bit.png",
@@ -80,5 +93,19 @@ def read_image(path: Path) -> Image.Image:
         raise ImageError(f"{path} is too large to be a picture: {error}") from error
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist.") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
         raise ImageError(f"{path} is damaged or truncated: {error}") from error
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the file holds more than 8 bits a channel, even where Pillow would silently give 8."""
+    if image.mode in DEEP_MODES:
+        return True
+    arguments = [argument for tile in getattr(image, "tile", ()) for argument in _as_tuple(tile[3])]
+    deep_raw_mode = any(isinstance(argument, str) and ";16" in argument for argument in arguments)
+    largest = max((argument for argument in arguments if isinstance(argument, int)), default=0)
+    return deep_raw_mode or (image.format == "PPM" and largest > 255)
+
+
+def _as_tuple(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)

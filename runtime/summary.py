@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .manifest import Manifest, ModelEntry
+from .parity import Parity
 
 HEADER = ("model", "parity", "SQNR dB", "agreement", "top-1 %", "drop", "95 % interval", "nodes", "KiB")
 
@@ -22,6 +23,12 @@ def summarize(manifest: Manifest) -> str:
     return "\n".join([title, *lines, *kept, f"ship {manifest.verdict.ship}: {manifest.verdict.why}"])
 
 
+def _decibels(parity: Parity) -> str:
+    if parity.sqnr_db is not None:
+        return f"{parity.sqnr_db:.1f}"
+    return "exact" if parity.relative_l2 == 0 else "-"
+
+
 def _row(name: str, model: ModelEntry) -> tuple[str, ...]:
     parity, accuracy = model.parity, model.accuracy
     agreement = "-" if parity.top1_agreement is None else f"{parity.top1_agreement:.2%}"
@@ -32,7 +39,7 @@ def _row(name: str, model: ModelEntry) -> tuple[str, ...]:
     return (
         name,
         "ok" if parity else "FAILED",
-        "exact" if parity.sqnr_db is None else f"{parity.sqnr_db:.1f}",
+        _decibels(parity),
         agreement,
         *scores,
         str(model.nodes),

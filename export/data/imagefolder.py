@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ...runtime.errors import DataError, ImageError
-from ...runtime.sources import read_image
+from ...runtime.sources import picture_endings, read_image
 from .dataset import CALIBRATION_SAMPLES, Dataset, Split, photograph_preprocess, seeded_subset
 
 CLASS_INDEX = "class_index.json"
@@ -155,7 +155,7 @@ def _with_imagenet_names(folders: list[str]) -> tuple[str, ...]:
 
 
 def _split(folder: Path, index: ClassIndex) -> Split:
-    endings = set(Image.registered_extensions())
+    endings = picture_endings()
     found = [
         (path, index.folders[name])
         for name in _class_folders(folder)

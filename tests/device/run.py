@@ -63,8 +63,7 @@ class Device:
 
 def make_environment(folder: Path) -> Path:
     """A Python 3.10 with the wheel and the lowest supported packages; returns its interpreter."""
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    shell(build)
+    shell(["make", "--directory", str(ROOT), "wheel", f"DIST={folder}"])
     wheel = next(folder.glob("edgeproof-*.whl"))
     shell([str(find_python310()), "-m", "venv", str(folder / "environment")])
     python = folder / "environment" / "bin" / "python"

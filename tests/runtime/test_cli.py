@@ -1,0 +1,200 @@
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+
+def lines(done):
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def assert_refused(done, status=2):
+    """One message on stderr, nothing on stdout, no traceback."""
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def failed_bundle(bundle_folder, replace_file, tiny_model):
+    """A bundle, whole, whose fp32 model gives other answers than the golden ones."""
+    replace_file(bundle_folder, "model.fp32.onnx", tiny_model(weights=np.eye(3, 4, dtype=np.float32)))
+    return bundle_folder
+
+
+@pytest.fixture
+def endless(bundle_folder, paint, tmp_path):
+    """`run` at work on so many pictures that it cannot be done before its output is read."""
+    picture = paint(tmp_path / "red.png", "red")
+    command = [sys.executable, "-m", "edgeproof.export", "run", bundle_folder, *[picture] * 3000]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+# --- run --------------------------------------------------------------------------------------------
+
+
+def test_run_prints_one_json_object_a_line(edgeproof, bundle_folder, paint, tmp_path):
+    paths = [paint(tmp_path / f"{label}.png", label) for label in ("red", "green", "dark")]
+    done = edgeproof("run", bundle_folder, *paths, "--top", 2)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    results = lines(done)
+    assert [result["source"] for result in results] == list(map(str, paths))
+    assert [result["top"][0]["label"] for result in results] == ["red", "green", "dark"]
+    assert all(set(result) == {"source", "frame", "top", "latency_ms"} for result in results)
+    assert all(len(result["top"]) == 2 for result in results)
+
+
+def test_run_tells_of_a_bad_picture_goes_on_and_exits_2(edgeproof, bundle_folder, paint, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    paint(pictures / "a.png", "red")
+    (pictures / "b.jpg").write_text("no picture")
+    paint(pictures / "c.png", "blue")
+    done = edgeproof("run", bundle_folder, pictures, "--precision", "fp32")
+    assert done.returncode == 2
+    first, bad, last = lines(done)
+    assert [first["top"][0]["label"], last["top"][0]["label"]] == ["red", "blue"]
+    assert set(bad) == {"source", "error"}
+    assert bad["source"] == str(pictures / "b.jpg")
+    assert "is not a picture" in bad["error"]
+    assert done.stderr == "1 of 3 pictures could not be read.\n"
+
+
+def test_run_refuses_a_source_that_is_not_there(edgeproof, bundle_folder, paint, tmp_path):
+    done = edgeproof("run", bundle_folder, paint(tmp_path / "red.png", "red"), tmp_path / "absent.jpg")
+    assert_refused(done)
+    assert "There is nothing at" in done.stderr
+    assert "absent.jpg" in done.stderr
+
+
+def test_run_refuses_an_absent_precision_and_names_those_that_are_there(
+    edgeproof, bundle_folder, paint, tmp_path
+):
+    done = edgeproof("run", bundle_folder, paint(tmp_path / "red.png", "red"), "--precision", "int8")
+    assert_refused(done)
+    assert "fp32, fp16" in done.stderr
+
+
+def test_run_refuses_what_is_no_bundle(edgeproof, paint, tmp_path):
+    done = edgeproof("run", tmp_path / "absent", paint(tmp_path / "red.png", "red"))
+    assert_refused(done)
+    assert "There is no bundle" in done.stderr
+
+
+def test_run_refuses_no_classes(edgeproof, bundle_folder):
+    done = edgeproof("run", bundle_folder, bundle_folder, "--top", 0)
+    assert done.returncode == 2
+    assert "--top" in done.stderr
+
+
+def test_run_leaves_quietly_when_its_reader_has_gone(endless):
+    assert json.loads(endless.stdout.readline())["top"][0]["label"] == "red"
+    endless.stdout.close()
+    assert endless.stderr.read() == ""
+    assert endless.wait(timeout=60) == 128 + signal.SIGPIPE
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_the_shells_status(endless, number):
+    endless.stdout.readline()
+    endless.send_signal(number)
+    _, stderr = endless.communicate(timeout=60)
+    assert endless.returncode == 128 + number
+    assert stderr.strip() == "interrupted; nothing half-written is left behind"
+
+
+# --- verify -----------------------------------------------------------------------------------------
+
+
+def test_verify_passes_on_every_proven_precision(edgeproof, bundle_folder):
+    done = edgeproof("verify", bundle_folder)
+    assert done.returncode == 0
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["fp32:", "ok"], ["fp16:", "ok"]]
+
+
+def test_verify_exits_1_when_a_proof_fails_and_gives_numbers(edgeproof, failed_bundle):
+    done = edgeproof("verify", failed_bundle, "--json")
+    assert done.returncode == 1
+    assert done.stderr == ""
+    results = json.loads(done.stdout)
+    assert {name: result["passed"] for name, result in results.items()} == {"fp32": False, "fp16": True}
+    assert results["fp32"]["relative_l2"] > 0.1
+    assert results["fp32"]["samples"] == 6
+
+
+def test_verify_says_why_in_text(edgeproof, failed_bundle):
+    done = edgeproof("verify", failed_bundle, "--precision", "fp32")
+    assert done.returncode == 1
+    assert done.stdout.startswith("fp32: FAILED")
+    assert "is above 0.0001" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_verify_of_a_bundle_without_a_proven_model_does_not_pass(edgeproof, bundle_folder, edit_manifest):
+    def fail_all(manifest):
+        for model in manifest["models"].values():
+            model["parity"]["passed"] = False
+
+    edit_manifest(bundle_folder, fail_all)
+    assert edgeproof("verify", bundle_folder).returncode != 0
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_a_changed_file_is_refused(edgeproof, bundle_folder, command):
+    path = bundle_folder / "model.fp16.onnx"
+    path.write_bytes(path.read_bytes()[::-1])
+    done = edgeproof(command, bundle_folder)
+    assert_refused(done)
+    assert "model.fp16.onnx is not the file that was exported" in done.stderr
+
+
+# --- inspect ----------------------------------------------------------------------------------------
+
+
+def test_inspect_prints_the_proofs_for_people(edgeproof, bundle_folder):
+    done = edgeproof("inspect", bundle_folder)
+    assert done.returncode == 0
+    assert done.stdout.startswith("colours (small form")
+    assert done.stdout.endswith("ship fp16: it holds the budget\n")
+
+
+def test_inspect_prints_the_manifest_for_machines(edgeproof, bundle_folder, manifest_json):
+    done = edgeproof("inspect", bundle_folder, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == manifest_json
+
+
+# --- errors -----------------------------------------------------------------------------------------
+
+
+def test_a_traceback_comes_only_with_debug(edgeproof, tmp_path):
+    plain = edgeproof("inspect", tmp_path / "absent")
+    assert_refused(plain)
+    debug = edgeproof("--debug", "inspect", tmp_path / "absent")
+    assert debug.returncode != 0
+    assert "Traceback (most recent call last)" in debug.stderr
+    assert "BundleError" in debug.stderr
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["run"], ["verify", "a", "--nonsense"]])
+def test_bad_usage_exits_2(edgeproof, arguments):
+    done = edgeproof(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Usage" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_help_names_the_commands(edgeproof):
+    done = edgeproof("--help")
+    assert done.returncode == 0
+    for command in ("run", "verify", "inspect"):
+        assert command in done.stdout

@@ -1,0 +1,121 @@
+"""Documents keep up with the program, and every command in the README works."""
+
+import importlib.util
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL) for line in block.splitlines()
+]
+
+
+@pytest.fixture(scope="module")
+def generate():
+    found = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def test_the_help_in_the_documents_is_the_programs_own(generate):
+    assert (ROOT / "docs" / "commands.md").read_text() == generate.commands(), "run `make docs`"
+
+
+def test_every_command_is_in_the_documents(generate, edgeproof):
+    listed = re.findall(r"^  (\w+)  ", edgeproof("--help", env={"COLUMNS": "100"}).stdout, re.MULTILINE)
+    assert listed
+    assert set(listed) == set(generate.COMMANDS)
+
+
+def test_the_readme_shows_a_bundle_that_was_really_made():
+    table = re.search(r"```text\n(mobilenet_v3 .*?)```", README, re.DOTALL)[1]
+    assert re.search(r"fp32 +ok", table)
+    assert re.search(r"ship (int8|fp16)", table)
+
+
+def test_make_help_lists_every_target():
+    shown = subprocess.run(["make", "help"], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split():
+        assert f"make {target} " in shown
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, tiny_network) -> Path:
+    """A folder with what the README's commands name: a network, its weights, photographs."""
+    folder = tmp_path_factory.mktemp("readme")
+    source = Path(tiny_network.rpartition(":")[0]).read_text()
+    (folder / "my_model.py").write_text(source.replace("def tiny(", "def build("))
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog", "eel"):
+        (folder / "photos" / name).mkdir(parents=True)
+        for i in range(8):
+            pixels = generator.integers(0, 256, (60, 80, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{i}.jpg")
+    (folder / "imagenet-val" / "n01440764").mkdir(parents=True)
+    for i in range(6):
+        Image.new("RGB", (300, 300)).save(folder / "imagenet-val" / "n01440764" / f"{i}.jpg")
+    index = {f"n{i:08d}": i for i in range(1, 1000)} | {"n01440764": 0}
+    (folder / "imagenet-val" / "class_index.json").write_text(json.dumps(index))
+    Image.fromarray((np.eye(8) * 255).astype(np.uint8)).save(folder / "picture.png")
+    namespace: dict = {}
+    exec(compile(source, "my_model.py", "exec"), namespace)  # noqa: S102 - the test's own text
+    torch.save(namespace["tiny"](3).state_dict(), folder / "my_weights.pth")
+    subprocess.run(["make", "wheel", f"DIST={folder}"], check=True, capture_output=True, cwd=ROOT)
+    return folder
+
+
+@pytest.mark.slow
+def test_every_command_of_the_readme_works(place):
+    """In the README's order, as typed; only what cannot run inside a test is checked in another way."""
+    environment = {**os.environ, "TORCH_HOME": str(place / "torch"), "PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1"}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PIP_TARGET": str(place / "t"),
+    }
+    for command in COMMANDS:
+        words = shlex.split(command)
+        expected = {0}
+        if words[:2] == ["make", "test"]:
+            words.insert(1, "--dry-run")  # this is that very run
+        if "imagenet" in words:
+            expected = {0, 2}  # without a network the weights cannot be had, and the message says so
+        words = [f"SOURCE={place / 'picture.png'}" if word.startswith("SOURCE=") else word for word in words]
+        done = subprocess.run(
+            words, capture_output=True, text=True, env=environment, cwd=ROOT if words[0] == "make" else place
+        )
+        assert done.returncode in expected, f"{command}\n{done.stdout}{done.stderr}"
+        if done.returncode == 2:
+            assert "put it into" in done.stderr
+        check_output(command, done.stdout)
+
+
+def check_output(command: str, output: str) -> None:
+    if command.startswith("make export"):
+        assert re.search(r"fp32 +ok", output)
+        assert float(re.search(r"fp32.*?% +([\d.]+)", output)[1]) >= 95
+    if command.startswith("make run"):
+        assert json.loads(output.splitlines()[-1])["top"][0]["label"] in "0123456789"
+    if command.startswith("edgeproof run"):
+        records = [json.loads(line) for line in output.splitlines()]
+        assert [Path(record["source"]).name for record in records] == [f"{i}.jpg" for i in range(8)]
+        assert all(record["top"][0]["label"] in ("cat", "dog", "eel") for record in records)
+    if command.startswith("edgeproof verify"):
+        assert "fp32: ok" in output
+
+
+def test_the_readme_has_commands():
+    assert "make export MODEL=mobilenet_v3" in COMMANDS
+    assert "make test" in COMMANDS

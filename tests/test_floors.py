@@ -1,0 +1,47 @@
+"""The rules of the house hold in every file."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FLOORS = ("runtime", "calibration", "export")  # from the ground up
+FILES = [path for floor in FLOORS for path in sorted((ROOT / floor).rglob("*.py"))]
+
+
+def imported(path: Path):
+    """Names of the modules that a file imports, relative ones resolved from the repository's root."""
+    package = path.relative_to(ROOT).parent.parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module, 0
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1]
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            yield from ((".".join([*base, name]), node.level) for name in names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down_only_and_are_relative(path):
+    own = FLOORS.index(path.relative_to(ROOT).parts[0])
+    for name, level in imported(path):
+        top = name.split(".")[0]
+        assert top != "edgeproof", f"{name}: import it relatively"
+        if top in FLOORS:
+            assert level, f"{name}: a bare import makes a second copy of the module"
+            assert FLOORS.index(top) <= own, f"{name} is a floor above"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_readable(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+def test_nothing_stands_at_the_top_but_what_the_design_names():
+    allowed = {*FLOORS, "tests", "benchmarks", "docs", "Makefile", "pyproject.toml", "constraints.txt"}
+    allowed |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "artifacts", "build", "dist"}
+    present = {entry.name for entry in ROOT.iterdir() if not entry.name.startswith(".")}
+    assert {name for name in present - allowed if not name.endswith(".egg-info")} == set()
