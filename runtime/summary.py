@@ -14,7 +14,7 @@ def summarize(manifest: Manifest) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    title = f"{manifest.name} ({manifest.form} form, input {'x'.join(map(str, manifest.input.shape))})"
+    title = f"{manifest.name} ({manifest.form} form, input {'x'.join(map(str, manifest.input.shape[1:]))})"
     kept = [
         f"{name} keeps {len(model.kept_float32)} node(s) in float32: {', '.join(model.kept_float32[:5])}"
         for name, model in manifest.models.items()

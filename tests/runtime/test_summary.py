@@ -22,7 +22,7 @@ def with_model(manifest, precision, **changes):
 
 
 def test_the_title_names_the_model_its_form_and_input(manifest):
-    assert summarize(manifest).splitlines()[0] == "colours (small form, input batchx3x8x8)"
+    assert summarize(manifest).splitlines()[0] == "colours (small form, input 3x8x8)"
 
 
 def test_there_is_one_line_for_each_precision_and_the_verdict_comes_last(manifest):
