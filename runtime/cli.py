@@ -48,6 +48,12 @@ def run(
         for result in runner.stream(paths):
             bad += isinstance(result, BadFrame)
             emit(json.dumps(encode(result), allow_nan=False))
+        if runner.sideways:
+            typer.echo(
+                f"{runner.sideways} of {len(paths)} pictures note a rotation in their EXIF data. It is not "
+                "carried out, as in torchvision's loaders (preprocess.exif_transpose in the manifest).",
+                err=True,
+            )
     if bad:
         typer.echo(f"{bad} of {len(paths)} pictures could not be read.", err=True)
         raise typer.Exit(EXIT_BAD_INPUT)

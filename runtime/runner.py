@@ -10,12 +10,14 @@ from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from .bundle import Bundle
 from .errors import BundleError, ImageError, InputError, ProofError
 from .session import Session, probabilities
 from .sources import read_image
+
+UPRIGHT = 1  # EXIF's orientation of a picture that is stored as it is seen
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,12 @@ class BadFrame:
 
 
 class Runner:
-    """A bundle, ready to label pictures. Open with `Runner.open`, use in a `with` block."""
+    """A bundle, ready to label pictures. Open with `Runner.open`, use in a `with` block.
+
+    Attributes:
+        bundle: the bundle that is run.
+        sideways: how many pictures of `stream` noted a rotation that was not carried out.
+    """
 
     def __init__(self, bundle: Bundle, session: Session, top: int = 5) -> None:
         preprocess = bundle.manifest.preprocess
@@ -60,6 +67,7 @@ class Runner:
                 got=f"outputs {', '.join(session.output_names)}, {len(bundle.manifest.labels)} labels",
             )
         self.bundle = bundle
+        self.sideways = 0
         self._session = session
         self._preprocess = preprocess
         self._output = bundle.manifest.outputs[0]
@@ -100,7 +108,9 @@ class Runner:
         """Label picture after picture; one that cannot be read gives a BadFrame and the rest goes on."""
         for path in paths:
             try:
-                yield self.predict(read_image(path), source=str(path))
+                image = read_image(path)
+                self.sideways += self._stays_sideways(image)
+                yield self.predict(image, source=str(path))
             except ImageError as error:
                 yield BadFrame(str(path), str(error))
 
@@ -115,6 +125,10 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _stays_sideways(self, image: Image.Image) -> bool:
+        rotated = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) != UPRIGHT
+        return rotated and not self._preprocess.exif_transpose
 
     def _best(self, scores: NDArray[np.floating]) -> tuple[Score, ...]:
         labels = self.bundle.manifest.labels

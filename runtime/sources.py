@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -93,7 +94,7 @@ def read_image(path: Path) -> Image.Image:
         raise ImageError(f"{path} is too large to be a picture: {error}") from error
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error) as error:
         raise ImageError(f"{path} is damaged or truncated: {error}") from error
 
 

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 
 def lines(done):
@@ -50,6 +51,27 @@ def test_run_prints_one_json_object_a_line(edgeproof, bundle_folder, paint, tmp_
     assert [result["top"][0]["label"] for result in results] == ["red", "green", "dark"]
     assert all(set(result) == {"source", "frame", "top", "latency_ms"} for result in results)
     assert all(len(result["top"]) == 2 for result in results)
+
+
+@pytest.mark.parametrize("name", ["rotated.jpg", "rotated.png"])
+def test_run_tells_of_a_rotation_that_it_does_not_carry_out(edgeproof, bundle_folder, tmp_path, name):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (12, 10), (255, 0, 0)).save(tmp_path / name, exif=exif)
+    done = edgeproof("run", bundle_folder, tmp_path / name)
+    assert done.returncode == 0
+    assert lines(done)[0]["top"][0]["label"] == "red"
+    assert "1 of 1 pictures note a rotation" in done.stderr
+    assert "exif_transpose" in done.stderr
+
+
+def test_a_rotated_tiff_is_turned_by_pillow_itself_and_needs_no_word(edgeproof, bundle_folder, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (12, 10), (255, 0, 0)).save(tmp_path / "rotated.tif", exif=exif)
+    done = edgeproof("run", bundle_folder, tmp_path / "rotated.tif")
+    assert lines(done)[0]["top"][0]["label"] == "red"
+    assert done.stderr == ""
 
 
 def test_run_tells_of_a_bad_picture_goes_on_and_exits_2(edgeproof, bundle_folder, paint, tmp_path):
