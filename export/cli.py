@@ -31,7 +31,13 @@ def export(
     weights: Annotated[
         str, typer.Option(help="demo, imagenet, factory (as the factory makes them), or a file.")
     ] = "demo",
-    data: Annotated[str, typer.Option(help="digits, fashion-mnist or imagefolder:DIR.")] = "digits",
+    data: Annotated[
+        str | None,
+        typer.Option(help="digits, fashion-mnist or imagefolder:DIR.", show_default="digits"),
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the architecture.")
+    ] = None,
     precision: Annotated[
         str, typer.Option(help="Comma-separated; fp32 is always among them.")
     ] = "fp32,fp16,int8",
@@ -60,6 +66,7 @@ def export(
         out=out or Path("artifacts") / _folder_name(model),
         weights=weights,
         data=data,
+        options=dict(_parse_option(text) for text in options or ()),
         precisions=tuple(part.strip() for part in precision.split(",")),
         input_shape=_parse_shape(input_shape) if input_shape else None,
         preprocess=_read_preprocess(preprocess) if preprocess else None,
@@ -132,6 +139,13 @@ def _require_packages() -> None:
 
 def _folder_name(model: str) -> str:
     return model.rpartition(":")[2]
+
+
+def _parse_option(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals or not value:
+        raise InputError(f"--set {text} sets nothing.", wanted="NAME=VALUE, such as width=0.5")
+    return name, value
 
 
 def _parse_shape(text: str) -> tuple[int, ...]:

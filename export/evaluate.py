@@ -43,7 +43,7 @@ def evaluate(
     network: nn.Module,
     artifacts: Mapping[str, OnnxArtifact],
     data: Split,
-    preprocess: Preprocess,
+    preprocess: Preprocess | None,
     stages: Stages,
 ) -> Evaluation:
     """Show every picture to PyTorch and to each artifact."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..runtime.preprocess import Preprocess
 from .data import catalog
 from .data.dataset import Split, seeded_subset
 from .evaluate import Shown, evaluate
+from .fitting import check_data, check_options, check_preprocess, configure
 from .models import registry
 from .models.spec import Shape
 from .progress import Stages
@@ -42,7 +44,8 @@ class ExportRequest:
         model: registry name, torchvision name, `package.module:factory` or `file.py:factory`.
         out: folder of the bundle.
         weights: "demo", "imagenet", "factory", or a file.
-        data: name of a data set, or `imagefolder:DIR`.
+        data: name of a data set, or `imagefolder:DIR`; None for the architecture's own.
+        options: hyper-parameters of the architecture, as typed.
         precisions: any of fp32, fp16, int8; fp32 always, because the others are judged against it.
         input_shape: (channels, height, width) instead of the form's own; None for that.
         preprocess: instead of that of the weights or the data set; None for that.
@@ -54,7 +57,8 @@ class ExportRequest:
     model: str
     out: Path
     weights: str = "demo"
-    data: str = "digits"
+    data: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
     precisions: tuple[str, ...] = PRECISIONS
     input_shape: Shape | None = None
     preprocess: Preprocess | None = None
@@ -115,10 +119,13 @@ def _check_request(request: ExportRequest) -> None:
 
 def _prepare(request: ExportRequest, stages: Stages) -> Subject:
     spec = registry.find(request.model)
-    data = catalog.find(request.data)
-    form = spec.form_for(small_data=data.small and request.weights != "imagenet")
-    if request.input_shape:
-        form = replace(form, input_shape=request.input_shape)
+    data = catalog.find(request.data or spec.data[0])
+    form = configure(
+        spec.form_for(small_data=data.small and request.weights != "imagenet"),
+        check_options(spec, request.options),
+        request.input_shape,
+    )
+    check_data(spec, form, data)
     usual = request.preprocess or data.preprocess(form.input_shape)
     if request.weights == "demo":
         trained = from_demo(spec, form, data, usual, stages)
@@ -129,17 +136,11 @@ def _prepare(request: ExportRequest, stages: Stages) -> Subject:
     else:
         trained = from_file(form, Path(request.weights).expanduser(), len(data.labels))
     preprocess = request.preprocess or trained.preprocess or usual
-    if preprocess.size is None or (preprocess.channels, *preprocess.size) != form.input_shape:
-        raise InputError(
-            "The preprocessing does not give the model's input.",
-            wanted="x".join(map(str, form.input_shape)),
-            got="x".join(map(str, (preprocess.channels, *(preprocess.size or ("?", "?"))))),
-            todo="give the input with --input CxHxW, or other preprocessing with --preprocess FILE.json",
-        )
+    check_preprocess(form, preprocess)
     return Subject(spec, form, trained, data, preprocess)
 
 
-def _parity_inputs(evaluation: Split, preprocess: Preprocess) -> NDArray[np.float32]:
+def _parity_inputs(evaluation: Split, preprocess: Preprocess | None) -> NDArray[np.float32]:
     return evaluation.take(seeded_subset(len(evaluation), PARITY_SAMPLES)).tensor(preprocess)
 
 

@@ -41,7 +41,7 @@ class Subject:
     form: Form
     trained: Trained
     data: Dataset
-    preprocess: Preprocess
+    preprocess: Preprocess | None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -14,49 +13,26 @@ from torch.nn import functional
 from ..runtime.preprocess import Preprocess
 from .data.dataset import Split
 from .progress import Stages
-
-MAX_SHIFT = 1 / 16  # of the picture's side: handwriting and clothes are never perfectly centred
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train.
-
-    Attributes:
-        epochs: passes over the training pictures.
-        batch: pictures a step.
-        rate: highest learning rate of AdamW; it rises and falls over the run (one-cycle policy, Smith
-            and Topin, arXiv 1708.07120).
-        weight_decay: AdamW's decoupled weight decay.
-        seed: of initialisation, order and shifts.
-    """
-
-    epochs: int = 9
-    batch: int = 64
-    rate: float = 3e-3
-    weight_decay: float = 0.02
-    seed: int = 0
-
-    def describe(self) -> dict[str, float]:
-        """The recipe as plain numbers, for the manifest and the cache's key."""
-        return asdict(self)
+from .recipe import Recipe
 
 
-def train(network: nn.Module, data: Split, preprocess: Preprocess, recipe: Recipe, stages: Stages) -> None:
+def train(
+    network: nn.Module, data: Split, preprocess: Preprocess | None, recipe: Recipe, stages: Stages
+) -> None:
     """Train the network in place; it is left in evaluation mode.
 
-    Pictures are shifted at random by up to 1/16 of their side. Auxiliary outputs (GoogLeNet's,
+    Auxiliary outputs (GoogLeNet's,
     Inception's) count three tenths each, as in the papers.
     """
     torch.manual_seed(recipe.seed)
     generator = np.random.default_rng(recipe.seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
+    optimizer = _optimizer(network, recipe)
     steps = -(-len(data) // recipe.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=steps * recipe.epochs)
+    schedule = _schedule(optimizer, recipe, steps * recipe.epochs)
     network.train().to(memory_format=torch.channels_last)
     for epoch in range(recipe.epochs):
         losses = []
-        batches = _shuffled_batches(data, preprocess, recipe.batch, generator)
+        batches = _shuffled_batches(data, preprocess, recipe, generator)
         for inputs, labels in stages.track(batches, steps, f"epoch {epoch + 1} of {recipe.epochs}"):
             optimizer.zero_grad()
             loss = _loss(network(inputs), labels)
@@ -98,25 +74,42 @@ def predict(network: nn.Module, inputs: NDArray[np.float32], batch: int = 64) ->
 
 
 def _shuffled_batches(
-    data: Split, preprocess: Preprocess, size: int, generator: np.random.Generator
+    data: Split, preprocess: Preprocess | None, recipe: Recipe, generator: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     order = generator.permutation(len(data))
-    for start in range(0, len(order), size):
-        chosen = data.take(order[start : start + size])
-        shifted = _shift(chosen.tensor(preprocess), generator)
-        inputs = torch.from_numpy(shifted)
+    for start in range(0, len(order), recipe.batch):
+        chosen = data.take(order[start : start + recipe.batch])
+        inputs = torch.from_numpy(_shifted(chosen.tensor(preprocess), recipe.shift, generator))
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         yield inputs, torch.from_numpy(chosen.labels)
 
 
-def _shift(inputs: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
-    reach = round(inputs.shape[-1] * MAX_SHIFT)
+def _shifted(
+    inputs: NDArray[np.float32], share: float, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    reach = round(inputs.shape[-1] * share)
     moves = generator.integers(-reach, reach + 1, size=(len(inputs), 2))
-    shifted = [
-        np.roll(picture, tuple(move), axis=(-2, -1)) for picture, move in zip(inputs, moves, strict=True)
-    ]
-    return np.stack(shifted)
+    moved = [np.roll(sample, tuple(move), axis=(-2, -1)) for sample, move in zip(inputs, moves, strict=True)]
+    return np.stack(moved)
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = network.parameters()
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[recipe.optimizer](parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if recipe.schedule == "one-cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=steps)
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
 
 
 def _loss(outputs: torch.Tensor | tuple[torch.Tensor, ...], labels: torch.Tensor) -> torch.Tensor:

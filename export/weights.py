@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +18,14 @@ from torch import nn
 from ..runtime.errors import WeightsError
 from ..runtime.files import publish_file, sha256_file
 from ..runtime.preprocess import Preprocess
+from ..runtime.records import encode
 from .cache import cache_folder
 from .data.dataset import Dataset
 from .models.spec import Form, ModelSpec
 from .progress import Stages
+from .recipe import Recipe
 from .state_dict import fit, read_weights
-from .train import Recipe, predict, train
+from .train import predict, train
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class Trained:
     labels: tuple[str, ...] | None = None
 
 
-def from_demo(spec: ModelSpec, form: Form, data: Dataset, preprocess: Preprocess, stages: Stages) -> Trained:
+def from_demo(
+    spec: ModelSpec, form: Form, data: Dataset, preprocess: Preprocess | None, stages: Stages
+) -> Trained:
     """Train on the data set, or take what an earlier run trained in the same way.
 
     Raises:
@@ -67,17 +72,18 @@ def from_demo(spec: ModelSpec, form: Form, data: Dataset, preprocess: Preprocess
             wanted="`train` and `val` folders of class folders",
             todo="give your own weights with --weights FILE, or --data digits",
         )
-    key = {"source": spec.source, "form": form.name, "input": form.input_shape, "data": data.name}
+    torch.manual_seed(recipe.seed)
+    network = form.build(len(data.labels))
     settings = {
-        **key,
-        "preprocess": asdict(preprocess),
+        "network": _identity(network),
+        "input": form.input_shape,
+        "data": data.name,
+        "preprocess": encode(preprocess),
         "recipe": recipe.describe(),
         "torch": torch.__version__,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
     path = cache_folder() / "demo" / f"{spec.name}-{form.name}-{digest}.safetensors"
-    torch.manual_seed(recipe.seed)
-    network = form.build(len(data.labels))
     if path.is_file():
         fit(network, read_weights(path).state, path)
     else:
@@ -140,6 +146,12 @@ def from_factory(form: Form, classes: int) -> Trained:
     for name, value in network.state_dict().items():
         digest.update(name.encode() + value.detach().numpy().tobytes())
     return Trained(network, WeightsRecord("factory", digest.hexdigest(), {}))
+
+
+def _identity(network: nn.Module) -> str:
+    """What a network is, so that weights are never taken for those of another: its modules, and its code."""
+    code = inspect.getsourcefile(type(network))
+    return repr(network) + (sha256_file(Path(code)) if code and Path(code).is_file() else "")
 
 
 def _download(url: str) -> Path:

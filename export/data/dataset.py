@@ -1,4 +1,4 @@
-"""Labelled pictures in three parts that never overlap."""
+"""Labelled samples, pictures or tensors, in three parts that never overlap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...runtime.files import sha256_bytes
+from ...runtime.errors import DataError
 from ...runtime.preprocess import Preprocess
 from ..models.spec import Shape
 
@@ -21,37 +21,32 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Split:
-    """Pictures, read when they are asked for, with the class index of each.
+    """Samples, read when they are asked for, with the class index of each.
 
     Attributes:
-        load: gives the picture at a position.
-        labels: class index of each picture, shape (N,), int64.
+        load: gives the sample at a position: a picture, or a float32 tensor that is fed as it is.
+        labels: class index of each sample, shape (N,), int64.
     """
 
-    load: Callable[[int], Image.Image]
+    load: Callable[[int], Image.Image | NDArray[np.float32]]
     labels: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, positions: Sequence[int] | NDArray[np.integer]) -> Split:
-        """The pictures at these positions, as a split of their own."""
+        """The samples at these positions, as a split of their own."""
         chosen = np.asarray(positions, dtype=np.int64)
         return Split(lambda i: self.load(int(chosen[i])), self.labels[chosen])
 
-    def tensor(self, preprocess: Preprocess) -> NDArray[np.float32]:
-        """All pictures preprocessed, shape (N, channels, height, width)."""
-        return np.stack([preprocess(self.load(i)) for i in range(len(self))])
+    def tensor(self, preprocess: Preprocess | None) -> NDArray[np.float32]:
+        """All samples as a network takes them, shape (N, ...); tensors pass as they are."""
+        return np.stack([_prepared(self.load(i), preprocess) for i in range(len(self))])
 
-    def batches(self, preprocess: Preprocess, size: int) -> Iterator[NDArray[np.float32]]:
+    def batches(self, preprocess: Preprocess | None, size: int) -> Iterator[NDArray[np.float32]]:
         """The same in batches of at most `size`, one in memory at a time."""
         for start in range(0, len(self), size):
             yield self.take(range(start, min(start + size, len(self)))).tensor(preprocess)
-
-    def sha256(self, preprocess: Preprocess) -> str:
-        """Hash of what a model is given: every preprocessed picture, in order."""
-        digests = [sha256_bytes(preprocess(self.load(i)).tobytes()) for i in range(len(self))]
-        return sha256_bytes("".join(digests).encode())
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,8 @@ class Dataset:
         evaluation: what judges; disjoint from the other two.
         small: whether the pictures are at most SMALL_SIDE pixels a side.
         preprocess: from an input shape (channels, height, width) to how its pictures are prepared,
-            where the weights do not say.
+            where the weights do not say; to None for tensors.
+        tensor_shape: shape of each sample of a set of tensors; None for a set of pictures.
     """
 
     name: str
@@ -75,7 +71,18 @@ class Dataset:
     calibration: Split
     evaluation: Split
     small: bool
-    preprocess: Callable[[Shape], Preprocess]
+    preprocess: Callable[[Shape], Preprocess | None]
+    tensor_shape: Shape | None = None
+
+
+def _prepared(
+    sample: Image.Image | NDArray[np.float32], preprocess: Preprocess | None
+) -> NDArray[np.float32]:
+    if isinstance(sample, np.ndarray):
+        return sample
+    if preprocess is None:
+        raise DataError("Pictures cannot be given to a network without preprocessing.")
+    return preprocess(sample)
 
 
 def in_memory(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> Split:

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from ..recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
 Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A hyper-parameter that the user may set with `--set NAME=VALUE`.
+
+    Attributes:
+        default: its value when it is not set; its type is the option's type.
+        allowed: the values that it may have; None for any of that type.
+        about: what it does, in a few words.
+    """
+
+    default: bool | int | float
+    allowed: tuple[bool | int | float, ...] | None
+    about: str
 
 
 @dataclass(frozen=True)
@@ -19,12 +36,13 @@ class Form:
     Attributes:
         name: "standard", or "small" for data of 64 pixels and less.
         input_shape: shape of one input without the batch axis; (channels, height, width) for pictures.
-        build: makes the network for a number of classes, with freshly initialised weights.
+        build: makes the network for a number of classes, with freshly initialised weights; the
+            architecture's options are its keyword arguments.
     """
 
     name: str
     input_shape: Shape
-    build: Callable[[int], nn.Module]
+    build: Callable[..., nn.Module]
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,9 @@ class ModelSpec:
         standard: the form of the definition.
         small: the form for small pictures; None where the definition has none.
         torchvision_name: the name under which torchvision publishes ImageNet weights; None if it does not.
+        options: hyper-parameters by name.
+        data: names of the data sets that it is meant for, the one for demo weights first.
+        recipe: how it is trained by default.
     """
 
     name: str
@@ -44,6 +65,9 @@ class ModelSpec:
     standard: Form
     small: Form | None = None
     torchvision_name: str | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
+    data: tuple[str, ...] = ("digits", "fashion-mnist", "imagefolder")
+    recipe: Recipe = field(default_factory=Recipe)
 
     def form_for(self, *, small_data: bool) -> Form:
         """The form that suits the data: the small one for small pictures, where there is one."""

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgeproof.export.train import Recipe, predict, settle_batch_norm, train
+from edgeproof.export.recipe import Recipe
+from edgeproof.export.train import predict, settle_batch_norm, train
 
 
 class Auxiliary(nn.Module):

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +24,18 @@ def test_demo_weights_are_kept_for_next_time(sample, tiny_network, digits, stage
     assert torch.equal(again.network.classifier.weight, sample.network.classifier.weight)
     assert again.record.source == "demo"
     assert len(again.record.sha256) == 64
+
+
+def test_a_changed_network_is_trained_anew(sample, tiny_network, digits, stages, tmp_path, monkeypatch):
+    """Same names, same shapes, other code: the kept weights would be wrong without any error."""
+    source = Path(tiny_network.rpartition(":")[0]).read_text()
+    (tmp_path / "tiny_network.py").write_text(source.replace("x + self.block(x)", "x - self.block(x)"))
+    trained = []
+    monkeypatch.setattr(weights, "train", lambda network, *_: trained.append(network))
+    spec = registry.find(f"{tmp_path / 'tiny_network.py'}:tiny")
+    form = spec.form_for(small_data=True)
+    from_demo(spec, form, digits, digits.preprocess(form.input_shape), stages)
+    assert len(trained) == 1
 
 
 def test_demo_weights_need_something_to_train_on(tiny_network, digits, stages):
