@@ -30,21 +30,23 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machine
 
 def run(
     bundle: BundleArgument,
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Pictures, folders or globs.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, .npy tensors, folders or globs.")
+    ],
     precision: PrecisionOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to give.")] = 5,
 ) -> None:
-    """Label pictures: one JSON object a line on stdout.
+    """Label pictures or tensors: one JSON object a line on stdout.
 
-    A picture that cannot be read gives {"source", "error"}; the rest goes on, and the exit status is 2.
+    A file that cannot be read gives {"source", "error"}; the rest goes on, and the exit status is 2.
     """
     from .records import encode
     from .runner import BadFrame, Runner
     from .sources import expand
 
-    paths = expand(sources)
     bad = 0
     with Runner.open(bundle, precision=precision, top=top) as runner:
+        paths = expand(sources, runner.endings)
         for result in runner.stream(paths):
             bad += isinstance(result, BadFrame)
             emit(json.dumps(encode(result), allow_nan=False))
@@ -55,7 +57,7 @@ def run(
                 err=True,
             )
     if bad:
-        typer.echo(f"{bad} of {len(paths)} pictures could not be read.", err=True)
+        typer.echo(f"{bad} of {len(paths)} files could not be read.", err=True)
         raise typer.Exit(EXIT_BAD_INPUT)
 
 

@@ -6,7 +6,9 @@ EdgeproofError
 │   ├── ModelError          an unknown architecture, or a model that cannot be used as asked
 │   ├── WeightsError        weights that cannot be read or do not fit
 │   ├── DataError           a data set that is absent, damaged or of the wrong kind
-│   ├── ImageError          one picture that cannot be read faithfully
+    │   ├── FrameError          one frame of a source; the others go on
+    │   │   ├── ImageError        a picture that cannot be read faithfully
+    │   │   └── TensorError       a .npy file that is damaged or does not fit the model
 │   ├── OutputError         a place that cannot be written
 │   └── MissingDependency   an optional package that is not installed
 └── ProofError            exit 1: a step was carried out and its proof failed
@@ -73,8 +75,16 @@ class DataError(InputError):
     """A data set is absent, damaged, or does not fit the model."""
 
 
-class ImageError(InputError):
+class FrameError(InputError):
+    """One frame of a source cannot be used; the others can."""
+
+
+class ImageError(FrameError):
     """One picture cannot be read, or not without changing what it shows."""
+
+
+class TensorError(FrameError):
+    """A .npy file is damaged, or does not hold inputs of the model."""
 
 
 class OutputError(InputError):

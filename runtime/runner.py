@@ -1,4 +1,4 @@
-"""From pictures to labels, with a bundle."""
+"""From pictures, or tensors, to labels, with a bundle."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from .bundle import Bundle
-from .errors import BundleError, ImageError, InputError, ProofError
+from .errors import BundleError, FrameError, InputError, ProofError, TensorError
 from .session import Session, probabilities
-from .sources import read_image
+from .sources import TENSOR_ENDING, picture_endings, read_image, read_tensors
 
 UPRIGHT = 1  # EXIF's orientation of a picture that is stored as it is seen
 
@@ -48,7 +48,7 @@ class BadFrame:
 
 
 class Runner:
-    """A bundle, ready to label pictures. Open with `Runner.open`, use in a `with` block.
+    """A bundle, ready to label pictures or tensors. Open with `Runner.open`, use in a `with` block.
 
     Attributes:
         bundle: the bundle that is run.
@@ -56,9 +56,6 @@ class Runner:
     """
 
     def __init__(self, bundle: Bundle, session: Session, top: int = 5) -> None:
-        preprocess = bundle.manifest.preprocess
-        if preprocess is None:
-            raise InputError(f"The bundle {bundle.manifest.name} takes tensors, not pictures.")
         promised = {output.name for output in bundle.manifest.outputs}
         if not promised <= set(session.output_names) or not bundle.manifest.labels:
             raise BundleError(
@@ -69,7 +66,7 @@ class Runner:
         self.bundle = bundle
         self.sideways = 0
         self._session = session
-        self._preprocess = preprocess
+        self._preprocess = bundle.manifest.preprocess
         self._output = bundle.manifest.outputs[0]
         self._top = top
 
@@ -86,32 +83,39 @@ class Runner:
         session = Session(bundle.model_bytes(precision or bundle.manifest.verdict.ship))
         return cls(bundle, session, top)
 
-    def predict(self, image: Image.Image, *, source: str = "", frame: int = 0) -> Prediction:
-        """Label one picture.
+    @property
+    def endings(self) -> set[str]:
+        """Endings of the files that a folder of inputs may hold."""
+        return {TENSOR_ENDING} if self._preprocess is None else {TENSOR_ENDING, *picture_endings()}
+
+    def predict(
+        self, sample: Image.Image | NDArray[np.float32], *, source: str = "", frame: int = 0
+    ) -> Prediction:
+        """Label one picture, or one tensor that is an input of the model as it is.
 
         Raises:
+            InputError: a picture for a model that takes tensors, or a tensor that does not fit.
             ImageError: the picture cannot be preprocessed faithfully.
             ProofError: the model answers NaN or Inf.
         """
         start = time.perf_counter()
-        batch = np.ascontiguousarray(self._preprocess(image)[None])
+        batch = np.ascontiguousarray(self._prepared(sample)[None])
         scores = probabilities(self._session.run(batch), self._output.name, self._output.scores)[0]
         if not np.isfinite(scores).all():
             raise ProofError(
-                f"The model answers {source or 'the picture'} with NaN or Inf.",
+                f"The model answers {source or 'the input'} with NaN or Inf.",
                 todo="edgeproof verify BUNDLE   (then try another --precision)",
             )
         latency = 1000 * (time.perf_counter() - start)
         return Prediction(source, frame, self._best(scores), round(latency, 3))
 
     def stream(self, paths: Iterable[Path]) -> Iterator[Prediction | BadFrame]:
-        """Label picture after picture; one that cannot be read gives a BadFrame and the rest goes on."""
+        """Label file after file; one that cannot be read gives a BadFrame and the rest goes on."""
         for path in paths:
             try:
-                image = read_image(path)
-                self.sideways += self._stays_sideways(image)
-                yield self.predict(image, source=str(path))
-            except ImageError as error:
+                for frame, sample in enumerate(self._samples(path)):
+                    yield self.predict(sample, source=str(path), frame=frame)
+            except FrameError as error:
                 yield BadFrame(str(path), str(error))
 
     def close(self) -> None:
@@ -126,9 +130,23 @@ class Runner:
     ) -> None:
         self.close()
 
-    def _stays_sideways(self, image: Image.Image) -> bool:
+    def _samples(self, path: Path) -> Iterable[Image.Image | NDArray[np.float32]]:
+        if path.suffix.lower() == TENSOR_ENDING:
+            tensor = self.bundle.manifest.input
+            return read_tensors(path, tensor.shape[1:], tensor.dtype)
+        if self._preprocess is None:
+            raise TensorError(f"{path} is not a tensor.", wanted=f"a {TENSOR_ENDING} file, for this model")
+        image = read_image(path)
         rotated = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) != UPRIGHT
-        return rotated and not self._preprocess.exif_transpose
+        self.sideways += rotated and not self._preprocess.exif_transpose
+        return [image]
+
+    def _prepared(self, sample: Image.Image | NDArray[np.float32]) -> NDArray[np.float32]:
+        if isinstance(sample, np.ndarray):
+            return sample
+        if self._preprocess is None:
+            raise InputError(f"The bundle {self.bundle.manifest.name} takes tensors, not pictures.")
+        return self._preprocess(sample)
 
     def _best(self, scores: NDArray[np.floating]) -> tuple[Score, ...]:
         labels = self.bundle.manifest.labels

@@ -1,32 +1,42 @@
-"""Where pictures come from: files, folders and globs."""
+"""Where inputs come from: files, folders and globs of pictures, or of tensors in .npy files."""
 
 from __future__ import annotations
 
 import glob
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from .errors import ImageError, InputError
+from .errors import ImageError, InputError, TensorError, gist
 from .preprocess import DEEP_MODES
 
 # Formats that Pillow decodes by itself: an EPS would start another program, whatever its file is called.
 FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
 
 
-def expand(sources: Iterable[str]) -> list[Path]:
+TENSOR_ENDING = ".npy"
+
+
+def expand(sources: Iterable[str], endings: Collection[str] | None = None) -> list[Path]:
     """Turn files, folders and globs into files, each source's in sorted order.
 
-    A folder gives every file in it (not in folders below) whose ending Pillow knows.
+    Args:
+        sources: what the user named.
+        endings: endings, in lower case and with their dot, of the files that a folder gives (files in it,
+            not in folders below); None for those of pictures.
 
     Raises:
-        InputError: a source does not exist, matches nothing, or is a folder without pictures.
+        InputError: a source does not exist, matches nothing, or is a folder without such files.
     """
+    endings = picture_endings() if endings is None else endings
     paths: list[Path] = []
     for source in sources:
-        paths.extend(_expand_one(source))
+        paths.extend(_expand_one(source, endings))
     return paths
 
 
@@ -40,34 +50,34 @@ def _formats() -> list[str]:
     return sorted(FORMATS & set(Image.OPEN))
 
 
-def _expand_one(source: str) -> list[Path]:
+def _expand_one(source: str, endings: Collection[str]) -> list[Path]:
     path = Path(source)
     if not source:
         raise InputError("A source is empty.", wanted="a picture, a folder of pictures, or a glob")
     if path.is_dir():
-        return _pictures_in(path)
+        return _files_in(path, endings)
     if path.exists():
         return [path]
     matches = sorted(Path(match) for match in glob.glob(source, recursive=True) if Path(match).is_file())
     if not matches:
         raise InputError(
             f"There is nothing at {source}.",
-            wanted="a picture, a folder of pictures, or a glob that matches some",
+            wanted="a file, a folder, or a glob that matches some",
         )
     return matches
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    endings = picture_endings()
+def _files_in(folder: Path, endings: Collection[str]) -> list[Path]:
     files = sorted(entry for entry in folder.iterdir() if entry.is_file())
-    pictures = [file for file in files if file.suffix.lower() in endings]
-    if not pictures:
+    chosen = [file for file in files if file.suffix.lower() in endings]
+    if not chosen:
+        what = "tensors (.npy)" if set(endings) == {TENSOR_ENDING} else "pictures"
         raise InputError(
-            f"The folder {folder} holds no pictures.",
+            f"The folder {folder} holds no {what}.",
             got=f"{len(files)} other file(s)" if files else "an empty folder",
             todo=f"name the files, or a glob such as '{folder}/**/*.jpg'",
         )
-    return pictures
+    return chosen
 
 
 def read_image(path: Path) -> Image.Image:
@@ -96,6 +106,40 @@ def read_image(path: Path) -> Image.Image:
         raise ImageError(f"{path} does not exist.") from error
     except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error) as error:
         raise ImageError(f"{path} is damaged or truncated: {error}") from error
+
+
+def read_tensors(path: Path, shape: tuple[int | str, ...], dtype: str) -> NDArray[Any]:
+    """Read inputs from a .npy file, mapped into memory and not loaded whole.
+
+    Args:
+        path: one input, or several along a first axis more.
+        shape: of one input; a string stands for an axis of any length.
+        dtype: numpy's name of their type.
+
+    Returns:
+        An array of shape (N, *shape).
+
+    Raises:
+        TensorError: missing, damaged, of objects, or of another shape or dtype.
+    """
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # numpy fails on hostile files in more ways than it documents
+        raise TensorError(f"{path} is not a .npy file that can be read: {gist(error)}") from error
+    if not isinstance(found, np.ndarray):
+        raise TensorError(f"{path} holds several arrays.", wanted="a .npy file, which holds one")
+    stacked = found[None] if found.ndim == len(shape) else found
+    fits = stacked.ndim == len(shape) + 1 and all(
+        isinstance(side, str) or side == got for side, got in zip(shape, stacked.shape[1:], strict=True)
+    )
+    if not fits or found.dtype != dtype:
+        wanted = ", ".join(map(str, shape))
+        raise TensorError(
+            f"{path} does not hold inputs of the model.",
+            wanted=f"{dtype} of shape ({wanted}) or (N, {wanted})",
+            got=f"{found.dtype} of shape {found.shape}",
+        )
+    return stacked
 
 
 def _is_deep(image: Image.Image) -> bool:

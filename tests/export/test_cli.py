@@ -63,4 +63,4 @@ def test_a_failed_proof_ends_with_1(edgeproof, tmp_path):
     done = edgeproof("export", f"{file}:batchy", "--weights", "factory", cwd=tmp_path)
     assert done.returncode == 1
     assert "does not give PyTorch's answers" in done.stderr
-    assert list((tmp_path / "artifacts").iterdir()) == []
+    assert not (tmp_path / "artifacts").exists()

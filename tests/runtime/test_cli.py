@@ -87,7 +87,7 @@ def test_run_tells_of_a_bad_picture_goes_on_and_exits_2(edgeproof, bundle_folder
     assert set(bad) == {"source", "error"}
     assert bad["source"] == str(pictures / "b.jpg")
     assert "is not a picture" in bad["error"]
-    assert done.stderr == "1 of 3 pictures could not be read.\n"
+    assert done.stderr == "1 of 3 files could not be read.\n"
 
 
 def test_run_refuses_a_source_that_is_not_there(edgeproof, bundle_folder, paint, tmp_path):

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -150,10 +151,75 @@ def test_a_damaged_bundle_is_refused(bundle_folder):
         Runner.open(bundle_folder)
 
 
-def test_a_bundle_that_takes_tensors_is_refused(write_bundle, tmp_path):
-    folder = write_bundle(tmp_path / "bundle", preprocess=None)
+@pytest.fixture
+def tensor_runner(write_bundle, tmp_path):
+    """The bundle's network, taking tensors as they are."""
+    with Runner.open(write_bundle(tmp_path / "tensors", preprocess=None)) as runner:
+        yield runner
+
+
+def test_tensors_are_frames_of_their_file(tensor_runner, tmp_path):
+    shape = tensor_runner.bundle.manifest.input.shape[1:]
+    samples = np.random.default_rng(0).normal(size=(3, *shape)).astype(np.float32)
+    np.save(tmp_path / "three.npy", samples)
+    np.save(tmp_path / "one.npy", samples[1])
+    results = list(tensor_runner.stream([tmp_path / "three.npy", tmp_path / "one.npy"]))
+    assert [(Path(r.source).name, r.frame) for r in results] == [
+        ("three.npy", 0),
+        ("three.npy", 1),
+        ("three.npy", 2),
+        ("one.npy", 0),
+    ]
+    assert results[3].top == results[1].top
+
+
+def test_pictures_and_their_tensors_get_the_same_labels(bundle, paint, tmp_path):
+    with Runner.open(bundle) as runner, Image.open(paint(tmp_path / "red.png", "red")) as image:
+        np.save(tmp_path / "red.npy", bundle.manifest.preprocess(image))
+        picture, tensor = runner.stream([tmp_path / "red.png", tmp_path / "red.npy"])
+    assert picture.top == tensor.top
+
+
+def test_a_bundle_that_takes_tensors_refuses_pictures(tensor_runner, paint, tmp_path):
+    picture = paint(tmp_path / "red.png", "red")
+    (result,) = tensor_runner.stream([picture])
+    assert isinstance(result, BadFrame)
+    assert "a .npy file" in result.error
     with pytest.raises(InputError, match="takes tensors, not pictures"):
-        Runner.open(folder)
+        tensor_runner.predict(Image.new("RGB", (8, 8)))
+
+
+def save_objects(path, shape):
+    np.save(path, np.array([{}], object), allow_pickle=True)
+
+
+def save_doubles(path, shape):
+    np.save(path, np.zeros(shape))
+
+
+def save_other_shape(path, shape):
+    np.save(path, np.zeros((2, 2), np.float32))
+
+
+def save_truncated(path, shape):
+    np.save(path, np.zeros(shape, np.float32))
+    path.write_bytes(path.read_bytes()[:-8])
+
+
+def save_archive(path, shape):
+    with path.open("wb") as stream:
+        np.savez(stream, a=np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize("save", [save_objects, save_doubles, save_other_shape, save_truncated, save_archive])
+def test_a_bad_tensor_is_one_bad_frame(tensor_runner, tmp_path, save):
+    shape = tensor_runner.bundle.manifest.input.shape[1:]
+    save(tmp_path / "bad.npy", shape)
+    np.save(tmp_path / "good.npy", np.ones(shape, np.float32))
+    bad, good = tensor_runner.stream([tmp_path / "bad.npy", tmp_path / "good.npy"])
+    assert isinstance(bad, BadFrame)
+    assert "bad.npy" in bad.error
+    assert good.top
 
 
 def test_a_preprocessing_that_does_not_fit_the_model_is_refused(bundle_folder, edit_manifest):
