@@ -6,10 +6,16 @@ import difflib
 from pathlib import Path
 
 from ...runtime.errors import DataError
-from . import digits, fashion_mnist, imagefolder
+from . import cifar10, digits, fashion_mnist, imagefolder, indian_pines, mnist
 from .dataset import Dataset
 
-LOADERS = {"digits": digits.load, "fashion-mnist": fashion_mnist.load}
+LOADERS = {
+    "digits": digits.load,
+    "fashion-mnist": fashion_mnist.load,
+    "mnist": mnist.load,
+    "cifar10": cifar10.load,
+    "indian-pines": indian_pines.load,
+}
 NAMES = (*LOADERS, "imagefolder:DIR")
 
 

@@ -17,6 +17,8 @@ CALIBRATION_SAMPLES = 128
 SMALL_SIDE = 64  # pictures up to this many pixels a side count as small
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _prepared(
 
 
 def in_memory(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> Split:
-    """A split of grey pictures, shape (N, height, width), that lie in memory."""
+    """A split of pictures that lie in memory, shape (N, height, width), or (N, height, width, 3) for RGB."""
     return Split(lambda i: Image.fromarray(images[i]), labels.astype(np.int64))
 
 
@@ -95,16 +97,26 @@ def seeded_subset(count: int, size: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(count)[:size])
 
 
-def small_gray_preprocess(shape: Shape) -> Preprocess:
-    """For small grey pictures: stretch to the input, repeat grey where three channels are asked, -1..1."""
+def small_gray_preprocess(shape: Shape, mean: float = 0.5, std: float = 0.5) -> Preprocess:
+    """For small grey pictures: stretch to the input, repeat grey where three channels are asked.
+
+    The values lie in -1..1 unless another mean and std are given.
+    """
     channels = shape[0]
     return Preprocess(
         resize=(shape[1], shape[2]),
         crop=None,
-        mean=(0.5,) * channels,
-        std=(0.5,) * channels,
+        mean=(mean,) * channels,
+        std=(std,) * channels,
         color="gray" if channels == 1 else "rgb",
     )
+
+
+def small_color_preprocess(shape: Shape) -> Preprocess:
+    """For small colour pictures: stretch to the input, CIFAR-10's mean and std; one channel: grey, -1..1."""
+    if shape[0] == 1:
+        return small_gray_preprocess(shape)
+    return Preprocess(resize=(shape[1], shape[2]), crop=None, mean=CIFAR10_MEAN, std=CIFAR10_STD)
 
 
 def photograph_preprocess(shape: Shape) -> Preprocess:
