@@ -6,6 +6,7 @@ Nothing heavy is imported here: on a device without torch the same command serve
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 NEEDED = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors")
 
 
-def export(
+def export(  # noqa: PLR0913 - a command has as many arguments as options
     model: Annotated[
         str,
         typer.Argument(
@@ -29,11 +30,14 @@ def export(
         ),
     ],
     weights: Annotated[
-        str, typer.Option(help="demo, imagenet, factory (as the factory makes them), or a file.")
+        str, typer.Option(help="demo, imagenet, random, factory (as it makes them), or a file.")
     ] = "demo",
     data: Annotated[
         str | None,
         typer.Option(help="digits, fashion-mnist or imagefolder:DIR.", show_default="digits"),
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option(help="standard or small.", show_default="that which suits the data")
     ] = None,
     options: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the architecture.")
@@ -66,6 +70,7 @@ def export(
         out=out or Path("artifacts") / _folder_name(model),
         weights=weights,
         data=data,
+        form=form,
         options=dict(_parse_option(text) for text in options or ()),
         precisions=tuple(part.strip() for part in precision.split(",")),
         input_shape=_parse_shape(input_shape) if input_shape else None,
@@ -82,31 +87,87 @@ def export(
     )
 
 
+def train(  # noqa: PLR0913 - a command has as many arguments as options
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Registry or torchvision name, package.module:factory or file.py:factory."
+        ),
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(help="The name of a data set, or imagefolder:DIR.", show_default="the model's own"),
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option(help="standard or small.", show_default="that which suits the data")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the architecture.")
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input", metavar="CxHxW", help="Input of your own network, such as 3x160x160."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=2, help="Train on at most this many, by seed.", show_default="all")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the samples.", show_default="the model's own")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=2, help="Samples a step.", show_default="the model's own")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0, help="Learning rate.", show_default="the model's own")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of weights, order and shifts.", show_default="0")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", show_default="artifacts/training/MODEL-DATA")
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start anew instead of going on from what is there.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a network by its recipe: weights, history.json and curves.png; goes on after an interrupt."""
+    _require_packages("matplotlib")
+    from ..runtime.records import encode
+    from .progress import Stages
+    from .training import TrainRequest, train_model
+    from .training_folder import WEIGHTS
+
+    changes = {"epochs": epochs, "batch": batch, "rate": rate, "seed": seed}
+    request = TrainRequest(
+        model=model,
+        data=data,
+        form=form,
+        options=dict(_parse_option(text) for text in options or ()),
+        input_shape=_parse_shape(input_shape) if input_shape else None,
+        samples=samples,
+        recipe={name: value for name, value in changes.items() if value is not None},
+        out=out,
+        fresh=fresh,
+    )
+    training = train_model(request, Stages())
+    if as_json:
+        emit(json.dumps({"folder": str(training.folder), **encode(training.history)}, indent=2))
+        return
+    command = ["edgeproof", "export", model, "--weights", str(training.folder / WEIGHTS)]
+    for option, value in (("--data", data), ("--form", form), ("--input", input_shape)):
+        command += [option, value] if value else []
+    for text in options or ():
+        command += ["--set", text]
+    emit(f"{training.summary()}\nfolder: {training.folder}\nto export: {shlex.join(command)}")
+
+
 def models(as_json: JsonOption = False) -> None:
     """List the models that `export` knows by name."""
     _require_packages()
-    from .models import from_torchvision, registry
+    from .models import table
 
-    own = {
-        name: {
-            "source": spec.source,
-            "input": spec.standard.input_shape,
-            "small_input": spec.small.input_shape if spec.small else None,
-            "aliases": [alias for alias, target in registry.ALIASES.items() if target == name],
-        }
-        for name, spec in registry.SPECS.items()
-    }
-    others = [name for name in from_torchvision.names() if name not in own]
-    if as_json:
-        emit(json.dumps({"registry": own, "torchvision": others}, indent=2))
-        return
-    for name, entry in own.items():
-        shapes = [entry["input"], *([entry["small_input"]] if entry["small_input"] else [])]
-        inputs = " or ".join("x".join(map(str, shape)) for shape in shapes)
-        alias = f"   also: {', '.join(entry['aliases'])}" if entry["aliases"] else ""
-        emit(f"{name:<20} {inputs:<24} {entry['source']}{alias}")
-    emit(f"\nand torchvision's: {', '.join(others)}")
-    emit("and your own: package.module:factory or file.py:factory")
+    emit(json.dumps(table.describe(), indent=2) if as_json else table.text())
 
 
 def build_app() -> typer.Typer:
@@ -118,7 +179,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    for command in (export, models):
+    for command in (export, train, models):
         app.command()(command)
     runtime_cli.register(app)
     return app
@@ -129,10 +190,10 @@ def main() -> None:
     runtime_cli.main(build_app())
 
 
-def _require_packages() -> None:
+def _require_packages(*more: str) -> None:
     from importlib.util import find_spec
 
-    for package in NEEDED:
+    for package in (*NEEDED, *more):
         if find_spec(package) is None:
             raise MissingDependency(package, "export", "This command")
 

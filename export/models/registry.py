@@ -5,10 +5,43 @@ from __future__ import annotations
 import difflib
 
 from ...runtime.errors import ModelError
-from . import from_torchvision, mobilenet_v2, mobilenet_v3, own
+from . import (
+    alexnet,
+    from_torchvision,
+    googlenet,
+    googlenet_5x5,
+    hybridsn,
+    inception_mnist,
+    lenet,
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    own,
+    resnet,
+    resnet_mnist,
+    resnext,
+    senet,
+    vgg,
+)
 from .spec import ModelSpec
 
-SPECS = {spec.name: spec for module in (mobilenet_v2, mobilenet_v3) for spec in module.SPECS}
+MODULES = (
+    mobilenet_v1,
+    mobilenet_v2,
+    mobilenet_v3,
+    senet,
+    hybridsn,
+    inception_mnist,
+    resnet_mnist,
+    lenet,
+    alexnet,
+    vgg,
+    googlenet,
+    googlenet_5x5,
+    resnet,
+    resnext,
+)
+SPECS = {spec.name: spec for module in MODULES for spec in module.SPECS}
 ALIASES = {"mobilenet_v3": "mobilenet_v3_large"}
 
 

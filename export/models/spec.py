@@ -58,6 +58,7 @@ class ModelSpec:
         options: hyper-parameters by name.
         data: names of the data sets that it is meant for, the one for demo weights first.
         recipe: how it is trained by default.
+        classes: how many the published network tells apart; its published sizes are for that many.
     """
 
     name: str
@@ -68,6 +69,7 @@ class ModelSpec:
     options: Mapping[str, Option] = field(default_factory=dict)
     data: tuple[str, ...] = ("digits", "fashion-mnist", "imagefolder")
     recipe: Recipe = field(default_factory=Recipe)
+    classes: int = 1000
 
     def form_for(self, *, small_data: bool) -> Form:
         """The form that suits the data: the small one for small pictures, where there is one."""

@@ -1,0 +1,116 @@
+"""What the tests of the architectures share."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edgeproof.export.fitting import check_options, configure
+from edgeproof.export.models import registry
+from edgeproof.export.prove import Reference, prove, torch_answers
+from edgeproof.export.torch_onnx import export_onnx
+from edgeproof.export.train import settle_batch_norm
+
+
+@pytest.fixture(scope="session")
+def build():
+    """build(name, classes, form="standard", **options): a network with options as they are typed."""
+
+    def make(name: str, classes: int, form: str = "standard", **options: str) -> torch.nn.Module:
+        spec = registry.find(name)
+        return configure(getattr(spec, form), check_options(spec, options), None).build(classes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sized(build):
+    """sized(name, classes, form, **options): the network without memory for its weights."""
+
+    def make(*arguments, **options) -> torch.nn.Module:
+        with torch.device("meta"):
+            return build(*arguments, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def parameters(sized):
+    """parameters(name, classes, form, **options): how many the network has, auxiliary heads and all."""
+
+    def count(*arguments, **options) -> int:
+        return sum(parameter.numel() for parameter in sized(*arguments, **options).parameters())
+
+    return count
+
+
+@pytest.fixture(scope="session")
+def shapes():
+    """shapes(network, shape, *paths): of what the modules at these paths give for one input of that shape."""
+
+    def watch(network: torch.nn.Module, shape: tuple[int, ...], *paths: str) -> list[tuple[int, ...]]:
+        seen = {}
+        for path in paths:
+            network.get_submodule(path).register_forward_hook(
+                lambda module, inputs, output, path=path: seen.update({path: tuple(output.shape[1:])})
+            )
+        device = next(network.parameters()).device
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, *shape, device=device))
+        return [seen[path] for path in paths]
+
+    return watch
+
+
+@pytest.fixture(scope="session")
+def proven(build, digits):
+    """proven(name, form, **options): the seeded network, exported and proven against PyTorch; the ONNX model.
+
+    Batch norms are settled, on digits or on noise of a network that takes no pictures, so that the signal
+    reaches the output.
+    """
+
+    def export(name: str, form: str = "standard", **options: str) -> onnx.ModelProto:
+        torch.manual_seed(0)
+        network = build(name, 10, form, **options)
+        inputs, batches = samples(getattr(registry.find(name), form).input_shape)
+        settle_batch_norm(network, batches)
+        exported = export_onnx(network, inputs)
+        outputs = torch_answers(network, inputs)
+        assert set(outputs) == {"output"}
+        assert outputs["output"].shape == (len(inputs), 10)
+        signal = outputs["output"] - outputs["output"].mean(axis=0)
+        assert np.linalg.norm(signal) > 0.02 * np.linalg.norm(outputs["output"])
+        assert prove(exported.artifact, Reference(inputs, outputs, exported.program))
+        return exported.artifact.model
+
+    def samples(shape: tuple[int, ...]) -> tuple[np.ndarray, list[np.ndarray]]:
+        if len(shape) == 3:
+            preprocess = digits.preprocess(shape)
+            settling = digits.calibration.batches(preprocess, 64)
+            return digits.evaluation.take(range(8)).tensor(preprocess), list(settling)
+        noise = np.random.default_rng(0).standard_normal((24, *shape)).astype(np.float32)
+        return noise[:8], [noise[8:]]
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def trains(build):
+    """trains(name, form, **options): that one step of training changes the weights; gives the outputs."""
+
+    def step(name: str, form: str = "standard", **options: str) -> tuple[torch.Tensor, ...]:
+        torch.manual_seed(0)
+        network = build(name, 10, form, **options).train()
+        inputs = torch.randn(4, *getattr(registry.find(name), form).input_shape)
+        outputs = network(inputs)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        loss = sum(torch.nn.functional.cross_entropy(output, torch.arange(4)) for output in outputs)
+        loss.backward()
+        still = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+        assert not still, f"no gradient: {still}"
+        return outputs
+
+    return step
