@@ -6,6 +6,7 @@ MODEL  ?= mobilenet_v3
 OUT    ?= artifacts/$(subst :,_,$(notdir $(MODEL)))
 ARGS   ?=
 DIST   ?= dist
+ZOO    ?=
 
 # PyPI's onnxruntime-gpu carries the CUDA and TensorRT providers on x86-64 Linux only; it runs on the CPU too.
 ORT    := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),gpu,cpu)
@@ -13,7 +14,7 @@ READY  := $(VENV)/.ready
 RUN    := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help install export run test check lint types bench device-test wheel docs constraints clean
+.PHONY: help install export train run test check lint types bench zoo device-test wheel docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,9 @@ $(READY): pyproject.toml constraints.txt
 
 export: $(READY) ## take MODEL to a proven bundle in artifacts/ (replaces the one there)
 	$(RUN)edgeproof export $(MODEL) --out $(OUT) --force $(ARGS)
+
+train: $(READY) ## train MODEL by its recipe, or go on after an interrupt (ARGS="--data NAME --epochs N")
+	$(RUN)edgeproof train $(MODEL) $(ARGS)
 
 run: $(READY) ## label SOURCE (pictures, folders) with the bundle of MODEL
 	@test -n "$(SOURCE)" || { echo 'say what to label: make run MODEL=$(MODEL) SOURCE=picture.jpg' >&2; exit 2; }
@@ -50,6 +54,9 @@ types: $(READY) ## type-check the three floors
 
 bench: $(READY) ## measure the export path and write docs/benchmarks.md
 	$(RUN)python benchmarks/spine.py --write docs/benchmarks.md $(ARGS)
+
+zoo: $(READY) ## export every network and write docs/models.md (ZOO="--photographs DIR --checkpoint FILE")
+	$(RUN)python benchmarks/zoo.py --write docs/models.md $(ZOO)
 
 device-test: $(READY) ## the wheel on a bare Python 3.10 with onnxruntime 1.23.2, as on JetPack 6
 	$(RUN)python tests/device/run.py

@@ -29,6 +29,20 @@ def check_options(spec: ModelSpec, given: Mapping[str, str]) -> dict[str, bool |
     return {name: _value(spec, name, text) for name, text in given.items()}
 
 
+def choose_form(spec: ModelSpec, name: str | None, *, small_data: bool) -> Form:
+    """The form of that name; without one, that which suits the data.
+
+    Raises:
+        ModelError: the architecture has no such form.
+    """
+    forms = {form.name: form for form in (spec.standard, spec.small) if form}
+    if name is None:
+        return spec.form_for(small_data=small_data)
+    if name not in forms:
+        raise ModelError(f"{spec.name} has no form named {name!r}.", available=", ".join(forms))
+    return forms[name]
+
+
 def configure(form: Form, options: Mapping[str, Any], input_shape: Shape | None) -> Form:
     """The form with its options set, and with another input where one was asked for."""
     form = replace(form, build=partial(form.build, **options)) if options else form

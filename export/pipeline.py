@@ -22,7 +22,7 @@ from ..runtime.preprocess import Preprocess
 from .data import catalog
 from .data.dataset import Split, seeded_subset
 from .evaluate import Shown, evaluate
-from .fitting import check_data, check_options, check_preprocess, configure
+from .fitting import check_data, check_options, check_preprocess, choose_form, configure
 from .models import registry
 from .models.spec import Shape
 from .progress import Stages
@@ -30,7 +30,7 @@ from .prove import Reference, measure, prove, torch_answers
 from .publish import Outcome, Proven, Subject, decide, publish
 from .simplify import simplify
 from .torch_onnx import OUTPUT, export_onnx
-from .weights import from_demo, from_factory, from_file, from_imagenet
+from .weights import from_demo, from_factory, from_file, from_imagenet, from_random
 
 PARITY_SAMPLES = 32
 RANGE_BATCH = 8
@@ -43,8 +43,9 @@ class ExportRequest:
     Attributes:
         model: registry name, torchvision name, `package.module:factory` or `file.py:factory`.
         out: folder of the bundle.
-        weights: "demo", "imagenet", "factory", or a file.
+        weights: "demo", "imagenet", "random", "factory", or a file.
         data: name of a data set, or `imagefolder:DIR`; None for the architecture's own.
+        form: "standard" or "small"; None for the one that suits the data.
         options: hyper-parameters of the architecture, as typed.
         precisions: any of fp32, fp16, int8; fp32 always, because the others are judged against it.
         input_shape: (channels, height, width) instead of the form's own; None for that.
@@ -58,6 +59,7 @@ class ExportRequest:
     out: Path
     weights: str = "demo"
     data: str | None = None
+    form: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     precisions: tuple[str, ...] = PRECISIONS
     input_shape: Shape | None = None
@@ -99,7 +101,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         {name: (p.parity, evaluation.accuracy[name]) for name, p in proven.items()}, request.max_drop
     )
     shown = Shown(len(calibration), sha256_bytes(calibration.tobytes()))
-    outcome = Outcome(subject, proven, reference, shown, evaluation)
+    outcome = Outcome(subject, proven, reference, shown, evaluation, exported.artifact)
     with stages.stage("bundle"):
         return publish(request.out, outcome, verdict, dict(stages.seconds))
 
@@ -121,7 +123,7 @@ def _prepare(request: ExportRequest, stages: Stages) -> Subject:
     spec = registry.find(request.model)
     data = catalog.find(request.data or spec.data[0])
     form = configure(
-        spec.form_for(small_data=data.small and request.weights != "imagenet"),
+        choose_form(spec, request.form, small_data=data.small and request.weights != "imagenet"),
         check_options(spec, request.options),
         request.input_shape,
     )
@@ -131,6 +133,8 @@ def _prepare(request: ExportRequest, stages: Stages) -> Subject:
         trained = from_demo(spec, form, data, usual, stages)
     elif request.weights == "imagenet":
         trained = from_imagenet(spec, form)
+    elif request.weights == "random":
+        trained = from_random(form, data, usual)
     elif request.weights == "factory":
         trained = from_factory(form, len(data.labels))
     else:

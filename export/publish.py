@@ -63,6 +63,7 @@ class Outcome:
         reference: PyTorch's answers, of which the first become the golden ones.
         calibration: the pictures that gave the ranges of values.
         evaluation: accuracy, and the pictures that judged.
+        exported: the ONNX model as PyTorch's exporter gave it, from which all others descend.
     """
 
     subject: Subject
@@ -70,6 +71,7 @@ class Outcome:
     reference: Reference
     calibration: Shown
     evaluation: Evaluation
+    exported: OnnxArtifact
 
 
 def decide(models: Mapping[str, tuple[Parity, Accuracy]], max_drop: float) -> Verdict:
@@ -134,6 +136,10 @@ def _manifest(
         golden=_write_golden(folder, outcome.reference),
         verdict=verdict,
         toolchain=_toolchain(),
+        lineage=tuple(
+            {"stage": a.stage, "sha256": a.sha256, "parent": a.parent, "nodes": a.nodes, "bytes": len(a.data)}
+            for a in (outcome.exported, *(proven.artifact for proven in outcome.proven.values()))
+        ),
         stages=tuple({"name": stage, "seconds": round(took, 3)} for stage, took in seconds.items()),
     )
 

@@ -18,7 +18,8 @@ class Recipe:
         schedule: "one-cycle" (rises and falls over the run; Smith and Topin, arXiv 1708.07120) or "constant".
         momentum: of SGD; the others keep PyTorch's own.
         weight_decay: the optimizer's weight decay.
-        shift: pictures are shifted at random by up to this share of their side; 0 for none.
+        shift: inputs of shape (channels, height, width) are rolled at random by up to this share of their
+            width, as pictures may be; 0 for none.
         seed: of initialisation, order and shifts.
     """
 

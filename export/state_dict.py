@@ -42,7 +42,7 @@ def read_weights(path: Path) -> FoundWeights:
     if not path.is_file():
         raise WeightsError(
             f"There is no weights file {path}.",
-            wanted="a .pt, .pth or .safetensors file, or one of: demo, imagenet, factory",
+            wanted="a .pt, .pth or .safetensors file, or one of: demo, imagenet, random, factory",
         )
     value = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     wrappings = []

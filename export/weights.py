@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -25,7 +26,7 @@ from .models.spec import Form, ModelSpec
 from .progress import Stages
 from .recipe import Recipe
 from .state_dict import fit, read_weights
-from .train import predict, train
+from .train import predict, settle_batch_norm, train
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class WeightsRecord:
     """Where weights came from, for the manifest.
 
     Attributes:
-        source: "demo", "imagenet", "file", or "factory" (as the model's own factory made them).
-        sha256: of the file that holds them; of the state dict for "factory".
+        source: "demo", "imagenet", "file", "random", or "factory" (as the model's own factory made them).
+        sha256: of the file that holds them; of the state dict for "random" and "factory".
         detail: what else tells them apart.
     """
 
-    source: Literal["demo", "imagenet", "file", "factory"]
+    source: Literal["demo", "imagenet", "file", "random", "factory"]
     sha256: str
     detail: Mapping[str, Any]
 
@@ -91,8 +92,8 @@ def from_demo(
         with publish_file(path) as draft:
             save_file({name: value.contiguous() for name, value in network.state_dict().items()}, draft)
     network.eval()
-    scores = predict(network, data.evaluation.tensor(preprocess))
-    top1 = 100 * float((scores.argmax(axis=1) == data.evaluation.labels).mean())
+    judged = [predict(network, batch).argmax(axis=1) for batch in data.evaluation.batches(preprocess, 64)]
+    top1 = 100 * float((np.concatenate(judged) == data.evaluation.labels).mean())
     stages.note(
         f"demo weights: {top1:.2f} % top-1 on {len(data.evaluation)} held-out pictures of {data.name}"
     )
@@ -138,14 +139,30 @@ def from_file(form: Form, path: Path, classes: int) -> Trained:
     return Trained(network.eval(), WeightsRecord("file", sha256_file(path), detail))
 
 
+def from_random(form: Form, data: Dataset, preprocess: Preprocess | None) -> Trained:
+    """Seeded random weights, with batch norms settled on the calibration samples.
+
+    For trying the way of a network that has no weights yet. Without settled batch norms the signal of a deep
+    network fades on its way, and parity would have nothing to compare.
+    """
+    torch.manual_seed(0)
+    network = form.build(len(data.labels))
+    settle_batch_norm(network, data.calibration.batches(preprocess, 16))
+    return Trained(network, WeightsRecord("random", _hash_of(network), {"seed": 0}))
+
+
 def from_factory(form: Form, classes: int) -> Trained:
     """The weights that the model's own factory gives: trained ones if it loads them, else a seeded start."""
     torch.manual_seed(0)
     network = form.build(classes).eval()
+    return Trained(network, WeightsRecord("factory", _hash_of(network), {}))
+
+
+def _hash_of(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, value in network.state_dict().items():
         digest.update(name.encode() + value.detach().numpy().tobytes())
-    return Trained(network, WeightsRecord("factory", digest.hexdigest(), {}))
+    return digest.hexdigest()
 
 
 def _identity(network: nn.Module) -> str:

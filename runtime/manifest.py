@@ -102,6 +102,7 @@ class Manifest:
     verdict: Verdict
     toolchain: Mapping[str, Any]
     stages: tuple[Mapping[str, Any], ...] = ()
+    lineage: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         unknown = set(self.models) - set(PRECISIONS)

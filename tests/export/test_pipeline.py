@@ -54,7 +54,10 @@ def test_every_precision_is_what_it_says(tiny_bundle):
 def test_the_lineage_can_be_followed(tiny_bundle):
     models = tiny_bundle.manifest.models
     assert models["fp16"].parent == models["int8"].parent == models["fp32"].sha256
-    assert models["fp32"].parent is not None  # the model before simplification
+    steps = tiny_bundle.manifest.lineage
+    assert [step["stage"] for step in steps] == ["export", "simplify", "fp16", "int8"]
+    assert steps[0]["parent"] is None
+    assert models["fp32"].parent == steps[0]["sha256"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
@@ -183,6 +186,33 @@ def test_preprocessing_that_does_not_give_the_input(tmp_path, tiny_network, stag
     )
     with pytest.raises(InputError, match="3x64x64"):
         export_bundle(request, stages)
+
+
+def test_random_weights_have_a_living_signal(tmp_path, stages):
+    """An untrained MobileNetV2 has logits near 1e-9 until its batch norms are settled."""
+    request = ExportRequest(
+        model="mobilenet_v2", weights="random", out=tmp_path / "out", precisions=("fp32",)
+    )
+    bundle = export_bundle(request, stages)
+    assert bundle.manifest.weights["source"] == "random"
+    assert bundle.golden().outputs["output"].std(axis=0).max() > 1e-3
+
+
+def test_the_form_can_be_chosen(tmp_path, tiny_network, stages):
+    request = ExportRequest(
+        model=tiny_network,
+        weights="factory",
+        out=tmp_path / "out",
+        form="standard",
+        precisions=("fp32",),
+        evaluation=10,
+    )
+    assert export_bundle(request, stages).manifest.input.shape == ("batch", 3, 224, 224)
+
+
+def test_a_form_that_is_not_there(tmp_path, tiny_network, stages):
+    with pytest.raises(ModelError, match="standard, small"):
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "out", form="huge"), stages)
 
 
 def test_own_input_and_preprocessing(tmp_path, tiny_network, stages):

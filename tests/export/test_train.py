@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from edgeproof.export.data.dataset import Split
 from edgeproof.export.recipe import Recipe
-from edgeproof.export.train import predict, settle_batch_norm, train
+from edgeproof.export.samples import prepare
+from edgeproof.export.train import _shifted, judge, predict, settle_batch_norm, train
 
 
 class Auxiliary(nn.Module):
@@ -73,3 +75,41 @@ def test_a_network_without_batch_norm_is_left_alone():
     network = nn.Sequential(nn.Linear(4, 4))
     settle_batch_norm(network, iter(()))
     assert not network.training
+
+
+def test_each_picture_is_rolled_by_its_own_shift():
+    inputs = np.random.default_rng(0).normal(size=(5, 2, 8, 16)).astype(np.float32)
+    moved = _shifted(torch.from_numpy(inputs), 1 / 8, np.random.default_rng(1)).numpy()
+    moves = np.random.default_rng(1).integers(-2, 3, size=(5, 2))
+    rolled = [np.roll(one, tuple(move), (-2, -1)) for one, move in zip(inputs, moves, strict=True)]
+    assert np.array_equal(moved, np.stack(rolled))
+    assert not np.array_equal(moved, inputs)
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 40), (2, 3, 4, 5)])
+def test_tensors_of_any_rank_are_trained_on_as_they_are(stages, shape):
+    labels = np.arange(20) % 2
+    samples = np.random.default_rng(0).normal(size=(20, *shape)).astype(np.float32)
+    samples[labels == 1] += 2
+    seen = []
+
+    class Watching(nn.Flatten):
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return super().forward(x)
+
+    network = nn.Sequential(Watching(), nn.Linear(int(np.prod(shape)), 2))
+    data = Split(lambda i: samples[i], labels.astype(np.int64))
+    train(network, data, None, Recipe(epochs=1, batch=20), stages)
+    assert sorted(x.sum().item() for x in seen[0]) == pytest.approx(sorted(samples.reshape(20, -1).sum(1)))
+
+
+def test_a_judgement_is_the_mean_over_all_samples(digits, stages):
+    part = digits.evaluation.take(range(100))
+    preprocess = digits.preprocess((1, 8, 8))
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    judgement = judge(network, prepare(part, preprocess, stages))
+    scores = torch.from_numpy(predict(network, part.tensor(preprocess)))
+    assert judgement.top1 == (scores.argmax(1).numpy() == part.labels).mean() * 100
+    wanted = nn.functional.cross_entropy(scores, torch.from_numpy(part.labels)).item()
+    assert judgement.loss == pytest.approx(wanted, rel=1e-5)
