@@ -19,38 +19,43 @@ from ..runtime.errors import InputError, MissingDependency
 if TYPE_CHECKING:
     from ..runtime.preprocess import Preprocess
 
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="Registry or torchvision name, package.module:factory or file.py:factory."
+    ),
+]
+DataOption = Annotated[
+    str | None,
+    typer.Option(help="The name of a data set, or imagefolder:DIR.", show_default="the model's own"),
+]
+FormOption = Annotated[
+    str | None, typer.Option(help="standard or small.", show_default="that which suits the data")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the architecture.")
+]
+InputOption = Annotated[
+    str | None,
+    typer.Option("--input", metavar="CxHxW", help="Input of your own network, such as 3x160x160."),
+]
 NEEDED = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors")
 
 
 def export(  # noqa: PLR0913 - a command has as many arguments as options
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="Registry or torchvision name, package.module:factory or file.py:factory."
-        ),
-    ],
+    model: ModelArgument,
     weights: Annotated[
         str, typer.Option(help="demo, imagenet, random, factory (as it makes them), or a file.")
     ] = "demo",
-    data: Annotated[
-        str | None,
-        typer.Option(help="digits, fashion-mnist or imagefolder:DIR.", show_default="digits"),
-    ] = None,
-    form: Annotated[
-        str | None, typer.Option(help="standard or small.", show_default="that which suits the data")
-    ] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the architecture.")
-    ] = None,
+    data: DataOption = None,
+    form: FormOption = None,
+    options: SetOption = None,
     precision: Annotated[
         str, typer.Option(help="Comma-separated; fp32 is always among them.")
     ] = "fp32,fp16,int8",
     max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may cost.")] = 1.0,
     evaluation: Annotated[int, typer.Option(min=2, help="At most this many pictures judge.")] = 2000,
-    input_shape: Annotated[
-        str | None,
-        typer.Option("--input", metavar="CxHxW", help="Input of your own network, such as 3x160x160."),
-    ] = None,
+    input_shape: InputOption = None,
     preprocess: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Your training's preprocessing, as in a manifest."),
@@ -88,26 +93,11 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
 
 
 def train(  # noqa: PLR0913 - a command has as many arguments as options
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="Registry or torchvision name, package.module:factory or file.py:factory."
-        ),
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option(help="The name of a data set, or imagefolder:DIR.", show_default="the model's own"),
-    ] = None,
-    form: Annotated[
-        str | None, typer.Option(help="standard or small.", show_default="that which suits the data")
-    ] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the architecture.")
-    ] = None,
-    input_shape: Annotated[
-        str | None,
-        typer.Option("--input", metavar="CxHxW", help="Input of your own network, such as 3x160x160."),
-    ] = None,
+    model: ModelArgument,
+    data: DataOption = None,
+    form: FormOption = None,
+    options: SetOption = None,
+    input_shape: InputOption = None,
     samples: Annotated[
         int | None, typer.Option(min=2, help="Train on at most this many, by seed.", show_default="all")
     ] = None,
@@ -211,7 +201,7 @@ def _parse_option(text: str) -> tuple[str, str]:
 
 def _parse_shape(text: str) -> tuple[int, ...]:
     parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+    if len(parts) < 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise InputError(f"--input {text} is not a shape.", wanted="CxHxW, such as 3x224x224")
     return tuple(int(part) for part in parts)
 

@@ -68,10 +68,11 @@ class Training:
     def summary(self) -> str:
         """What came of it, in two lines."""
         settings, result = self.history.settings, self.history.result
+        epochs = len(self.history.epochs)
         return (
             f"{settings['model']['name']} on {settings['data']['name']}: {result.top1:.2f} % top-1 "
             f"on {result.held_out} held-out samples\n"
-            f"{len(self.history.epochs)} epochs of {settings['data']['samples']} samples "
+            f"{epochs} epoch{'' if epochs == 1 else 's'} of {settings['data']['samples']} samples "
             f"in {result.seconds:.1f} s, {result.made_with}"
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import os
 from collections.abc import Mapping
@@ -19,12 +18,12 @@ from torch import nn
 from ..runtime.errors import WeightsError
 from ..runtime.files import publish_file, sha256_file
 from ..runtime.preprocess import Preprocess
-from ..runtime.records import encode
 from .cache import cache_folder
 from .data.dataset import Dataset
 from .models.spec import Form, ModelSpec
 from .progress import Stages
 from .recipe import Recipe
+from .settings import describe, describe_data, describe_network
 from .state_dict import fit, read_weights
 from .train import predict, settle_batch_norm, train
 
@@ -75,12 +74,9 @@ def from_demo(
         )
     torch.manual_seed(recipe.seed)
     network = form.build(len(data.labels))
+    model = describe_network(spec.name, form, {}, network)
     settings = {
-        "network": _identity(network),
-        "input": form.input_shape,
-        "data": data.name,
-        "preprocess": encode(preprocess),
-        "recipe": recipe.describe(),
+        **describe(model, describe_data(data.name, data.train, data.evaluation), preprocess, recipe),
         "torch": torch.__version__,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
@@ -163,12 +159,6 @@ def _hash_of(network: nn.Module) -> str:
     for name, value in network.state_dict().items():
         digest.update(name.encode() + value.detach().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _identity(network: nn.Module) -> str:
-    """What a network is, so that weights are never taken for those of another: its modules, and its code."""
-    code = inspect.getsourcefile(type(network))
-    return repr(network) + (sha256_file(Path(code)) if code and Path(code).is_file() else "")
 
 
 def _download(url: str) -> Path:

@@ -69,6 +69,7 @@ def test_shapes(sized, shapes, form, side):
     ]
 
 
+@pytest.mark.slow
 def test_training_gives_the_auxiliary_classifiers_too(trains):
     main, aux2, aux1 = trains("googlenet_5x5", "small")
     assert main.shape == aux2.shape == aux1.shape == (4, 10)

@@ -71,7 +71,12 @@ def test_it_trains(trains):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "form"), [("mobilenet_v1", "small"), ("mobilenet_v1_cifar", "standard")])
-@pytest.mark.parametrize("shallow", ["false", "true"])
-def test_the_export_gives_pytorchs_answers(proven, name, form, shallow):
-    proven(name, form, width="0.5", shallow=shallow)
+@pytest.mark.parametrize(
+    ("name", "form", "options"),
+    [
+        ("mobilenet_v1", "small", {"width": "0.25"}),
+        ("mobilenet_v1_cifar", "standard", {"width": "0.5", "shallow": "true"}),
+    ],
+)
+def test_the_export_gives_pytorchs_answers(proven, name, form, options):
+    proven(name, form, **options)

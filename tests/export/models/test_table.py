@@ -65,7 +65,7 @@ def test_a_line_a_model_in_columns(text):
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [
-        ("resnet_mnist", ("43 k", "2.01 M", "1x28x28")),
+        ("resnet_mnist", ("42 k", "2.01 M", "1x28x28")),
         ("mobilenet_v2", ("3.50 M", "301 M", "3x224x224 or 3x32x32")),
         ("vgg19", ("144 M", "19,632 M", "3x224x224 or 3x64x64")),
         ("hybridsn", ("5.12 M", "248 M", "1x30x25x25")),
