@@ -14,7 +14,7 @@ READY  := $(VENV)/.ready
 RUN    := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help install export train run test check lint types bench zoo device-test wheel docs constraints clean
+.PHONY: help install export train run test slow-test check lint types bench zoo device-test wheel docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,8 +39,11 @@ run: $(READY) ## label SOURCE (pictures, folders) with the bundle of MODEL
 	@test -n "$(SOURCE)" || { echo 'say what to label: make run MODEL=$(MODEL) SOURCE=picture.jpg' >&2; exit 2; }
 	$(RUN)edgeproof run $(OUT) $(SOURCE) $(ARGS)
 
-test: $(READY) ## run all tests
-	$(RUN)python -m pytest $(ARGS)
+test: $(READY) ## run the tests, but for the slow ones
+	$(RUN)python -m pytest -m "not slow" $(ARGS)
+
+slow-test: $(READY) ## run the slow tests: heavy networks, real photographs, the README's commands
+	$(RUN)python -m pytest -m slow $(ARGS)
 
 check: lint types test ## lint, types and tests: what must pass before a commit
 

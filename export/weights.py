@@ -22,10 +22,13 @@ from .cache import cache_folder
 from .data.dataset import Dataset
 from .models.spec import Form, ModelSpec
 from .progress import Stages
-from .recipe import Recipe
 from .settings import describe, describe_data, describe_network
 from .state_dict import fit, read_weights
 from .train import predict, settle_batch_norm, train
+
+# GoogLeNet's and Inception's published weights were trained on -1..1; this attribute of torchvision's
+# makes the network convert ImageNet's usual input itself.
+CONVERTS_INPUT = "transform_input"
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def from_demo(
     Raises:
         WeightsError: the data set has no part to train on.
     """
-    recipe = Recipe()
+    recipe = spec.recipe
     if data.train is None:
         raise WeightsError(
             f"The data set {data.name} has no part to train demo weights on.",
@@ -104,8 +107,6 @@ def from_imagenet(spec: ModelSpec, form: Form) -> Trained:
     Raises:
         WeightsError: torchvision publishes none for this model, or they are not here and cannot be had.
     """
-    from torchvision.models import get_model
-
     from .models.from_torchvision import default_weights
 
     if spec.torchvision_name is None or form.name != "standard":
@@ -115,8 +116,10 @@ def from_imagenet(spec: ModelSpec, form: Form) -> Trained:
         )
     weights = default_weights(spec.torchvision_name)
     path = _download(weights.url)
-    network = get_model(spec.torchvision_name, weights=None, num_classes=len(weights.meta["categories"]))
+    network = form.build(len(weights.meta["categories"]))
     fit(network, read_weights(path).state, path)
+    if hasattr(network, CONVERTS_INPUT):
+        setattr(network, CONVERTS_INPUT, True)
     record = WeightsRecord("imagenet", sha256_file(path), {"name": str(weights)})
     labels = tuple(weights.meta["categories"])
     return Trained(network.eval(), record, _from_preset(weights.transforms()), labels)

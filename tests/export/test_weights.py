@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from edgeproof.export import weights
+from edgeproof.export.fitting import configure
 from edgeproof.export.models import registry
 from edgeproof.export.weights import from_demo, from_factory, from_imagenet
 from edgeproof.runtime.errors import WeightsError
@@ -86,6 +87,25 @@ def test_the_small_form_and_own_networks_have_no_imagenet_weights(tiny_network):
     for spec, form in ((mobilenet, mobilenet.small), (own, own.standard)):
         with pytest.raises(WeightsError, match="no ImageNet weights"):
             from_imagenet(spec, form)
+
+
+def published(monkeypatch, tmp_path, network):
+    """Stand a network's own weights in for the published ones."""
+    torch.save(network.state_dict(), tmp_path / "published.pth")
+    monkeypatch.setattr(weights, "_download", lambda url: tmp_path / "published.pth")
+
+
+def test_googlenets_published_weights_convert_their_input(monkeypatch, tmp_path):
+    spec = registry.find("googlenet")
+    published(monkeypatch, tmp_path, spec.standard.build(1000))
+    assert from_imagenet(spec, spec.standard).network.transform_input is True
+
+
+def test_published_weights_are_not_those_of_another_width(monkeypatch, tmp_path):
+    spec = registry.find("mobilenet_v2")
+    published(monkeypatch, tmp_path, spec.standard.build(1000))
+    with pytest.raises(WeightsError, match="of another shape"):
+        from_imagenet(spec, configure(spec.standard, {"width": 0.5}, None))
 
 
 def test_published_weights_bring_their_preprocessing_and_labels(shared_data, offline, monkeypatch):

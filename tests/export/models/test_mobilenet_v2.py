@@ -55,7 +55,6 @@ def test_it_trains(trains):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "form"), [("mobilenet_v2", "small"), ("mobilenet_v2_cifar", "standard")])
-def test_the_export_gives_pytorchs_answers(proven, name, form):
-    model = proven(name, form, width="0.5")
+def test_the_export_gives_pytorchs_answers(proven):
+    model = proven("mobilenet_v2_cifar", width="0.5")
     assert "Clip" in {node.op_type for node in model.graph.node}
