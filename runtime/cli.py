@@ -68,7 +68,7 @@ def verify(bundle: BundleArgument, precision: PrecisionOption = None, as_json: J
     """
     from .bundle import Bundle
     from .records import encode
-    from .verify import verify as replay
+    from .verification import verify as replay
 
     opened = Bundle.open(bundle)
     models = opened.manifest.models

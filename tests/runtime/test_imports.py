@@ -117,3 +117,20 @@ def test_the_upper_floors_say_what_to_install(arguments):
     assert "needs torch, which is not installed" in done.stderr
     assert 'pip install "edgeproof[export]"' in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_every_public_name_is_there_whichever_module_came_first():
+    code = (
+        "import importlib, edgeproof.runtime as runtime\n"
+        "for name in set(runtime._HOME.values()): importlib.import_module(f'edgeproof.runtime.{name}')\n"
+        "assert set(runtime.__all__) == set(runtime._HOME)\n"
+        "assert all(callable(getattr(runtime, name)) for name in runtime.__all__)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    import edgeproof.runtime
+
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        edgeproof.runtime.Nothing  # noqa: B018

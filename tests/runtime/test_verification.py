@@ -4,7 +4,7 @@ import pytest
 from edgeproof.runtime.bundle import Bundle
 from edgeproof.runtime.errors import BundleError, InputError
 from edgeproof.runtime.parity import TOLERANCES
-from edgeproof.runtime.verify import verify
+from edgeproof.runtime.verification import verify
 
 
 @pytest.fixture
