@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from ..calibration.artifact import OnnxArtifact
@@ -22,6 +21,7 @@ from ..runtime.manifest import SCHEMA, FileEntry, Manifest, ModelEntry, OutputSp
 from ..runtime.parity import Parity
 from ..runtime.preprocess import Preprocess
 from ..runtime.records import encode
+from ..runtime.session import load_onnxruntime
 from .data.dataset import Dataset
 from .evaluate import Evaluation, Shown
 from .models.spec import Form, ModelSpec
@@ -188,4 +188,4 @@ def _are_probabilities(values: NDArray[Any]) -> bool:
 
 def _toolchain() -> dict[str, str]:
     packages = {name: version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), **packages, "onnxruntime": onnxruntime.__version__}
+    return {"python": platform.python_version(), **packages, "onnxruntime": load_onnxruntime().__version__}
