@@ -46,7 +46,8 @@ def convert_to_fp16(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Fp16
     model = onnx.ModelProto()
     model.CopyFrom(artifact.model)
     refuse_control_flow(model, "float16 conversion")
-    reasons = [_reason_to_keep(model, node, ranges) for node in model.graph.node]
+    weights, version = initializers(model), opset(model)
+    reasons = [_reason_to_keep(node, ranges, weights, version) for node in model.graph.node]
     kept = {_name(node): reason for node, reason in zip(model.graph.node, reasons, strict=True) if reason}
     _Converter(model, [bool(reason) for reason in reasons]).convert()
     return Fp16Result(artifact.derive(model, "fp16", "fp16"), kept)
@@ -56,11 +57,12 @@ def _name(node: NodeProto) -> str:
     return node.name or next(filter(None, node.output))
 
 
-def _reason_to_keep(model: onnx.ModelProto, node: NodeProto, ranges: Mapping[str, Range]) -> str:
+def _reason_to_keep(
+    node: NodeProto, ranges: Mapping[str, Range], weights: Mapping[str, TensorProto], version: int
+) -> str:
     for name in (*node.input, *node.output):
         if name in ranges and ranges[name].absmax * HEADROOM > HALF_MAX:
             return f"{name} reaches {ranges[name].absmax:.3g}"
-    weights = initializers(model)
     for name in node.input:
         tensor = weights.get(name)
         if tensor is not None and tensor.data_type == TensorProto.FLOAT:
@@ -69,7 +71,7 @@ def _reason_to_keep(model: onnx.ModelProto, node: NodeProto, ranges: Mapping[str
                 return f"its weight {name} reaches {largest:.3g}"
             if 0 < largest < HALF_TINY:
                 return f"its weight {name} would vanish: its largest element is {largest:.3g}"
-    if not _defined_for_half(node, opset(model)):
+    if not _defined_for_half(node, version):
         return f"{node.op_type} is not defined for float16"
     return ""
 
