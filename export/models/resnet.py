@@ -12,12 +12,13 @@ from functools import partial
 from torch import nn
 from torchvision.models import resnet18, resnet34, resnet50, resnet101, resnet152
 
+from .initialise import damp_residuals
 from .spec import Form, ModelSpec
 
 
 def build(builder: Callable[..., nn.Module], classes: int) -> nn.Module:
     """The network of the paper for 3x224x224; it pools adaptively, hence takes other sizes too."""
-    return builder(weights=None, num_classes=classes)
+    return damp_residuals(builder(weights=None, num_classes=classes))
 
 
 SPECS = tuple(

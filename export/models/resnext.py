@@ -10,13 +10,14 @@ from __future__ import annotations
 from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
+from .initialise import damp_residuals
 from .spec import Form, ModelSpec, Option
 
 
 def build(classes: int, groups: int = 32, width_per_group: int = 4) -> nn.Module:
     """The network of the paper for 3x224x224; it pools adaptively, hence takes other sizes too."""
-    return ResNet(
-        Bottleneck, [3, 4, 6, 3], num_classes=classes, groups=groups, width_per_group=width_per_group
+    return damp_residuals(
+        ResNet(Bottleneck, [3, 4, 6, 3], num_classes=classes, groups=groups, width_per_group=width_per_group)
     )
 
 
