@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeproof.calibration.collect import Range, collect_ranges
-from edgeproof.runtime.errors import DataError, InputError
+from edgeproof.calibration.collect import PER_SAMPLE, Range, collect_ranges, collect_statistics
+from edgeproof.runtime.errors import DataError, InputError, ModelError
 
 AFFINE = """
 affine (float[batch,4] x) => (float[batch,4] y) {
@@ -149,3 +149,94 @@ def test_a_union_is_the_smallest_range_that_holds_both(one, other):
     assert joined == other.union(one)
     assert {joined.low, joined.high} <= {one.low, one.high, other.low, other.high}
     assert all(joined.low <= part.low <= part.high <= joined.high for part in (one, other))
+
+
+def same_histograms(one, other):
+    assert one.keys() == other.keys()
+    for name, histogram in one.items():
+        assert (histogram.counts == other[name].counts).all()
+        assert histogram.exponent == other[name].exponent
+        assert (histogram.low, histogram.high) == (other[name].low, other[name].high)
+
+
+def test_only_what_was_asked_for_has_a_histogram(affine, samples):
+    statistics = collect_statistics(affine, [samples], ["x", "doubled"])
+    assert statistics.histograms.keys() == {"x", "doubled"}
+    assert statistics.ranges == collect_ranges(affine, [samples])
+    assert statistics.samples == len(samples)
+
+
+def test_small_tensors_are_counted_whole(affine, samples):
+    statistics = collect_statistics(affine, np.split(samples, 4), ["doubled"])
+    assert statistics.histograms["doubled"].counts.sum() == samples.size
+
+
+@pytest.fixture(scope="module")
+def large(build):
+    """A model of one value that is far larger than what is counted of it."""
+    return build(
+        "g (float[batch,3,64,96] x) => (float[batch,3,64,96] y) { y = Mul(x, two) }", two=np.float32(2)
+    ).model
+
+
+@pytest.fixture(scope="module")
+def pictures(rng):
+    return rng(5).standard_normal((6, 3, 64, 96)).astype(np.float32)
+
+
+@settings(max_examples=15, deadline=None)
+@given(order=st.permutations(range(6)), cuts=st.lists(st.integers(1, 5), unique=True, max_size=3))
+def test_neither_order_nor_batches_change_the_counts(large, pictures, order, cuts):
+    shuffled = np.split(pictures[list(order)], sorted(cuts))
+    found = collect_statistics(large, shuffled, ["y"])
+    expected = collect_statistics(large, [pictures], ["y"])
+    same_histograms(found.histograms, expected.histograms)
+    assert found.ranges == expected.ranges
+
+
+def test_of_a_large_tensor_a_sample_is_counted_but_its_extremes_are_exact(large, pictures):
+    spiked = pictures.copy()
+    spiked[2, 1, 7, 7] = 50
+    histogram = collect_statistics(large, np.split(spiked, 6), ["y"]).histograms["y"]
+    assert 6 * PER_SAMPLE / 3 < histogram.counts.sum() <= 6 * PER_SAMPLE
+    assert histogram.high == 100
+
+
+def test_the_sample_of_a_large_tensor_takes_part_of_every_channel_row_and_column(large):
+    axes = [np.zeros((3, 64, 96), np.float32) for _ in range(3)]
+    for axis, values in enumerate(axes):
+        values += np.arange(1, values.shape[axis] + 1, dtype=np.float32).reshape(np.roll([-1, 1, 1], axis))
+    for values in axes:
+        counts = collect_statistics(large, [values[None]], ["x"]).histograms["x"].counts
+        taken = counts[counts > 0]
+        assert len(taken) == values.max()
+        assert taken.max() / taken.min() < 1.5
+
+
+def test_a_sample_is_distributed_like_the_whole(large, pictures):
+    histogram = collect_statistics(large, [pictures], ["y"]).histograms["y"]
+    below = histogram.counts[histogram.centres < 1].sum() / histogram.counts.sum()
+    assert below == pytest.approx(np.mean(2 * pictures < 1), abs=0.01)
+
+
+def test_a_reader_may_fill_the_same_array_again(affine, samples):
+    def reuse():
+        batch = np.empty((1, 4), np.float32)
+        for sample in samples:
+            batch[:] = sample
+            yield batch
+
+    found, expected = (collect_statistics(affine, given, ["x"]) for given in (reuse(), [samples]))
+    same_histograms(found.histograms, expected.histograms)
+
+
+def test_a_value_whose_first_axis_is_not_the_batch_is_counted(build, samples):
+    model = build(
+        "g (float[batch,4] x) => (float[8,batch] y) { t = Transpose(x) y = Concat<axis=0>(t, t) }"
+    ).model
+    assert collect_statistics(model, [samples], ["y"]).histograms["y"].counts.sum() == 2 * samples.size
+
+
+def test_a_value_that_is_not_there_cannot_be_counted(affine, samples):
+    with pytest.raises(ModelError, match="not float values of the model"):
+        collect_statistics(affine, [samples], ["doubled", "tripled"])
