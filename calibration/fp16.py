@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
+from ..runtime.manifest import Precision
 from .artifact import OnnxArtifact
 from .collect import Range
 from .graph import array_of, as_tensor, element_types, initializers, opset, refuse_control_flow
@@ -21,6 +22,7 @@ from .graph import array_of, as_tensor, element_types, initializers, opset, refu
 HALF_MAX = float(np.finfo(np.float16).max)
 HALF_TINY = float(np.finfo(np.float16).smallest_subnormal)
 HEADROOM = 2.0  # other pictures may reach further than those that were measured
+QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
 TYPED_BY_ATTRIBUTE = {"Cast", "Constant", "ConstantOfShape"}
 _WantedType = Callable[[int], int]
 
@@ -34,10 +36,14 @@ class Fp16Result:
 
 
 def convert_to_fp16(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Fp16Result:
-    """Convert a float32 artifact.
+    """Convert a float32 artifact, or what is float32 in an INT8 one.
+
+    Of such a mix ONNX Runtime's CPU provider makes nonsense unless its optimizer "WeightBiasQuantization" is
+    off, and in version 1.23 even then: its QuantizeLinear truncates float16 where it should round.
 
     Args:
-        artifact: a float32 model.
+        artifact: a float32 model; or one with Q/DQ pairs, which may stand between float16 values from opset
+            19 on and stay float32 before.
         ranges: the range of its values on real inputs, from `collect_ranges`.
 
     Raises:
@@ -50,7 +56,8 @@ def convert_to_fp16(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Fp16
     reasons = [_reason_to_keep(node, ranges, weights, version) for node in model.graph.node]
     kept = {_name(node): reason for node, reason in zip(model.graph.node, reasons, strict=True) if reason}
     _Converter(model, [bool(reason) for reason in reasons]).convert()
-    return Fp16Result(artifact.derive(model, "fp16", "fp16"), kept)
+    precision: Precision = "int8" if artifact.precision == "int8" else "fp16"
+    return Fp16Result(artifact.derive(model, "fp16", precision), kept)
 
 
 def _name(node: NodeProto) -> str:
@@ -71,6 +78,10 @@ def _reason_to_keep(
                 return f"its weight {name} reaches {largest:.3g}"
             if 0 < largest < HALF_TINY:
                 return f"its weight {name} would vanish: its largest element is {largest:.3g}"
+    if node.op_type in QUANTIZERS and node.input[1] in weights:
+        smallest = float(array_of(weights[node.input[1]]).min(initial=np.inf))
+        if smallest < HALF_TINY:
+            return f"its scale {node.input[1]} would vanish: its smallest element is {smallest:.3g}"
     if not _defined_for_half(node, version):
         return f"{node.op_type} is not defined for float16"
     return ""

@@ -8,147 +8,73 @@ Inference" (arXiv 1712.05877), without zero points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper
 
 from ..runtime.errors import ModelError
+from .admission import admit, require_per_channel
 from .artifact import OnnxArtifact
 from .collect import Range
-from .graph import array_of, as_tensor, initializers, opset, refuse_control_flow
-
-QMAX = 127
-FIRST_PER_CHANNEL_OPSET = 13
-MIN_SCALE = 1e-9  # a dead channel or a constant tensor still needs a scale that can be divided by
+from .formats import symmetric_int8
+from .pairs import PairWriter
+from .sites import Site, find_sites
 
 
-def quantize_qdq(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> OnnxArtifact:
-    """Quantize every Conv, Gemm and MatMul whose weights (a matrix, for MatMul) are an initializer.
+def quantize_qdq(
+    artifact: OnnxArtifact,
+    ranges: Mapping[str, Range],
+    *,
+    weight_scales: Mapping[str, NDArray[np.float32]] | None = None,
+    keep_float: Collection[str] = (),
+) -> OnnxArtifact:
+    """Quantize what `find_sites` names: Conv, Gemm, MatMul, and the shortcuts added to them.
 
     Args:
         artifact: a float32 model, opset 13 or later.
-        ranges: the range of each value on real inputs, from `collect_ranges`.
+        ranges: the range of each value on real inputs. A node whose input has none stays float.
+        weight_scales: learned scales by the weight's name, float32, one a channel; the others reach from
+            the largest magnitude of the channel.
+        keep_float: first outputs of nodes that stay float.
 
     Raises:
-        ModelError: the opset has no per-channel Q/DQ, the graph has control flow, or nothing can be
-            quantized.
+        ModelError: the opset has no per-channel Q/DQ, the model is one that `admit` refuses, `keep_float` or
+            `weight_scales` names what is not there, or nothing is left to quantize.
     """
     model = onnx.ModelProto()
     model.CopyFrom(artifact.model)
-    refuse_control_flow(model, "INT8 quantization")
-    if opset(model) < FIRST_PER_CHANNEL_OPSET:
-        raise ModelError(
-            "The model's opset has no per-channel QuantizeLinear.",
-            wanted=f"opset {FIRST_PER_CHANNEL_OPSET} or later",
-            got=f"opset {opset(model)}",
-            todo="export the model again at a later opset",
-        )
-    writer = _QdqWriter(model, ranges)
+    admit(model)
+    require_per_channel(model)
+    sites = _with_ranges(find_sites(model, keep_float), ranges)
+    if not sites:
+        raise ModelError(NOTHING_TO_QUANTIZE)
+    writer = PairWriter(model, weight_scales)
     for node in artifact.model.graph.node:
-        writer.add(node)
-    if not writer.quantized:
-        raise ModelError(
-            "The model has no Conv, Gemm or MatMul to quantize: none has an initializer as weights."
-        )
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        for site in sites.get(node.output[0], ()):
+            if site.axis is None:
+                grid = symmetric_int8(ranges[site.value])
+                copy.input[site.position] = writer.activation(site.value, grid)
+            else:
+                copy.input[site.position] = writer.weight(site.value, site.axis)
+        writer.add(copy)
     writer.finish()
     return artifact.derive(model, "int8", "int8")
 
 
-class _QdqWriter:
-    """Copies nodes one by one, putting Q/DQ before those that can compute in INT8."""
-
-    def __init__(self, model: onnx.ModelProto, ranges: Mapping[str, Range]) -> None:
-        self._graph = model.graph
-        self._ranges = ranges
-        self._weights = initializers(model)
-        self._nodes: list[NodeProto] = []
-        self._new: dict[str, TensorProto] = {}
-        self._dequantized: dict[str, str] = {}
-        self.quantized = 0
-
-    def add(self, node: NodeProto) -> None:
-        copy = NodeProto()
-        copy.CopyFrom(node)
-        axis = self._channel_axis(node)
-        if axis is not None:
-            copy.input[0] = self._quantized_activation(node.input[0])
-            copy.input[1] = self._quantized_weight(node.input[1], axis)
-            self.quantized += 1
-        self._nodes.append(copy)
-
-    def finish(self) -> None:
-        used = {name for node in self._nodes for name in node.input}
-        used |= {output.name for output in self._graph.output}
-        kept = [tensor for tensor in self._graph.initializer if tensor.name in used]
-        copies = [TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
-        self._graph.ClearField("initializer")
-        self._graph.initializer.extend([*copies, *self._new.values()])
-        self._graph.ClearField("node")
-        self._graph.node.extend(self._nodes)
-
-    def _channel_axis(self, node: NodeProto) -> int | None:
-        """The weight's output-channel axis; None for a node that stays float."""
-        if node.op_type not in ("Conv", "Gemm", "MatMul"):
-            return None
-        weight = self._weights.get(node.input[1])
-        if weight is None or weight.data_type != TensorProto.FLOAT or node.input[0] not in self._ranges:
-            return None
-        if node.op_type == "Conv":
-            return 0
-        if node.op_type == "Gemm":
-            attributes = {attribute.name: attribute.i for attribute in node.attribute}
-            return 0 if attributes.get("transB") else 1
-        return len(weight.dims) - 1 if len(weight.dims) == 2 else None
-
-    def _quantized_activation(self, name: str) -> str:
-        if name not in self._dequantized:
-            scale = np.float32(max(self._ranges[name].absmax / QMAX, MIN_SCALE))
-            quantized, dequantized = f"{name}.int8", f"{name}.dequantized"
-            parameters = self._parameters(name, np.array(scale), np.zeros((), np.int8))
-            self._nodes.append(
-                helper.make_node("QuantizeLinear", [name, *parameters], [quantized], name=f"quantize/{name}")
-            )
-            self._dequantize(name, quantized, dequantized, parameters)
-        return self._dequantized[name]
-
-    def _quantized_weight(self, name: str, axis: int) -> str:
-        key = f"{name}.axis{axis}"
-        if key not in self._dequantized:
-            integers, scales = quantize_weight(array_of(self._weights[name]), axis)
-            self._new[f"{key}.int8"] = as_tensor(f"{key}.int8", integers)
-            parameters = self._parameters(key, scales, np.zeros(scales.shape, np.int8))
-            self._dequantize(key, f"{key}.int8", f"{key}.dequantized", parameters, axis=axis)
-        return self._dequantized[key]
-
-    def _dequantize(
-        self, key: str, quantized: str, dequantized: str, parameters: list[str], **attributes: Any
-    ) -> None:
-        self._nodes.append(
-            helper.make_node(
-                "DequantizeLinear",
-                [quantized, *parameters],
-                [dequantized],
-                name=f"dequantize/{key}",
-                **attributes,
-            )
-        )
-        self._dequantized[key] = dequantized
-
-    def _parameters(self, key: str, scale: NDArray[Any], zero_point: NDArray[Any]) -> list[str]:
-        names = [f"{key}.scale", f"{key}.zero_point"]
-        for name, values in zip(names, (scale, zero_point), strict=True):
-            self._new[name] = as_tensor(name, values)
-        return names
+NOTHING_TO_QUANTIZE = (
+    "The model has no Conv, Gemm or MatMul to quantize: none has an initializer as weights and a known range."
+)
 
 
-def quantize_weight(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric per-channel weights: int8 of the same shape, and one float32 scale a channel of `axis`."""
-    others = tuple(i for i in range(weight.ndim) if i != axis)
-    scales = np.maximum(np.abs(weight).max(axis=others) / QMAX, MIN_SCALE).astype(np.float32)
-    shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
-    integers = np.clip(np.rint(weight / scales.reshape(shape)), -QMAX, QMAX)
-    return integers.astype(np.int8), scales
+def _with_ranges(sites: Collection[Site], ranges: Mapping[str, Range]) -> dict[str, list[Site]]:
+    """The sites of each node, without the nodes of which an input has no range."""
+    unknown = {site.node for site in sites if site.axis is None and site.value not in ranges}
+    found: dict[str, list[Site]] = {}
+    for site in sites:
+        if site.node not in unknown:
+            found.setdefault(site.node, []).append(site)
+    return found

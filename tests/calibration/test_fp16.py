@@ -6,6 +6,7 @@ from onnx import TensorProto, helper
 from edgeproof.calibration.collect import Range, collect_ranges
 from edgeproof.calibration.fp16 import HALF_MAX, HEADROOM, convert_to_fp16
 from edgeproof.calibration.graph import array_of, element_types, initializers
+from edgeproof.calibration.qdq import quantize_qdq
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session import Session
 
@@ -353,3 +354,52 @@ def test_a_node_that_leaves_out_its_first_output_is_kept_by_its_own_reason(build
     for node in artifact.model.graph.node[:2]:
         node.output[0] = ""
     assert convert_to_fp16(artifact, {}).kept_float32 == {"node_unused1": "its weight huge reaches 1e+05"}
+
+
+@pytest.fixture(scope="module")
+def quantized(network, photos):
+    return quantize_qdq(network, collect_ranges(network.model, [photos]), keep_float=["excite"])
+
+
+def test_what_is_float_in_an_int8_model_becomes_float16(quantized, network, photos, run, relative_error):
+    mixed = convert_to_fp16(quantized, collect_ranges(network.model, [photos]))
+    assert mixed.kept_float32 == {}
+    onnx.checker.check_model(mixed.artifact.model, full_check=True)
+    types = element_types(mixed.artifact.model)
+    inside = {name for node in mixed.artifact.model.graph.node for name in node.output} - {"logits"}
+    assert {types[name] for name in inside} == {TensorProto.FLOAT16, TensorProto.INT8}
+    assert (mixed.artifact.stage, mixed.artifact.precision) == ("fp16", "int8")
+    assert mixed.artifact.parent == quantized.sha256
+    wanted = run(network, photos)["logits"]
+    assert relative_error(wanted, run(mixed.artifact, photos)["logits"]) < 0.1
+
+
+def test_the_integers_of_an_int8_model_are_kept(quantized, network, photos):
+    mixed = convert_to_fp16(quantized, collect_ranges(network.model, [photos])).artifact
+    before, after = initializers(quantized.model), initializers(mixed.model)
+    names = [name for name in before if before[name].data_type == TensorProto.INT8]
+    assert names
+    for name in names:
+        np.testing.assert_array_equal(array_of(after[name]), array_of(before[name]))
+
+
+def test_pairs_of_an_old_opset_stay_float32_by_name(build, x, run):
+    artifact = build(
+        "g (float[batch,4] x) => (float[batch,4] y) { y = MatMul(x, w) }",
+        opset=17,
+        w=np.eye(4, dtype=np.float32),
+    )
+    quantized = quantize_qdq(artifact, {"x": Range(-4, 4)})
+    mixed = convert_to_fp16(quantized, {})
+    onnx.checker.check_model(mixed.artifact.model, full_check=True)
+    assert "dequantize/x" in mixed.kept_float32
+    np.testing.assert_allclose(run(mixed.artifact, x)["y"], run(quantized, x)["y"], rtol=1e-2)
+
+
+def test_a_pair_whose_scale_would_vanish_stays_float32_by_name(vector, x, run):
+    artifact = vector("y = MatMul(x, w)", w=np.eye(4, dtype=np.float32))
+    quantized = quantize_qdq(artifact, {"x": Range(-1e-7, 1e-7)})
+    mixed = convert_to_fp16(quantized, {})
+    onnx.checker.check_model(mixed.artifact.model, full_check=True)
+    assert set(mixed.kept_float32) == {"quantize/x", "dequantize/x"}
+    assert "x.scale would vanish" in mixed.kept_float32["quantize/x"]

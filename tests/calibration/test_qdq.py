@@ -1,13 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from onnx import TensorProto
 
 from edgeproof.calibration.collect import Range, collect_ranges
 from edgeproof.calibration.graph import array_of, initializers
-from edgeproof.calibration.qdq import quantize_qdq, quantize_weight
+from edgeproof.calibration.qdq import quantize_qdq
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session import Session
 
@@ -320,42 +317,92 @@ def test_control_flow_is_refused_by_name(vector, matrix):
         quantize_qdq(artifact, {"x": Range(-1, 1)})
 
 
-matrices = hnp.arrays(
-    np.float32,
-    hnp.array_shapes(min_dims=2, max_dims=4, max_side=5),
-    elements=st.floats(-1e4, 1e4, width=32),
+RESIDUAL = """
+g (float[batch,4,8,8] x) => (float[batch,4,8,8] y) {
+    stem = Conv(x, w)
+    branch = Conv(stem, v, b)
+    sum = Add(stem, branch)
+    y = Relu(sum)
+}"""
+
+
+@pytest.fixture(scope="module")
+def residual(build, rng):
+    random = rng(8)
+    return build(
+        RESIDUAL,
+        w=random.standard_normal((4, 4, 1, 1)).astype(np.float32),
+        v=random.standard_normal((4, 4, 1, 1)).astype(np.float32),
+        b=random.standard_normal(4).astype(np.float32),
+    )
+
+
+@pytest.fixture(scope="module")
+def images(rng):
+    return rng(9).standard_normal((5, 4, 8, 8)).astype(np.float32)
+
+
+def test_the_shortcut_of_a_residual_addition_is_quantized_once(residual, quantize, images, count):
+    result = quantize(residual, images)
+    adding = next(node for node in result.model.graph.node if node.op_type == "Add")
+    assert list(adding.input) == ["stem.dequantized", "branch"]
+    assert count(result)["QuantizeLinear"] == 2
+
+
+def test_learned_scales_take_the_place_of_the_largest_magnitude(
+    vector, quantize, x, matrix, dequantized_weight
+):
+    artifact = vector("y = MatMul(x, w)", w=matrix(1))
+    ranges = collect_ranges(artifact.model, [x])
+    scales = np.float32([0.01, 0.02, 0.005, 0.04])
+    result = quantize_qdq(artifact, ranges, weight_scales={"w": scales})
+    np.testing.assert_array_equal(array_of(initializers(result.model)["w.axis1.scale"]), scales)
+    wanted = np.clip(np.rint(matrix(1) / scales), -127, 127) * scales
+    np.testing.assert_allclose(dequantized_weight(result, "w", 1), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "scales",
+    [
+        np.float32([1, 1, 1]),
+        np.float32([1, 1, 1, 0]),
+        np.float32([1, 1, 1, -1]),
+        np.float32([1, 1, 1, np.nan]),
+    ],
+    ids=["too few", "zero", "negative", "NaN"],
 )
+def test_scales_that_cannot_be_used_are_refused(vector, matrix, scales):
+    artifact = vector("y = MatMul(x, w)", w=matrix(1))
+    with pytest.raises(ModelError, match=r"(?s)scales of the weight 'w'.*4 positive numbers"):
+        quantize_qdq(artifact, {"x": Range(-1, 1)}, weight_scales={"w": scales})
 
 
-@settings(deadline=None)
-@given(weight=matrices, data=st.data())
-def test_a_weight_comes_back_within_half_a_step(weight, data):
-    axis = data.draw(st.integers(0, weight.ndim - 1))
-    integers, scales = quantize_weight(weight, axis)
-    steps = scales.astype(np.float64).reshape([-1 if i == axis else 1 for i in range(weight.ndim)])
-    assert integers.dtype == np.int8
-    assert integers.shape == weight.shape
-    assert (np.abs(integers * steps - weight) <= steps * 0.5001).all()
+def test_scales_of_unknown_weights_are_refused(vector, matrix):
+    artifact = vector("y = MatMul(x, w)", w=matrix(1))
+    with pytest.raises(ModelError, match=r"(?s)weights that the model does not have.*elsewhere"):
+        quantize_qdq(artifact, {"x": Range(-1, 1)}, weight_scales={"elsewhere": np.ones(4, np.float32)})
 
 
-@settings(deadline=None)
-@given(weight=matrices, data=st.data())
-def test_weight_scales_are_usable_and_integers_symmetric(weight, data):
-    axis = data.draw(st.integers(0, weight.ndim - 1))
-    integers, scales = quantize_weight(weight, axis)
-    assert scales.dtype == np.float32
-    assert scales.shape == (weight.shape[axis],)
-    assert (scales > 0).all()
-    assert np.isfinite(scales).all()
-    assert (integers >= -127).all()
-    mirrored, same_scales = quantize_weight(-weight, axis)
-    np.testing.assert_array_equal(mirrored, -integers)
-    np.testing.assert_array_equal(same_scales, scales)
+def test_what_is_kept_float_reads_and_weighs_as_before(vector, quantize, x, matrix):
+    artifact = vector("a = MatMul(x, w) y = MatMul(a, v)", w=matrix(1), v=matrix(2))
+    result = quantize_qdq(artifact, collect_ranges(artifact.model, [x]), keep_float=["a"])
+    makers = {node.output[0]: node for node in result.model.graph.node}
+    assert list(makers["a"].input) == ["x", "w"]
+    assert list(makers["y"].input) == ["a.dequantized", "v.axis1.dequantized"]
 
 
-def test_a_dead_channel_has_a_scale_and_leaves_the_others_alone():
-    weight = np.float32([[0, 0, 0], [1, -2, 4]])
-    integers, scales = quantize_weight(weight, 0)
-    np.testing.assert_array_equal(integers, [[0, 0, 0], [32, -64, 127]])
-    assert scales[0] > 0
-    assert scales[1] == pytest.approx(4 / 127)
+def test_keeping_all_float_leaves_nothing_to_quantize(vector, matrix):
+    artifact = vector("y = MatMul(x, w)", w=matrix(1))
+    with pytest.raises(ModelError, match="no Conv, Gemm or MatMul"):
+        quantize_qdq(artifact, {"x": Range(-1, 1)}, keep_float=["y"])
+
+
+def test_keeping_float_what_is_not_there_is_refused(vector, matrix):
+    artifact = vector("y = MatMul(x, w)", w=matrix(1))
+    with pytest.raises(ModelError, match=r"(?s)stay float that the model does not have.*got: +z"):
+        quantize_qdq(artifact, {"x": Range(-1, 1)}, keep_float=["z"])
+
+
+def test_a_quantized_model_is_not_quantized_again(network, photos, quantize, quantized):
+    with pytest.raises(ModelError, match=r"quantized already: it holds QuantizeLinear 'quantize/image'"):
+        quantize_qdq(quantized, collect_ranges(network.model, [photos]))
