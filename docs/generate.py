@@ -15,7 +15,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- written by `make docs` -->\n```text\n).*?(```\n<!-- end -->)", re.DOTALL)
-COMMANDS = ("export", "train", "models", "run", "verify", "inspect")
+COMMANDS = (
+    *("export", "train", "models", "quantize", "preflight"),
+    *("run", "verify", "build", "inspect", "doctor"),
+)
 
 
 def main() -> None:

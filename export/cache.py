@@ -1,17 +1,10 @@
-"""Where work that need not be done twice is kept: demo weights and downloaded data sets."""
+"""Where downloaded data sets are kept."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-
-def cache_folder() -> Path:
-    """$EDGEPROOF_CACHE, else `edgeproof` in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
-    chosen = os.environ.get("EDGEPROOF_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeproof"
+from ..runtime.cache import cache_folder
 
 
 def data_folder() -> Path:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from ..calibration import cli as calibration_cli
+from ..calibration.cli import PreprocessOption, RecoverOption, RecoveryStepsOption
 from ..runtime import cli as runtime_cli
 from ..runtime.cli import JsonOption, emit
 from ..runtime.errors import InputError, MissingDependency
-
-if TYPE_CHECKING:
-    from ..runtime.preprocess import Preprocess
 
 ModelArgument = Annotated[
     str,
@@ -54,21 +53,21 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         str, typer.Option(help="Comma-separated; fp32 is always among them.")
     ] = "fp32,fp16,int8",
     max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may cost.")] = 1.0,
+    recover: RecoverOption = "auto",
+    recovery_steps: RecoveryStepsOption = 300,
     evaluation: Annotated[int, typer.Option(min=2, help="At most this many pictures judge.")] = 2000,
     input_shape: InputOption = None,
-    preprocess: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.json", help="Your training's preprocessing, as in a manifest."),
-    ] = None,
+    preprocess: PreprocessOption = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", show_default="artifacts/MODEL")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there already.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Take a PyTorch model to a proven bundle: ONNX, simplified, FP16, INT8, each compared with PyTorch."""
     _require_packages()
+    from ..calibration.progress import Stages
+    from ..runtime.preprocess import read_preprocess
     from ..runtime.summary import summarize
     from .pipeline import ExportRequest, export_bundle
-    from .progress import Stages
 
     request = ExportRequest(
         model=model,
@@ -79,8 +78,10 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         options=dict(_parse_option(text) for text in options or ()),
         precisions=tuple(part.strip() for part in precision.split(",")),
         input_shape=_parse_shape(input_shape) if input_shape else None,
-        preprocess=_read_preprocess(preprocess) if preprocess else None,
+        preprocess=read_preprocess(preprocess) if preprocess else None,
         max_drop=max_drop,
+        recover=recover,
+        recovery_steps=recovery_steps,
         evaluation=evaluation,
         force=force,
     )
@@ -123,8 +124,8 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
 ) -> None:
     """Train a network by its recipe: weights, history.json and curves.png; goes on after an interrupt."""
     _require_packages("matplotlib")
+    from ..calibration.progress import Stages
     from ..runtime.records import encode
-    from .progress import Stages
     from .training import TrainRequest, train_model
     from .training_folder import WEIGHTS
 
@@ -171,6 +172,7 @@ def build_app() -> typer.Typer:
     )
     for command in (export, train, models):
         app.command()(command)
+    calibration_cli.register(app)
     runtime_cli.register(app)
     return app
 
@@ -204,17 +206,3 @@ def _parse_shape(text: str) -> tuple[int, ...]:
     if len(parts) < 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise InputError(f"--input {text} is not a shape.", wanted="CxHxW, such as 3x224x224")
     return tuple(int(part) for part in parts)
-
-
-def _read_preprocess(path: Path) -> Preprocess:
-    from ..runtime.preprocess import Preprocess
-    from ..runtime.records import decode
-
-    try:
-        return decode(Preprocess, json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} does not describe a preprocessing: {error}",
-            wanted='{"resize": 256, "crop": [224, 224], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}',
-            todo="edgeproof inspect BUNDLE --json   (shows one under `preprocess`)",
-        ) from error

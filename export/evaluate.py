@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..calibration.artifact import OnnxArtifact
+from ..calibration.progress import Stages
 from ..runtime.accuracy import Accuracy, paired_accuracy
 from ..runtime.preprocess import Preprocess
 from ..runtime.session import Session
 from .data.dataset import Split
-from .progress import Stages
 from .torch_onnx import OUTPUT
 from .train import predict
 

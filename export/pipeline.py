@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.artifact import OnnxArtifact
-from ..calibration.collect import collect_ranges
+from ..calibration.batches import CalibrationSet
+from ..calibration.collect import Statistics
 from ..calibration.fp16 import convert_to_fp16
-from ..calibration.qdq import quantize_qdq
+from ..calibration.int8 import RECOVERY_STEPS, Int8Request, as_recover, calibrate, make_int8
+from ..calibration.preflight import is_installed, preflight
+from ..calibration.progress import Stages
 from ..runtime.bundle import Bundle, is_bundle
 from ..runtime.errors import InputError, ModelError
 from ..runtime.files import ensure_can_publish, sha256_bytes
@@ -25,7 +28,6 @@ from .evaluate import Shown, evaluate
 from .fitting import check_data, check_options, check_preprocess, choose_form, configure
 from .models import registry
 from .models.spec import Shape
-from .progress import Stages
 from .prove import Reference, measure, prove, torch_answers
 from .publish import Outcome, Proven, Subject, decide, publish
 from .simplify import simplify
@@ -33,7 +35,6 @@ from .torch_onnx import OUTPUT, export_onnx
 from .weights import from_demo, from_factory, from_file, from_imagenet, from_random
 
 PARITY_SAMPLES = 32
-RANGE_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class ExportRequest:
         input_shape: (channels, height, width) instead of the form's own; None for that.
         preprocess: instead of that of the weights or the data set; None for that.
         max_drop: largest drop of top-1, in percentage points, at which INT8 is shipped.
+        recover: when INT8 is recovered by learning: "auto" where the drop asks for it, "always" or "off".
+        recovery_steps: updates of that.
         evaluation: largest number of pictures that judge.
         force: whether a bundle at `out` may be replaced.
     """
@@ -65,8 +68,18 @@ class ExportRequest:
     input_shape: Shape | None = None
     preprocess: Preprocess | None = None
     max_drop: float = 1.0
+    recover: str = "auto"
+    recovery_steps: int = RECOVERY_STEPS
     evaluation: int = 2000
     force: bool = False
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The inputs that calibrate, and the class of each, shape (N,), for the budget alone."""
+
+    samples: CalibrationSet
+    labels: NDArray[np.int64]
 
 
 def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
@@ -80,7 +93,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
     with stages.stage("weights"):
         subject = _prepare(request, stages)
     with stages.stage("samples"):
-        calibration = subject.data.calibration.tensor(subject.preprocess)
+        calibration = _calibration(subject)
         inputs = _parity_inputs(subject.data.evaluation, subject.preprocess)
         outputs = torch_answers(subject.trained.network, inputs)
         _check_classes(outputs[OUTPUT], subject)
@@ -93,6 +106,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         artifact = simplify(exported.artifact)
         proven = {"fp32": Proven(artifact, prove(artifact, reference))}
     proven |= _lower(request, artifact, calibration, reference, stages)
+    proven = _preflight(proven, stages)
     with stages.stage("accuracy"):
         judges = _judges(subject.data.evaluation, request.evaluation, stages)
         models = {name: entry.artifact for name, entry in proven.items()}
@@ -100,7 +114,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
     verdict = decide(
         {name: (p.parity, evaluation.accuracy[name]) for name, p in proven.items()}, request.max_drop
     )
-    shown = Shown(len(calibration), sha256_bytes(calibration.tobytes()))
+    shown = Shown(len(calibration.samples), calibration.samples.sha256)
     outcome = Outcome(subject, proven, reference, shown, evaluation, exported.artifact)
     with stages.stage("bundle"):
         return publish(request.out, outcome, verdict, dict(stages.seconds))
@@ -108,6 +122,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
 
 def _check_request(request: ExportRequest) -> None:
     """Refuse what cannot succeed before minutes are spent on it."""
+    as_recover(request.recover)
     unknown = [name for name in request.precisions if name not in PRECISIONS]
     if unknown or "fp32" not in request.precisions:
         raise InputError(
@@ -144,6 +159,13 @@ def _prepare(request: ExportRequest, stages: Stages) -> Subject:
     return Subject(spec, form, trained, data, preprocess)
 
 
+def _calibration(subject: Subject) -> Calibration:
+    split = subject.data.calibration
+    inputs = split.tensor(subject.preprocess)
+    samples = CalibrationSet(lambda positions: inputs[positions], len(inputs), sha256_bytes(inputs.tobytes()))
+    return Calibration(samples, split.labels)
+
+
 def _parity_inputs(evaluation: Split, preprocess: Preprocess | None) -> NDArray[np.float32]:
     return evaluation.take(seeded_subset(len(evaluation), PARITY_SAMPLES)).tensor(preprocess)
 
@@ -163,7 +185,7 @@ def _check_classes(scores: NDArray[Any], subject: Subject) -> None:
 def _lower(
     request: ExportRequest,
     artifact: OnnxArtifact,
-    calibration: NDArray[np.float32],
+    shown: Calibration,
     reference: Reference,
     stages: Stages,
 ) -> dict[str, Proven]:
@@ -172,21 +194,54 @@ def _lower(
     if not {"fp16", "int8"} & set(request.precisions):
         return lowered
     with stages.stage("calibrate"):
-        starts = range(0, len(calibration), RANGE_BATCH)
-        batches = (calibration[start : start + RANGE_BATCH] for start in starts)
-        ranges = collect_ranges(artifact.model, stages.track(batches, len(starts), "calibrating"))
+        statistics = calibrate(artifact, shown.samples, stages)
     if "fp16" in request.precisions:
         with stages.stage("fp16"):
-            result = convert_to_fp16(artifact, ranges)
-            for name, reason in result.kept_float32.items():
-                stages.note(f"{name} stays float32: {reason}")
-            kept = tuple(result.kept_float32)
-            lowered["fp16"] = Proven(result.artifact, prove(result.artifact, reference), kept)
+            lowered["fp16"] = _to_fp16(artifact, statistics, reference, stages)
     if "int8" in request.precisions:
         with stages.stage("int8"):
-            quantized = quantize_qdq(artifact, ranges)
-            lowered["int8"] = Proven(quantized, measure(quantized, reference))
+            lowered["int8"] = _to_int8(request, artifact, shown, statistics, reference, stages)
     return lowered
+
+
+def _to_fp16(artifact: OnnxArtifact, statistics: Statistics, reference: Reference, stages: Stages) -> Proven:
+    result = convert_to_fp16(artifact, statistics.ranges)
+    for name, reason in result.kept_float32.items():
+        stages.note(f"{name} stays float32: {reason}")
+    return Proven(result.artifact, prove(result.artifact, reference), tuple(result.kept_float32))
+
+
+def _to_int8(
+    request: ExportRequest,
+    artifact: OnnxArtifact,
+    shown: Calibration,
+    statistics: Statistics,
+    reference: Reference,
+    stages: Stages,
+) -> Proven:
+    wanted = Int8Request(request.max_drop, as_recover(request.recover), request.recovery_steps)
+    result = make_int8(artifact, shown.samples, statistics, wanted, shown.labels, stages)
+    if result.learned:
+        stages.note(f"INT8 was recovered by learning, {request.recovery_steps} steps")
+    for name, damage in result.kept_float.items():
+        stages.note(f"{name} stays float: alone in INT8 it gives a relative error of {damage:.3f}")
+    return Proven(result.artifact, measure(result.artifact, reference), tuple(result.kept_float))
+
+
+def _preflight(proven: Mapping[str, Proven], stages: Stages) -> dict[str, Proven]:
+    """Each precision with the word of NVIDIA's compiler, where there is one; a refusal stops the export."""
+    if not is_installed():
+        stages.note(
+            'pre-flight: not checked, for want of NVIDIA\'s compiler (pip install "edgeproof[preflight]")'
+        )
+        return dict(proven)
+    checked = {}
+    with stages.stage("preflight"):
+        for name, entry in proven.items():
+            result = preflight(entry.artifact.data)
+            result.require(name)
+            checked[name] = replace(entry, preflight=result.record())
+    return checked
 
 
 def _judges(evaluation: Split, most: int, stages: Stages) -> Split:

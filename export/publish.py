@@ -17,7 +17,16 @@ from ..calibration.artifact import OnnxArtifact
 from ..runtime.accuracy import Accuracy
 from ..runtime.bundle import MANIFEST, Bundle, output_key
 from ..runtime.files import publish_folder, sha256_file
-from ..runtime.manifest import SCHEMA, FileEntry, Manifest, ModelEntry, OutputSpec, TensorSpec, Verdict
+from ..runtime.manifest import (
+    SCHEMA,
+    FileEntry,
+    Manifest,
+    ModelEntry,
+    OutputSpec,
+    Preflight,
+    TensorSpec,
+    Verdict,
+)
 from ..runtime.parity import Parity
 from ..runtime.preprocess import Preprocess
 from ..runtime.records import encode
@@ -30,6 +39,7 @@ from .torch_onnx import INPUT
 from .weights import Trained
 
 GOLDEN_SAMPLES = 8
+NOT_CHECKED = Preflight()
 PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "numpy", "pillow")
 
 
@@ -46,11 +56,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class Proven:
-    """One precision that went through its stage: the artifact, its parity, and what stayed float32."""
+    """One precision that went through its stage: the artifact, its proofs, and what stayed float32."""
 
     artifact: OnnxArtifact
     parity: Parity
     kept_float32: tuple[str, ...] = ()
+    preflight: Preflight = NOT_CHECKED
 
 
 @dataclass(frozen=True)
@@ -155,6 +166,7 @@ def _write_model(folder: Path, precision: str, proven: Proven, accuracy: Accurac
         nodes=artifact.nodes,
         parity=proven.parity,
         accuracy=accuracy,
+        preflight=proven.preflight,
         kept_float32=proven.kept_float32,
         parent=artifact.parent,
     )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration.progress import Stages
 from ..runtime.preprocess import Preprocess
 from .data.dataset import Split
-from .progress import Stages
 
 KEPT_BYTES = 3 << 29  # 1.5 GiB: all of Fashion-MNIST at 3x32x32 is half of it
 PIECE = 256

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ..calibration.progress import Stages
 from ..runtime.errors import WeightsError
 from ..runtime.preprocess import Preprocess
 from .data.dataset import Split, seeded_subset
-from .progress import Stages
 from .recipe import Recipe
 from .samples import Samples, batches, cut, prepare
 

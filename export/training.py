@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..calibration.progress import Stages
 from ..runtime.errors import DataError, ModelError, gist
 from ..runtime.preprocess import Preprocess
 from .checkpoint import Checkpoint, Record, save_checkpoint
@@ -21,7 +22,6 @@ from .fitting import check_data, check_options, check_preprocess, choose_form, c
 from .history import Epoch, History, Result
 from .models import registry
 from .models.spec import Form, Shape
-from .progress import Stages
 from .recipe import Recipe
 from .samples import Samples, prepare
 from .settings import describe, describe_data, describe_network

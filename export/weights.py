@@ -15,13 +15,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from ..calibration.progress import Stages
+from ..runtime.cache import cache_folder
 from ..runtime.errors import WeightsError
 from ..runtime.files import publish_file, sha256_file
 from ..runtime.preprocess import Preprocess
-from .cache import cache_folder
 from .data.dataset import Dataset
 from .models.spec import Form, ModelSpec
-from .progress import Stages
 from .settings import describe, describe_data, describe_network
 from .state_dict import fit, read_weights
 from .train import predict, settle_batch_norm, train

@@ -37,5 +37,5 @@ def damp_residuals(network: Network) -> Network:
     for module in network.modules():
         if isinstance(module, (BasicBlock, Bottleneck)):
             last = module.bn2 if isinstance(module, BasicBlock) else module.bn3
-            nn.init.constant_(last.weight, RESIDUAL_GAIN)
+            nn.init.constant_(last.get_parameter("weight"), RESIDUAL_GAIN)
     return network

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+from edgeproof.calibration.progress import Stages
 from edgeproof.export.data import catalog
 from edgeproof.export.models import registry
-from edgeproof.export.progress import Stages
 from edgeproof.export.train import predict
 from edgeproof.export.weights import from_demo
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from PIL import Image
 
+from edgeproof.calibration.progress import Stages
 from edgeproof.export import training
 from edgeproof.export.checkpoint import load_checkpoint
 from edgeproof.export.data.dataset import Split
 from edgeproof.export.history import read_history
 from edgeproof.export.models import registry
-from edgeproof.export.progress import Stages
 from edgeproof.export.recipe import Recipe
 from edgeproof.export.state_dict import fit, read_weights
 from edgeproof.export.train import predict

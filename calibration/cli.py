@@ -1,0 +1,175 @@
+"""The middle floor's commands.
+
+What is heavy is imported inside them: a device has this file too, but neither onnx nor a compiler.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..runtime.cli import EXIT_PROOF_FAILED, JsonOption, emit
+from ..runtime.errors import InputError, MissingDependency
+
+if TYPE_CHECKING:
+    from .preflight import PreflightResult
+
+ModelOrBundle = Annotated[
+    Path,
+    typer.Argument(
+        metavar="MODEL.onnx|BUNDLE", help="An ONNX file, or a folder that `edgeproof export` wrote."
+    ),
+]
+
+PreprocessOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.json", help="Your training's preprocessing, as in a manifest."),
+]
+RecoverOption = Annotated[
+    str, typer.Option(help="Learn what INT8 costs: auto (where the budget asks for it), always or off.")
+]
+RecoveryStepsOption = Annotated[int, typer.Option(min=1, help="Updates of that learning.")]
+
+
+def preflight(
+    model: ModelOrBundle,
+    capability: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SM", help="CUDA compute capability, such as 86 or 120.", show_default="86"),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(metavar="MIN,OPT,MAX", help="Batch sizes.", show_default="1,8,32, or the model's own"),
+    ] = None,
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input", metavar="CxHxW", help="Sides of a sample, where the model leaves them open."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="Of a bundle: fp32, fp16 or int8.", show_default="all")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Parse and build a model with NVIDIA's TensorRT compiler, on a machine with no GPU.
+
+    A refusal names the node, why, and what to do; the exit status is then 1.
+    """
+    _require_onnx("Pre-flight")
+    from .preflight import ORIN_KIN, PreflightRequest
+    from .preflight import preflight as check
+
+    request = PreflightRequest(
+        tuple(dict.fromkeys(capability or [ORIN_KIN])),
+        _three(batch) if batch else None,
+        _numbers(input_shape, "x", "--input", "CxHxW, such as 3x224x224") if input_shape else None,
+    )
+    results = {name: check(data, request) for name, data in _models(model, precision)}
+    if as_json:
+        emit(json.dumps({name: _describe(result) for name, result in results.items()}, indent=2))
+    else:
+        emit("\n".join(_report(name, result) for name, result in results.items()))
+    if not all(results.values()):
+        raise typer.Exit(EXIT_PROOF_FAILED)
+
+
+def quantize(
+    model: ModelOrBundle,
+    calibration: Annotated[
+        str, typer.Option(metavar="FILE|images:DIR", help="Preprocessed inputs (.npz, .npy), or pictures.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="Where the INT8 model goes.")],
+    preprocess: PreprocessOption = None,
+    scales: Annotated[
+        Path | None,
+        typer.Option(metavar="CACHE", help="A TensorRT calibration cache, to take its scales as they are."),
+    ] = None,
+    max_drop: Annotated[float, typer.Option(min=0, help="Percent of answers that INT8 may change.")] = 2.5,
+    recover: RecoverOption = "auto",
+    recovery_steps: RecoveryStepsOption = 300,
+    as_json: JsonOption = False,
+) -> None:
+    """Quantize any ONNX classification model to INT8 for TensorRT, and prove that it keeps its answers."""
+    _require_onnx("Quantization")
+    from ..runtime.preprocess import read_preprocess
+    from .int8 import Int8Request, as_recover
+    from .progress import Stages
+    from .quantize import QuantizeRequest, describe, summarize
+    from .quantize import quantize as carry_out
+
+    request = QuantizeRequest(
+        model,
+        calibration,
+        out,
+        Int8Request(max_drop, as_recover(recover), recovery_steps),
+        read_preprocess(preprocess) if preprocess else None,
+        scales,
+    )
+    result = carry_out(request, Stages())
+    emit(json.dumps(describe(result), indent=2) if as_json else f"{summarize(result)}\nmodel: {out}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this floor's commands to an application."""
+    for command in (quantize, preflight):
+        app.command()(command)
+
+
+def _models(path: Path, precision: str | None) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of the ONNX file, or of the bundle's models."""
+    if path.is_dir():
+        from ..runtime.bundle import Bundle
+
+        bundle = Bundle.open(path)
+        for name in [precision] if precision else bundle.manifest.models:
+            yield name, bundle.model_bytes(name)
+        return
+    if precision:
+        raise InputError(
+            f"{path} is one model, of which no precision can be chosen.", todo="leave --precision out"
+        )
+    from .onnx_file import read_onnx
+
+    yield path.name, read_onnx(path).SerializeToString()
+
+
+def _report(name: str, result: PreflightResult) -> str:
+    lines = [f"{name}: {'accepted' if result else 'REFUSED'} by {result.compiler} in {result.seconds:.1f} s"]
+    if result:
+        lines.append(f"  {result}")
+    for refusal in result.refusals[:10]:
+        lines += [f"  {refusal}", f"    to do: {refusal.advice}"]
+    if len(result.refusals) > 10:
+        lines.append(f"  and {len(result.refusals) - 10} more (--json lists them)")
+    return "\n".join([*lines, *(f"  remark: {text}" for text in result.warnings)])
+
+
+def _describe(result: PreflightResult) -> dict[str, object]:
+    from ..runtime.records import encode
+
+    return {"accepted": bool(result), **encode(result)}
+
+
+def _three(text: str) -> tuple[int, int, int]:
+    wanted = "three sizes: smallest, usual, largest"
+    sizes = _numbers(text, ",", "--batch", wanted)
+    if len(sizes) != 3:
+        raise InputError(f"--batch {text} is not a batch profile.", wanted=wanted, todo="--batch 1,8,32")
+    return sizes[0], sizes[1], sizes[2]
+
+
+def _numbers(text: str, separator: str, option: str, wanted: str) -> tuple[int, ...]:
+    parts = text.lower().split(separator)
+    if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"{option} {text} cannot be read.", wanted=wanted)
+    return tuple(map(int, parts))
+
+
+def _require_onnx(purpose: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("onnx") is None:
+        raise MissingDependency("onnx", "export", purpose)

@@ -1,0 +1,288 @@
+"""From a float32 model and calibration inputs to an INT8 model that keeps its answers.
+
+Ranges first, with channels equalized and values moved where that is free. If the answers change by more than
+the budget, the few layers that do most damage stay float, and step sizes, rounding and biases of the others
+are learned. If that is not enough, more layers stay float.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.errors import InputError
+from ..runtime.parity import Parity
+from .artifact import OnnxArtifact
+from .batches import CalibrationSet
+from .choose import Choice, choose_ranges
+from .collect import Range, Statistics, collect_statistics
+from .equalize import channel_maxima, equalize, find_pairs, reach
+from .judge import Judge, shown
+from .progress import Stages
+from .qdq import quantize_qdq
+from .ranges import AFFINE_INT8, SYMMETRIC_INT8, mse_range
+from .recenter import find_capped, recenter
+from .sites import Site, activations, find_sites
+from .weight_scales import best_scales, on_grid
+
+if TYPE_CHECKING:
+    from .learning.sensitivity import LayerDamage
+
+CHOOSING_SAMPLES = 4
+RANKING_SAMPLES = 16
+FEW_FLOAT = 0.1  # share of the layers, those that do most damage, that stay float before the others learn
+MOST_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
+
+RECOVERY_STEPS = 300
+
+Recover = Literal["auto", "off", "always"]
+RECOVER: tuple[Recover, ...] = ("auto", "off", "always")
+
+
+@dataclass(frozen=True)
+class Int8Request:
+    """What is asked of the INT8 model.
+
+    Attributes:
+        max_drop: points of top-1 that it may cost on the calibration inputs; without labels, the share of
+            changed answers, in percent, which is never less.
+        recover: "auto" learns where the ranges alone do not hold the budget; "always"; "off".
+        steps: updates of the recovery.
+    """
+
+    max_drop: float = 1.0
+    recover: Recover = "auto"
+    steps: int = RECOVERY_STEPS
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The float model, and what calibration says of it.
+
+    Attributes:
+        source: the float model.
+        sites: its quantized inputs.
+        choices: how the range of each activation was chosen.
+        ranges: range of each activation, around its offset.
+        offsets: what is taken off the activations that can be moved.
+        limits: largest magnitude of each channel that can be equalized.
+    """
+
+    source: OnnxArtifact
+    sites: list[Site]
+    choices: tuple[Choice, ...]
+    ranges: Mapping[str, Range]
+    offsets: Mapping[str, float]
+    limits: Mapping[str, NDArray[np.float64]]
+
+
+def as_recover(text: str) -> Recover:
+    """The word for when INT8 is recovered by learning.
+
+    Raises:
+        InputError: there is no such word.
+    """
+    for word in RECOVER:
+        if word == text:
+            return word
+    raise InputError(f"--recover {text} is not known.", available=", ".join(RECOVER))
+
+
+@dataclass(frozen=True)
+class Int8Result:
+    """An INT8 model and how it came about.
+
+    Attributes:
+        artifact: the model.
+        parity: its first output against the float model's, on the calibration inputs.
+        drop: what it costs there, in the unit of the budget.
+        choices: the range of each activation, and the damage by each method.
+        learned: whether step sizes, rounding and biases were learned.
+        kept_float: layers that stay float, and the relative error of each when it alone is quantized.
+        layers: number of layers that could be quantized.
+    """
+
+    artifact: OnnxArtifact
+    parity: Parity
+    drop: float
+    choices: tuple[Choice, ...]
+    learned: bool
+    kept_float: Mapping[str, float]
+    layers: int
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    """All that the writer of the graph needs."""
+
+    source: OnnxArtifact
+    ranges: Mapping[str, Range]
+    weight_scales: Mapping[str, NDArray[np.float32]]
+    kept_float: Mapping[str, float]
+
+
+def calibrate(artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages) -> Statistics:
+    """Extremes of every float value, and histograms of those that INT8 rounds.
+
+    Raises:
+        DataError: a value is NaN or Inf on the calibration inputs.
+    """
+    names = activations(find_sites(artifact.model))
+    return collect_statistics(artifact.model, shown(artifact, samples, stages, "calibrating"), names)
+
+
+def make_int8(
+    artifact: OnnxArtifact,
+    samples: CalibrationSet,
+    statistics: Statistics,
+    request: Int8Request,
+    labels: NDArray[np.integer] | None = None,
+    stages: Stages | None = None,
+) -> Int8Result:
+    """Quantize for TensorRT, and recover what that costs.
+
+    Args:
+        artifact: a float32 model.
+        samples: calibration inputs.
+        statistics: what `calibrate` found on them.
+        request: the budget, and what may be done to hold it.
+        labels: class of each calibration input, shape (N,), for the budget; never for learning.
+        stages: shows what goes on; None for silence.
+
+    Raises:
+        ModelError: the model cannot be quantized, or learned through where that is needed.
+        DataError: a value is NaN or Inf on the calibration inputs.
+    """
+    stages = stages or Stages(quiet=True)
+    judge = Judge(artifact, samples, labels)
+    start = _prepare(artifact, samples, statistics, stages)
+    recipe = _unlearned(start)
+    best = _result(artifact, recipe, start, judge, learned=False)
+    if request.recover == "off" or (request.recover == "auto" and best.drop <= request.max_drop):
+        return best
+    ranked = _rank(recipe, samples, stages)
+    few = {damage.node: damage.relative_l2 for damage in ranked[: int(FEW_FLOAT * layers_of(artifact))]}
+    start = replace(start, sites=find_sites(start.source.model, few))
+    recipe = _learn(start, few, samples, request, stages)
+    best = _result(artifact, recipe, start, judge, learned=True)
+    count = 2 * len(few) or 1
+    while best.drop > request.max_drop and count <= MOST_FLOAT * len(ranked):
+        more = {damage.node: damage.relative_l2 for damage in ranked[:count]}
+        found = _result(artifact, replace(recipe, kept_float=more), start, judge, learned=True)
+        best = found if found.drop < best.drop else best
+        count *= 2
+    return best
+
+
+def with_ranges(artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping[str, Range]) -> Int8Result:
+    """Quantize with ranges that were found elsewhere, as they are, and judge the result.
+
+    Args:
+        artifact: a float32 model.
+        samples: inputs that judge.
+        ranges: of each activation that INT8 rounds.
+
+    Raises:
+        ModelError: the model cannot be quantized.
+    """
+    judge = Judge(artifact, samples, None)
+    start = _Start(artifact, [], (), ranges, {}, {})
+    return _result(artifact, _Recipe(artifact, ranges, {}, {}), start, judge, learned=False)
+
+
+def _prepare(
+    artifact: OnnxArtifact, samples: CalibrationSet, statistics: Statistics, stages: Stages
+) -> _Start:
+    """Choose the ranges, and move the values that then have twice the levels."""
+    sites = find_sites(artifact.model)
+    named = activations(sites)
+    capped = [entry.value for entry in find_capped(artifact.model) if entry.value in named]
+    highs = {name: mse_range(statistics.histograms[name], AFFINE_INT8).high for name in capped}
+    moved = [Choice(name, "mse", Range(0.0, high), {}) for name, high in highs.items()]
+    others = [site for site in sites if site.value not in highs]
+    some = samples.sample(CHOOSING_SAMPLES)
+    chosen = choose_ranges(artifact.model, others, statistics.histograms, some, SYMMETRIC_INT8)
+    choices = (*stages.track(chosen, len(activations(others)), "choosing ranges"), *moved)
+    ranges = {choice.value: choice.range for choice in choices}
+    ranges |= {name: Range(-high / 2, high / 2) for name, high in highs.items()}
+    offsets = {name: high / 2 for name, high in highs.items()}
+    return _Start(artifact, sites, choices, ranges, offsets, _limits(artifact, sites, samples, stages))
+
+
+def _limits(
+    artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, stages: Stages
+) -> dict[str, NDArray[np.float64]]:
+    """The largest magnitude of each channel that can be equalized."""
+    read = Counter(site.value for site in sites)
+    pairs = [pair for pair in find_pairs(artifact.model) if read[pair.value] == 1]
+    if not pairs:
+        return {}
+    return channel_maxima(artifact.model, pairs, shown(artifact, samples, stages, "equalizing"))
+
+
+def _unlearned(start: _Start) -> _Recipe:
+    even = equalize(start.source, start.limits)
+    pairs = [pair for pair in find_pairs(start.source.model) if pair.value in start.limits]
+    ends = {pair.value: reach(pair, start.limits[pair.value]) for pair in pairs}
+    scaled = {name: Range(-end, end) for name, end in ends.items()}
+    scales = best_scales(even.model, start.sites)
+    rounded = replace(even, model=on_grid(even.model, start.sites, scales))
+    return _Recipe(recenter(rounded, start.offsets), {**start.ranges, **scaled}, scales, {})
+
+
+def _learn(
+    start: _Start,
+    kept_float: Mapping[str, float],
+    samples: CalibrationSet,
+    request: Int8Request,
+    stages: Stages,
+) -> _Recipe:
+    from .learning.distill import Course, distill
+    from .learning.simulate import QuantizedGraph
+
+    model = start.source.model
+    student = QuantizedGraph(model, start.sites, start.ranges, start.limits, start.offsets)
+    course = Course(steps=request.steps)
+    distill(model, student, samples, course, lambda steps: stages.track(steps, course.steps, "recovering"))
+    learned = student.learned()
+    rounded = replace(start.source, model=learned.model)
+    return _Recipe(recenter(rounded, start.offsets), learned.ranges, learned.weight_scales, kept_float)
+
+
+def _rank(recipe: _Recipe, samples: CalibrationSet, stages: Stages) -> list[LayerDamage]:
+    from .learning.sensitivity import rank_layers
+    from .learning.simulate import QuantizedGraph
+
+    model = recipe.source.model
+    student = QuantizedGraph(model, find_sites(model), recipe.ranges)
+    some = samples.sample(RANKING_SAMPLES)
+    count = len(student.layers)
+    return rank_layers(model, student, some, lambda layers: stages.track(layers, count, "ranking layers"))
+
+
+def _result(
+    artifact: OnnxArtifact, recipe: _Recipe, start: _Start, judge: Judge, *, learned: bool
+) -> Int8Result:
+    """Write the INT8 model of a recipe, and show it the calibration inputs."""
+    candidate = _write(artifact, recipe)
+    parity, drop = judge.judge(candidate)
+    return Int8Result(candidate, parity, drop, start.choices, learned, recipe.kept_float, layers_of(artifact))
+
+
+def _write(artifact: OnnxArtifact, recipe: _Recipe) -> OnnxArtifact:
+    """The INT8 model, as a child of the float model that it stands for."""
+    sites = find_sites(recipe.source.model, recipe.kept_float)
+    quantized = {site.value for site in sites if site.axis is not None}
+    scales = {name: scale for name, scale in recipe.weight_scales.items() if name in quantized}
+    made = quantize_qdq(recipe.source, recipe.ranges, weight_scales=scales, keep_float=recipe.kept_float)
+    return artifact.derive(made.model, "int8", "int8")
+
+
+def layers_of(artifact: OnnxArtifact) -> int:
+    """Number of layers that can be quantized."""
+    return len({site.node for site in find_sites(artifact.model) if site.axis is not None})

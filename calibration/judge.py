@@ -1,0 +1,68 @@
+"""What a candidate changes in the float model's answers to the calibration inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.parity import TOLERANCES, Parity, compare
+from ..runtime.session import Session
+from .artifact import OnnxArtifact
+from .batches import CalibrationSet, input_of
+from .progress import Stages
+
+BATCH = 2
+
+
+class Judge:
+    """Holds the float model's answers, and compares others with them.
+
+    Args:
+        artifact: the float32 model.
+        samples: the inputs that judge.
+        labels: class of each input, shape (N,); None where it is not known.
+    """
+
+    def __init__(
+        self, artifact: OnnxArtifact, samples: CalibrationSet, labels: NDArray[np.integer] | None
+    ) -> None:
+        self._samples = samples
+        self._labels = labels
+        self._right = self._answers(artifact)
+
+    def judge(self, candidate: OnnxArtifact) -> tuple[Parity, float]:
+        """Parity of the first output, and points of top-1 that are lost on balance.
+
+        Without labels every changed answer counts as lost, in percent: the drop is never more.
+        """
+        answers = self._answers(candidate)
+        return compare(self._right, answers, TOLERANCES["int8"]), self._drop(answers)
+
+    def _answers(self, artifact: OnnxArtifact) -> NDArray[Any]:
+        with Session(artifact.data) as session:
+            name = session.output_names[0]
+            found = [session.run(batch)[name] for batch in self._samples.full_batches(batch_of(artifact))]
+        return np.concatenate(found)[: len(self._samples)]
+
+    def _drop(self, answers: NDArray[Any]) -> float:
+        was, now = self._right.argmax(axis=1), answers.argmax(axis=1)
+        if self._labels is None:
+            return 100 * float((was != now).mean())
+        return 100 * float((was == self._labels).mean() - (now == self._labels).mean())
+
+
+def batch_of(artifact: OnnxArtifact) -> int:
+    """How many inputs are shown at once: the model's own batch where it is fixed."""
+    first = input_of(artifact.model).shape[0]
+    return first if isinstance(first, int) else BATCH
+
+
+def shown(
+    artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages, title: str
+) -> Iterable[NDArray[Any]]:
+    """The calibration inputs in batches that the model takes, with progress."""
+    size = batch_of(artifact)
+    return stages.track(samples.full_batches(size), -(-len(samples) // size), title)

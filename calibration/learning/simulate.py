@@ -1,0 +1,193 @@
+"""The INT8 graph, simulated in float with everything that rounding depends on as a parameter.
+
+The straight-through estimator of Bengio et al. (arXiv 1308.3432) carries gradients through rounding; those of
+Learned Step Size Quantization (Esser et al., arXiv 1902.08153) reach the step sizes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import NodeProto
+from torch import Tensor
+
+from ..collect import Range
+from ..equalize import factors, find_pairs, reach
+from ..formats import MIN_SCALE, QMAX
+from ..graph import as_tensor, initializers
+from ..sites import Site
+from ..weight_scales import best_scale
+from .network import After, TorchGraph
+
+QMIN = -QMAX - 1
+NOTHING: Mapping[str, Any] = {}
+BIASED = ("Conv", "Gemm")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the writer of the INT8 graph needs.
+
+    Attributes:
+        model: the float32 graph with the learned weights and biases.
+        ranges: range of each quantized activation.
+        weight_scales: step sizes of the weights, one an output channel, by initializer.
+    """
+
+    model: onnx.ModelProto
+    ranges: Mapping[str, Range]
+    weight_scales: Mapping[str, NDArray[np.float32]]
+
+
+class QuantizedGraph:
+    """A graph whose quantized sites round as INT8 does.
+
+    Args:
+        model: the float32 graph.
+        sites: its quantized inputs.
+        ranges: range of each activation among them.
+        limits: for the values that equalization can scale, the largest magnitude worth keeping of each
+            channel, shape (C,): those channels have step sizes of their own.
+        offsets: what `recenter` will take off the values that it can move.
+
+    Attributes:
+        steps: natural logarithm of each activation's step size, by value; scalars, or one a channel.
+        weights: weights in units of their own step sizes, by initializer.
+        weight_steps: natural logarithm of their step sizes, one an output channel.
+        biases: biases of the quantized nodes, by initializer.
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        sites: Sequence[Site],
+        ranges: Mapping[str, Range],
+        limits: Mapping[str, NDArray[np.floating]] = NOTHING,
+        offsets: Mapping[str, float] = NOTHING,
+    ) -> None:
+        self._model = model
+        self._offsets = offsets
+        self._graph = TorchGraph(model)
+        self._sites = {(site.node, site.position): site for site in sites}
+        read = Counter(site.value for site in sites)
+        self._pairs = [pair for pair in find_pairs(model) if pair.value in limits and read[pair.value] == 1]
+        self.steps: dict[str, Tensor] = {}
+        self.weights: dict[str, Tensor] = {}
+        self.weight_steps: dict[str, Tensor] = {}
+        for site in sites:
+            if site.axis is None:
+                step = max(ranges[site.value].absmax / QMAX, MIN_SCALE)
+                self.steps[site.value] = torch.tensor(step).log()
+            elif site.value not in self.weights:
+                weight = self._graph.weights[site.value]
+                step = _broadcast(
+                    torch.from_numpy(best_scale(weight.numpy(), site.axis)), weight.ndim, site.axis
+                )
+                self.weight_steps[site.value] = step.log()
+                self.weights[site.value] = weight / step
+        for pair in self._pairs:
+            step = np.maximum(
+                reach(pair, limits[pair.value]) / factors(pair, limits[pair.value]) / QMAX, MIN_SCALE
+            )
+            axes = self._graph.weights[pair.second.input[1]].ndim
+            self.steps[pair.value] = _broadcast(torch.from_numpy(step.astype(np.float32)), axes, 1).log()
+        quantized = {site.node for site in sites if site.axis is not None}
+        self.biases = {
+            node.input[2]: self._graph.weights[node.input[2]]
+            for node in model.graph.node
+            if node.output[0] in quantized and node.op_type in BIASED and len(node.input) > 2
+            if node.input[2] in self._graph.weights
+        }
+
+    @property
+    def layers(self) -> list[str]:
+        """The quantized nodes, by their first outputs, in the order of the graph."""
+        return list(dict.fromkeys(node for node, _ in self._sites))
+
+    def only(self, layers: Collection[str]) -> QuantizedGraph:
+        """The same graph and parameters, with just these layers quantized."""
+        part = copy(self)
+        part._sites = {place: site for place, site in self._sites.items() if site.node in layers}
+        return part
+
+    def parameters(self) -> dict[str, list[Tensor]]:
+        """All that can be learned, by kind, with gradients switched on."""
+        kinds = {
+            "steps": [*self.steps.values(), *self.weight_steps.values()],
+            "weights": list(self.weights.values()),
+            "biases": list(self.biases.values()),
+        }
+        for tensors in kinds.values():
+            for tensor in tensors:
+                tensor.requires_grad_()
+        return kinds
+
+    def run(self, x: Tensor, wanted: Collection[str], after: After | None = None) -> dict[str, Tensor]:
+        """The wanted values for one batch, shape (N, ...), all sites rounded; `after` as in TorchGraph."""
+        return self._graph.run(x, wanted, self._round, after)
+
+    def learned(self) -> Learned:
+        """What was learned, as a float32 graph, equalized where channels have steps of their own."""
+        weights = {name: weight.detach().round().clamp(-QMAX, QMAX) for name, weight in self.weights.items()}
+        steps = {name: step.detach().exp() for name, step in self.weight_steps.items()}
+        biases = {name: bias.detach().clone() for name, bias in self.biases.items()}
+        limits = {name: QMAX * step.detach().exp().reshape(-1).numpy() for name, step in self.steps.items()}
+        for pair in self._pairs:
+            stretch = torch.from_numpy(factors(pair, limits[pair.value]))
+            first, bias, second = pair.first.input[1], pair.first.input[2:3], pair.second.input[1]
+            steps[first] = steps[first] * _broadcast(stretch, steps[first].ndim, 0)
+            steps[second] = steps[second] / _broadcast(stretch, steps[second].ndim, 0)
+            for name in bias:
+                biases[name] = biases[name] * stretch
+            limits[pair.value] = np.array([reach(pair, limits[pair.value])])
+        values = {name: weight * steps[name] for name, weight in weights.items()} | biases
+        return Learned(
+            _with_values(self._model, {name: value.numpy() for name, value in values.items()}),
+            {name: Range(-float(limit[0]), float(limit[0])) for name, limit in limits.items()},
+            {name: step.reshape(-1).numpy() for name, step in steps.items()},
+        )
+
+    def _round(self, node: NodeProto, position: int, value: Tensor) -> Tensor:
+        site = self._sites.get((node.output[0], position))
+        if site is None:
+            return value
+        if site.axis is None:
+            step, offset = self.steps[site.value].exp(), self._offsets.get(site.value, 0.0)
+            return _Round.apply((value - offset) / step, QMIN) * step + offset
+        return _Round.apply(self.weights[site.value], -QMAX) * self.weight_steps[site.value].exp()
+
+
+class _Round(torch.autograd.Function):
+    """Round and saturate; the gradient passes where nothing saturates."""
+
+    @staticmethod
+    def forward(*inputs: Any, **_: Any) -> Tensor:
+        ctx, x, low = inputs
+        ctx.save_for_backward((x >= low) & (x <= QMAX))
+        return x.round().clamp_(low, QMAX)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside, None
+
+
+def _with_values(model: onnx.ModelProto, values: Mapping[str, NDArray[np.float32]]) -> onnx.ModelProto:
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    tensors = initializers(changed)
+    for name, value in values.items():
+        tensors[name].CopyFrom(as_tensor(name, value))
+    return changed
+
+
+def _broadcast(steps: Tensor, axes: int, axis: int) -> Tensor:
+    return steps.reshape([-1 if i == axis else 1 for i in range(axes)])

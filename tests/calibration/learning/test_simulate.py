@@ -1,0 +1,62 @@
+"""The simulation rounds as the INT8 graph does."""
+
+import numpy as np
+import torch
+
+from edgeproof.calibration.artifact import OnnxArtifact
+from edgeproof.calibration.qdq import quantize_qdq
+
+
+def written(student):
+    """The INT8 artifact of what a simulation holds."""
+    learned = student.learned()
+    source = OnnxArtifact(learned.model, "learned")
+    return quantize_qdq(source, learned.ranges, weight_scales=learned.weight_scales)
+
+
+def test_the_graph_that_is_written_computes_what_was_simulated(student, photos, run, relative_error):
+    with torch.no_grad():
+        simulated = student.run(torch.from_numpy(photos), ["logits"])["logits"].numpy()
+
+    assert relative_error(simulated, run(written(student), photos)["logits"]) < 2e-3
+
+
+def test_the_simulation_differs_from_float_as_int8_does(network, student, photos, run, relative_error):
+    right = run(network, photos)["logits"]
+    with torch.no_grad():
+        simulated = student.run(torch.from_numpy(photos), ["logits"])["logits"].numpy()
+
+    assert 1e-3 < relative_error(right, simulated) < 0.2
+
+
+def test_gradients_reach_every_parameter(student, photos):
+    kinds = student.parameters()
+
+    student.run(torch.from_numpy(photos), ["logits"])["logits"].square().sum().backward()
+
+    assert {name: len(tensors) for name, tensors in kinds.items()} == {"steps": 8, "weights": 4, "biases": 4}
+    for tensors in kinds.values():
+        assert all(tensor.grad is not None and torch.isfinite(tensor.grad).all() for tensor in tensors)
+
+
+def test_one_layer_alone_does_less_harm_than_all(network, student, photos, run, relative_error):
+    right = run(network, photos)["logits"]
+
+    def error(simulation):
+        with torch.no_grad():
+            return relative_error(
+                right, simulation.run(torch.from_numpy(photos), ["logits"])["logits"].numpy()
+            )
+
+    alone = [error(student.only({layer})) for layer in student.layers]
+    assert max(alone) < error(student) < sum(alone)
+    assert error(student.only(set())) < 1e-5
+
+
+def test_learned_weights_lie_on_their_grid(student):
+    learned = student.learned()
+    tensors = {tensor.name: tensor for tensor in learned.model.graph.initializer}
+    for name, scales in learned.weight_scales.items():
+        values = np.frombuffer(tensors[name].raw_data, np.float32).reshape(tensors[name].dims)
+        grid = values / scales.reshape([-1] + [1] * (values.ndim - 1))
+        np.testing.assert_allclose(grid, np.rint(grid), atol=1e-3)

@@ -1,0 +1,105 @@
+"""INT8 within a budget: ranges alone where they do, recovery where they do not, float layers at the last."""
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeproof.calibration.batches import CalibrationSet
+from edgeproof.calibration.int8 import Int8Request, as_recover, calibrate, make_int8
+from edgeproof.calibration.progress import Stages
+from edgeproof.runtime.errors import InputError, ModelError
+
+
+def quantize(artifact, samples, request, labels=None):
+    statistics = calibrate(artifact, samples, Stages(quiet=True))
+    return make_int8(artifact, samples, statistics, request, labels)
+
+
+@pytest.fixture(scope="module")
+def samples(photos):
+    return CalibrationSet(lambda positions: photos[np.asarray(positions)], len(photos), "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def hard(vector):
+    """Two layers; the first adds up a huge value that says nothing and small ones that decide."""
+    first = np.eye(4, dtype=np.float32)
+    first[0] = 0
+    return vector("h = Gemm(x, v) y = Gemm(h, w)", v=first, w=np.eye(4, dtype=np.float32))
+
+
+@pytest.fixture(scope="module")
+def hard_samples(rng):
+    inputs = rng(3).standard_normal((32, 4)).astype(np.float32)
+    inputs[:, 0] *= 1000
+    return CalibrationSet(lambda positions: inputs[np.asarray(positions)], len(inputs), "0" * 64)
+
+
+def test_ranges_alone_are_enough_for_an_easy_network(network, samples, run, photos):
+    result = quantize(network, samples, Int8Request(max_drop=10))
+
+    assert not result.learned
+    assert result.kept_float == {}
+    assert result.layers == 4
+    assert result.parity
+    assert result.artifact.parent == network.sha256
+    onnx.checker.check_model(result.artifact.model, full_check=True)
+    answers = run(result.artifact, photos)["logits"].argmax(axis=1)
+    assert 100 * (answers != run(network, photos)["logits"].argmax(axis=1)).mean() == result.drop
+
+
+def test_every_activation_says_how_its_range_was_chosen(network, samples):
+    choices = quantize(network, samples, Int8Request(recover="off")).choices
+
+    assert {choice.value for choice in choices} == {"image", "relu", "squeeze", "flat"}
+    assert all({"max", "mse", "entropy", "percentile"} == set(choice.damage) for choice in choices)
+
+
+def test_recovery_brings_the_answers_nearer(network, samples):
+    plain = quantize(network, samples, Int8Request(recover="off"))
+    learned = quantize(network, samples, Int8Request(recover="always", steps=40, max_drop=100))
+
+    assert learned.learned
+    assert learned.parity.relative_l2 < plain.parity.relative_l2
+
+
+def test_layers_that_break_the_budget_stay_float_by_name(hard, hard_samples):
+    plain = quantize(hard, hard_samples, Int8Request(recover="off"))
+    mixed = quantize(hard, hard_samples, Int8Request(max_drop=5, steps=2))
+
+    assert plain.drop > 20
+    assert mixed.drop <= 5
+    assert set(mixed.kept_float) == {"h"}
+    assert mixed.kept_float["h"] > 0.1
+    onnx.checker.check_model(mixed.artifact.model, full_check=True)
+    makers = {node.output[0]: node for node in mixed.artifact.model.graph.node}
+    assert list(makers["h"].input) == ["x", "v"]
+    assert list(makers["y"].input) != ["h", "w"]
+
+
+def test_with_labels_only_right_answers_that_are_lost_count(network, samples, run, photos):
+    labels = run(network, photos)["logits"].argmin(axis=1)  # the float model is never right
+
+    result = quantize(network, samples, Int8Request(max_drop=0), labels)
+
+    assert result.drop <= 0
+    assert not result.learned
+
+
+def test_a_network_without_layers_to_quantize_is_refused(vector, hard_samples):
+    with pytest.raises(ModelError, match="no Conv, Gemm or MatMul"):
+        quantize(vector("y = Relu(x)"), hard_samples, Int8Request())
+
+
+def test_a_fixed_batch_is_kept(build, hard_samples):
+    text = "g (float[3,4] x) => (float[3,4] y) { y = Gemm(x, w) }"
+
+    result = quantize(build(text, w=np.eye(4, dtype=np.float32)), hard_samples, Int8Request(recover="off"))
+
+    assert result.parity.samples == len(hard_samples)
+    assert result.artifact.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 3
+
+
+def test_an_unknown_way_to_recover_is_refused():
+    with pytest.raises(InputError, match="auto, off, always"):
+        as_recover("maybe")
