@@ -7,6 +7,7 @@ OUT    ?= artifacts/$(subst :,_,$(notdir $(MODEL)))
 ARGS   ?=
 DIST   ?= dist
 ZOO    ?=
+INT8   ?=
 
 # PyPI's onnxruntime-gpu carries the CUDA and TensorRT providers on x86-64 Linux only; it runs on the CPU too.
 ORT    := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),gpu,cpu)
@@ -14,7 +15,7 @@ READY  := $(VENV)/.ready
 RUN    := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help install export train run test slow-test check lint types bench zoo device-test wheel docs constraints clean
+.PHONY: help install export train run test slow-test check lint types bench bench-int8 zoo device-test wheel docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +58,9 @@ types: $(READY) ## type-check the three floors
 
 bench: $(READY) ## measure the export path and write docs/benchmarks.md
 	$(RUN)python benchmarks/spine.py --write docs/benchmarks.md $(ARGS)
+
+bench-int8: $(READY) ## measure INT8 beside its rivals (INT8="--photographs DIR --checkpoint FILE")
+	$(RUN)python benchmarks/int8.py --write docs/int8.md $(INT8)
 
 zoo: $(READY) ## export every network and write docs/models.md (ZOO="--photographs DIR --checkpoint FILE")
 	$(RUN)python benchmarks/zoo.py --write docs/models.md $(ZOO)

@@ -102,7 +102,7 @@ def choose(name: str, entry: Mapping[str, Any], material: Material) -> list[str]
     seen = ["--data", f"imagefolder:{photographs}"] if photographs else ["--data", "digits"]
     if name == "mobilenet_v2" and photographs and material.checkpoint:
         return ["--weights", str(material.checkpoint), *seen, "--form", "standard"]
-    return ["--weights", "random", *seen, "--form", "standard", "--evaluation", "32"]
+    return ["--weights", "random", *seen, "--form", "standard", "--evaluation", "32", "--recover", "off"]
 
 
 def quick_training(name: str, entry: Mapping[str, Any], material: Material) -> list[str]:

@@ -29,6 +29,9 @@ PreprocessOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE.json", help="Your training's preprocessing, as in a manifest."),
 ]
+TargetOption = Annotated[
+    str, typer.Option(help="tensorrt, or cpu: what runs fastest on ONNX Runtime's CPU provider.")
+]
 RecoverOption = Annotated[
     str, typer.Option(help="Learn what INT8 costs: auto (where the budget asks for it), always or off.")
 ]
@@ -87,24 +90,27 @@ def quantize(
         Path | None,
         typer.Option(metavar="CACHE", help="A TensorRT calibration cache, to take its scales as they are."),
     ] = None,
+    target: TargetOption = "tensorrt",
     max_drop: Annotated[float, typer.Option(min=0, help="Percent of answers that INT8 may change.")] = 2.5,
     recover: RecoverOption = "auto",
     recovery_steps: RecoveryStepsOption = 300,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantize any ONNX classification model to INT8 for TensorRT, and prove that it keeps its answers."""
+    """Quantize any ONNX classification model to INT8, and prove that it keeps its answers."""
     _require_onnx("Quantization")
     from ..runtime.preprocess import read_preprocess
     from .int8 import Int8Request, as_recover
     from .progress import Stages
     from .quantize import QuantizeRequest, describe, summarize
     from .quantize import quantize as carry_out
+    from .targets import find_target
 
     request = QuantizeRequest(
         model,
         calibration,
         out,
         Int8Request(max_drop, as_recover(recover), recovery_steps),
+        find_target(target),
         read_preprocess(preprocess) if preprocess else None,
         scales,
     )

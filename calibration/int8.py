@@ -20,7 +20,7 @@ from ..runtime.parity import Parity
 from .artifact import OnnxArtifact
 from .batches import CalibrationSet
 from .choose import Choice, choose_ranges
-from .collect import Range, Statistics, collect_statistics
+from .collect import Range, Statistics
 from .equalize import channel_maxima, equalize, find_pairs, reach
 from .judge import Judge, shown
 from .progress import Stages
@@ -33,7 +33,7 @@ from .weight_scales import best_scales, on_grid
 if TYPE_CHECKING:
     from .learning.sensitivity import LayerDamage
 
-CHOOSING_SAMPLES = 4
+CHOOSING_RUNS = 256  # samples times tensors: the cost of choosing must not grow with the square of the depth
 RANKING_SAMPLES = 16
 FEW_FLOAT = 0.1  # share of the layers, those that do most damage, that stay float before the others learn
 MOST_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
@@ -103,7 +103,7 @@ class Int8Result:
         drop: what it costs there, in the unit of the budget.
         choices: the range of each activation, and the damage by each method.
         learned: whether step sizes, rounding and biases were learned.
-        kept_float: layers that stay float, and the relative error of each when it alone is quantized.
+        kept_float: layers that stay float, and why.
         layers: number of layers that could be quantized.
     """
 
@@ -112,7 +112,7 @@ class Int8Result:
     drop: float
     choices: tuple[Choice, ...]
     learned: bool
-    kept_float: Mapping[str, float]
+    kept_float: Mapping[str, str]
     layers: int
 
 
@@ -123,17 +123,7 @@ class _Recipe:
     source: OnnxArtifact
     ranges: Mapping[str, Range]
     weight_scales: Mapping[str, NDArray[np.float32]]
-    kept_float: Mapping[str, float]
-
-
-def calibrate(artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages) -> Statistics:
-    """Extremes of every float value, and histograms of those that INT8 rounds.
-
-    Raises:
-        DataError: a value is NaN or Inf on the calibration inputs.
-    """
-    names = activations(find_sites(artifact.model))
-    return collect_statistics(artifact.model, shown(artifact, samples, stages, "calibrating"), names)
+    kept_float: Mapping[str, str]
 
 
 def make_int8(
@@ -149,7 +139,7 @@ def make_int8(
     Args:
         artifact: a float32 model.
         samples: calibration inputs.
-        statistics: what `calibrate` found on them.
+        statistics: what was found on them, with histograms of the activations that are rounded.
         request: the budget, and what may be done to hold it.
         labels: class of each calibration input, shape (N,), for the budget; never for learning.
         stages: shows what goes on; None for silence.
@@ -166,13 +156,13 @@ def make_int8(
     if request.recover == "off" or (request.recover == "auto" and best.drop <= request.max_drop):
         return best
     ranked = _rank(recipe, samples, stages)
-    few = {damage.node: damage.relative_l2 for damage in ranked[: int(FEW_FLOAT * layers_of(artifact))]}
+    few = _reasons(ranked[: int(FEW_FLOAT * layers_of(artifact))])
     start = replace(start, sites=find_sites(start.source.model, few))
     recipe = _learn(start, few, samples, request, stages)
     best = _result(artifact, recipe, start, judge, learned=True)
     count = 2 * len(few) or 1
     while best.drop > request.max_drop and count <= MOST_FLOAT * len(ranked):
-        more = {damage.node: damage.relative_l2 for damage in ranked[:count]}
+        more = _reasons(ranked[:count])
         found = _result(artifact, replace(recipe, kept_float=more), start, judge, learned=True)
         best = found if found.drop < best.drop else best
         count *= 2
@@ -205,7 +195,7 @@ def _prepare(
     highs = {name: mse_range(statistics.histograms[name], AFFINE_INT8).high for name in capped}
     moved = [Choice(name, "mse", Range(0.0, high), {}) for name, high in highs.items()]
     others = [site for site in sites if site.value not in highs]
-    some = samples.sample(CHOOSING_SAMPLES)
+    some = samples.sample(max(1, CHOOSING_RUNS // max(1, len(named))))
     chosen = choose_ranges(artifact.model, others, statistics.histograms, some, SYMMETRIC_INT8)
     choices = (*stages.track(chosen, len(activations(others)), "choosing ranges"), *moved)
     ranges = {choice.value: choice.range for choice in choices}
@@ -237,7 +227,7 @@ def _unlearned(start: _Start) -> _Recipe:
 
 def _learn(
     start: _Start,
-    kept_float: Mapping[str, float],
+    kept_float: Mapping[str, str],
     samples: CalibrationSet,
     request: Int8Request,
     stages: Stages,
@@ -272,6 +262,13 @@ def _result(
     candidate = _write(artifact, recipe)
     parity, drop = judge.judge(candidate)
     return Int8Result(candidate, parity, drop, start.choices, learned, recipe.kept_float, layers_of(artifact))
+
+
+def _reasons(ranked: list[LayerDamage]) -> dict[str, str]:
+    return {
+        damage.node: f"alone in INT8 it gives a relative error of {damage.relative_l2:.3f}"
+        for damage in ranked
+    }
 
 
 def _write(artifact: OnnxArtifact, recipe: _Recipe) -> OnnxArtifact:

@@ -19,11 +19,12 @@ from ..runtime.sources import expand, read_image
 from .artifact import OnnxArtifact
 from .batches import CalibrationSet, input_of, inspect, read_calibration
 from .calibration_cache import read_calibration_cache
-from .int8 import Int8Request, Int8Result, calibrate, make_int8, with_ranges
+from .int8 import Int8Request, Int8Result, with_ranges
 from .normalize import normalize
 from .onnx_file import parse_onnx, read_onnx
 from .progress import Stages
 from .sites import activations, find_sites
+from .targets import Target
 
 IMAGES = "images:"
 MOST_PICTURES = 128
@@ -38,6 +39,7 @@ class QuantizeRequest:
         calibration: a .npz or .npy file of preprocessed inputs, or `images:DIR`.
         out: the ONNX file to write.
         int8: the budget and what may be done to hold it.
+        target: what the INT8 model is made for.
         preprocess: for `images:DIR`; None for the bundle's own.
         scales: a TensorRT calibration cache whose scales are taken as they are; None to find better ones.
     """
@@ -46,6 +48,7 @@ class QuantizeRequest:
     calibration: str
     out: Path
     int8: Int8Request
+    target: Target
     preprocess: Preprocess | None = None
     scales: Path | None = None
 
@@ -84,9 +87,9 @@ def _quantized(
         with stages.stage("int8"):
             return with_ranges(artifact, samples, ranges)
     with stages.stage("calibrate"):
-        statistics = calibrate(artifact, samples, stages)
+        statistics = request.target.calibrate(artifact, samples, stages)
     with stages.stage("int8"):
-        return make_int8(artifact, samples, statistics, request.int8, stages=stages)
+        return request.target.make(artifact, samples, statistics, request.int8, stages=stages)
 
 
 def _read(request: QuantizeRequest) -> tuple[OnnxArtifact, Preprocess | None]:
@@ -127,10 +130,7 @@ def summarize(result: Int8Result) -> str:
         f"SQNR {result.parity.sqnr_db or float('inf'):.1f} dB"
         + ("; recovered by learning" if result.learned else "")
     ]
-    lines += [
-        f"  {name} stays float: alone in INT8 it gives a relative error of {damage:.3f}"
-        for name, damage in result.kept_float.items()
-    ]
+    lines += [f"  {name} stays float: {reason}" for name, reason in result.kept_float.items()]
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..calibration import cli as calibration_cli
-from ..calibration.cli import PreprocessOption, RecoverOption, RecoveryStepsOption
+from ..calibration.cli import PreprocessOption, RecoverOption, RecoveryStepsOption, TargetOption
 from ..runtime import cli as runtime_cli
 from ..runtime.cli import JsonOption, emit
 from ..runtime.errors import InputError, MissingDependency
@@ -53,6 +53,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         str, typer.Option(help="Comma-separated; fp32 is always among them.")
     ] = "fp32,fp16,int8",
     max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may cost.")] = 1.0,
+    target: TargetOption = "tensorrt",
     recover: RecoverOption = "auto",
     recovery_steps: RecoveryStepsOption = 300,
     evaluation: Annotated[int, typer.Option(min=2, help="At most this many pictures judge.")] = 2000,
@@ -80,6 +81,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         input_shape=_parse_shape(input_shape) if input_shape else None,
         preprocess=read_preprocess(preprocess) if preprocess else None,
         max_drop=max_drop,
+        target=target,
         recover=recover,
         recovery_steps=recovery_steps,
         evaluation=evaluation,

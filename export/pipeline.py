@@ -14,9 +14,10 @@ from ..calibration.artifact import OnnxArtifact
 from ..calibration.batches import CalibrationSet
 from ..calibration.collect import Statistics
 from ..calibration.fp16 import convert_to_fp16
-from ..calibration.int8 import RECOVERY_STEPS, Int8Request, as_recover, calibrate, make_int8
+from ..calibration.int8 import RECOVERY_STEPS, Int8Request, as_recover
 from ..calibration.preflight import is_installed, preflight
 from ..calibration.progress import Stages
+from ..calibration.targets import find_target
 from ..runtime.bundle import Bundle, is_bundle
 from ..runtime.errors import InputError, ModelError
 from ..runtime.files import ensure_can_publish, sha256_bytes
@@ -52,6 +53,7 @@ class ExportRequest:
         input_shape: (channels, height, width) instead of the form's own; None for that.
         preprocess: instead of that of the weights or the data set; None for that.
         max_drop: largest drop of top-1, in percentage points, at which INT8 is shipped.
+        target: what INT8 is made for: "tensorrt" or "cpu".
         recover: when INT8 is recovered by learning: "auto" where the drop asks for it, "always" or "off".
         recovery_steps: updates of that.
         evaluation: largest number of pictures that judge.
@@ -68,6 +70,7 @@ class ExportRequest:
     input_shape: Shape | None = None
     preprocess: Preprocess | None = None
     max_drop: float = 1.0
+    target: str = "tensorrt"
     recover: str = "auto"
     recovery_steps: int = RECOVERY_STEPS
     evaluation: int = 2000
@@ -106,7 +109,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         artifact = simplify(exported.artifact)
         proven = {"fp32": Proven(artifact, prove(artifact, reference))}
     proven |= _lower(request, artifact, calibration, reference, stages)
-    proven = _preflight(proven, stages)
+    proven |= _preflight(_for_tensorrt(request, proven), stages)
     with stages.stage("accuracy"):
         judges = _judges(subject.data.evaluation, request.evaluation, stages)
         models = {name: entry.artifact for name, entry in proven.items()}
@@ -123,6 +126,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
 def _check_request(request: ExportRequest) -> None:
     """Refuse what cannot succeed before minutes are spent on it."""
     as_recover(request.recover)
+    find_target(request.target)
     unknown = [name for name in request.precisions if name not in PRECISIONS]
     if unknown or "fp32" not in request.precisions:
         raise InputError(
@@ -194,7 +198,7 @@ def _lower(
     if not {"fp16", "int8"} & set(request.precisions):
         return lowered
     with stages.stage("calibrate"):
-        statistics = calibrate(artifact, shown.samples, stages)
+        statistics = find_target(request.target).calibrate(artifact, shown.samples, stages)
     if "fp16" in request.precisions:
         with stages.stage("fp16"):
             lowered["fp16"] = _to_fp16(artifact, statistics, reference, stages)
@@ -220,12 +224,19 @@ def _to_int8(
     stages: Stages,
 ) -> Proven:
     wanted = Int8Request(request.max_drop, as_recover(request.recover), request.recovery_steps)
-    result = make_int8(artifact, shown.samples, statistics, wanted, shown.labels, stages)
+    make = find_target(request.target).make
+    result = make(artifact, shown.samples, statistics, wanted, shown.labels, stages)
     if result.learned:
         stages.note(f"INT8 was recovered by learning, {request.recovery_steps} steps")
-    for name, damage in result.kept_float.items():
-        stages.note(f"{name} stays float: alone in INT8 it gives a relative error of {damage:.3f}")
+    for name, reason in result.kept_float.items():
+        stages.note(f"{name} stays float: {reason}")
     return Proven(result.artifact, measure(result.artifact, reference), tuple(result.kept_float))
+
+
+def _for_tensorrt(request: ExportRequest, proven: Mapping[str, Proven]) -> dict[str, Proven]:
+    """The models that TensorRT is to take: not the INT8 one for the CPU, which it refuses."""
+    compiled = find_target(request.target).compiled
+    return {name: entry for name, entry in proven.items() if compiled or name != "int8"}
 
 
 def _preflight(proven: Mapping[str, Proven], stages: Stages) -> dict[str, Proven]:
