@@ -18,7 +18,7 @@ RUN    := $(VENV)/bin/
 .PHONY: help install export train run test slow-test check lint types bench bench-int8 zoo device-test wheel docs constraints clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  for example: make export MODEL=mobilenet_v3 ARGS="--weights FILE --data imagefolder:DIR"'
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from edgeproof.export.data import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -31,6 +34,10 @@ def generate():
 
 def test_the_help_in_the_documents_is_the_programs_own(generate):
     assert (ROOT / "docs" / "commands.md").read_text() == generate.commands(), "run `make docs`"
+
+
+def test_the_trainings_in_the_documents_are_those_that_were_made(generate):
+    assert (ROOT / "docs" / "training.md").read_text() == generate.training(), "run `make docs`"
 
 
 def test_every_command_is_in_the_documents(generate, edgeproof):
@@ -88,6 +95,8 @@ def test_every_command_of_the_readme_works(place):
         expected = {0}
         if words[:2] == ["make", "test"]:
             words.insert(1, "--dry-run")  # this is that very run
+        if words[:2] == ["edgeproof", "quantize"]:
+            provide_model(place)
         if "imagenet" in words:
             expected = {0, 2}  # without a network the weights cannot be had, and the message says so
         settings = {**environment, **(no_index if words[0] == "pip" else {})}
@@ -101,6 +110,13 @@ def test_every_command_of_the_readme_works(place):
         check_output(command, done.stdout)
 
 
+def provide_model(place: Path) -> None:
+    """An ONNX model and preprocessed inputs, as a user may have them: those of the first command's bundle."""
+    shutil.copy(ROOT / "artifacts" / "mobilenet_v3" / "model.fp32.onnx", place / "model.onnx")
+    digits = catalog.find("digits")
+    np.savez(place / "inputs.npz", digits.calibration.tensor(digits.preprocess((3, 32, 32))))
+
+
 def check_output(command: str, output: str) -> None:
     if command.startswith("make export"):
         assert re.search(r"fp32 +ok", output)
@@ -112,6 +128,10 @@ def check_output(command: str, output: str) -> None:
         records = [json.loads(line) for line in output.splitlines()]
         assert [Path(record["source"]).name for record in records] == [f"{i}.jpg" for i in range(8)]
         assert all(record["top"][0]["label"] in ("cat", "dog", "eel") for record in records)
+    if command.startswith("edgeproof quantize"):
+        assert re.search(r"INT8: \d+ of 64 layers", output)
+    if command.startswith("edgeproof preflight"):
+        assert len(re.findall("accepted by tensorrt-rtx", output)) == 3
     if command.startswith("edgeproof verify"):
         assert "fp32: ok" in output
 

@@ -140,17 +140,20 @@ class QuantizedGraph:
         steps = {name: step.detach().exp() for name, step in self.weight_steps.items()}
         biases = {name: bias.detach().clone() for name, bias in self.biases.items()}
         limits = {name: QMAX * step.detach().exp().reshape(-1).numpy() for name, step in self.steps.items()}
+        values = {name: weight * steps[name] for name, weight in weights.items()} | biases
         for pair in self._pairs:
             stretch = torch.from_numpy(factors(pair, limits[pair.value]))
-            first, bias, second = pair.first.input[1], pair.first.input[2:3], pair.second.input[1]
-            steps[first] = steps[first] * _broadcast(stretch, steps[first].ndim, 0)
-            steps[second] = steps[second] / _broadcast(stretch, steps[second].ndim, 0)
-            for name in bias:
-                biases[name] = biases[name] * stretch
+            for name in pair.first.input[1:3]:  # of a layer that may stay float
+                value = values.get(name, self._graph.weights[name])
+                values[name] = value * _broadcast(stretch, value.ndim, 0)
+            second = pair.second.input[1]
+            values[second] = values[second] / _broadcast(stretch, values[second].ndim, 0)
+            for name, factor in ((pair.first.input[1], stretch), (second, stretch.reciprocal())):
+                if name in steps:
+                    steps[name] = steps[name] * _broadcast(factor, steps[name].ndim, 0)
             limits[pair.value] = np.array([reach(pair, limits[pair.value])])
-        values = {name: weight * steps[name] for name, weight in weights.items()} | biases
         return Learned(
-            _with_values(self._model, {name: value.numpy() for name, value in values.items()}),
+            _with_values(self._model, {name: value.detach().numpy() for name, value in values.items()}),
             {name: Range(-float(limit[0]), float(limit[0])) for name, limit in limits.items()},
             {name: step.reshape(-1).numpy() for name, step in steps.items()},
         )

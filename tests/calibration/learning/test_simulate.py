@@ -4,7 +4,11 @@ import numpy as np
 import torch
 
 from edgeproof.calibration.artifact import OnnxArtifact
+from edgeproof.calibration.collect import collect_ranges
+from edgeproof.calibration.equalize import channel_maxima, find_pairs
+from edgeproof.calibration.learning.simulate import QuantizedGraph
 from edgeproof.calibration.qdq import quantize_qdq
+from edgeproof.calibration.sites import find_sites
 
 
 def written(student):
@@ -60,3 +64,32 @@ def test_learned_weights_lie_on_their_grid(student):
         values = np.frombuffer(tensors[name].raw_data, np.float32).reshape(tensors[name].dims)
         grid = values / scales.reshape([-1] + [1] * (values.ndim - 1))
         np.testing.assert_allclose(grid, np.rint(grid), atol=1e-3)
+
+
+def test_channels_are_scaled_behind_a_layer_that_stays_float(
+    build, network_weights, photos, run, relative_error
+):
+    text = """
+    chain (float[batch,3,16,16] image) => (float[batch,8,16,16] out) {
+        conv = Conv<pads=[1,1,1,1]>(image, conv_w, conv_b)
+        relu = Relu(conv)
+        out = Conv<pads=[1,1,1,1], group=8>(relu, depthwise_w, depthwise_b)
+    }"""
+    used = ("conv_w", "conv_b", "depthwise_w", "depthwise_b")
+    chain = build(text, **{name: network_weights[name] for name in used})
+    limits = channel_maxima(chain.model, find_pairs(chain.model), [photos])
+    sites = find_sites(chain.model, {"conv"})
+    simulation = QuantizedGraph(chain.model, sites, collect_ranges(chain.model, [photos]), limits)
+
+    learned = simulation.learned()
+    int8 = quantize_qdq(
+        OnnxArtifact(learned.model, "learned"),
+        learned.ranges,
+        weight_scales=learned.weight_scales,
+        keep_float={"conv"},
+    )
+
+    with torch.no_grad():
+        simulated = simulation.run(torch.from_numpy(photos), ["out"])["out"].numpy()
+    assert set(limits) == {"relu"}
+    assert relative_error(simulated, run(int8, photos)["out"]) < 2e-3
