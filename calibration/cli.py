@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..runtime.cli import EXIT_PROOF_FAILED, JsonOption, emit
+from ..runtime.command import EXIT_PROOF_FAILED, JsonOption, emit
 from ..runtime.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:

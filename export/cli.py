@@ -15,7 +15,8 @@ import typer
 from ..calibration import cli as calibration_cli
 from ..calibration.cli import PreprocessOption, RecoverOption, RecoveryStepsOption, TargetOption
 from ..runtime import cli as runtime_cli
-from ..runtime.cli import JsonOption, emit
+from ..runtime.command import JsonOption, emit
+from ..runtime.command import main as run_application
 from ..runtime.errors import InputError, MissingDependency
 
 ModelArgument = Annotated[
@@ -181,7 +182,7 @@ def build_app() -> typer.Typer:
 
 def main() -> None:
     """Entry point of the command `edgeproof`."""
-    runtime_cli.main(build_app())
+    run_application(build_app())
 
 
 def _require_packages(*more: str) -> None:

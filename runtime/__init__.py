@@ -8,48 +8,68 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .bundle import Bundle, Golden
-    from .errors import EdgeproofError, InputError, ProofError
+    from .errors import EdgeproofError, InputError, PlacementError, ProofError
+    from .frames import Frame, Source
     from .manifest import Manifest
     from .parity import Parity, Tolerance, compare
+    from .placement import Placement
     from .preprocess import Preprocess
+    from .providers import Batches, ProviderRequest
+    from .results import Totals
     from .runner import BadFrame, Prediction, Runner, Score
     from .session import Session
-    from .verification import verify
+    from .verification import Replay, verify
 
 _HOME = {
     "BadFrame": "runner",
+    "Batches": "providers",
     "Bundle": "bundle",
     "EdgeproofError": "errors",
+    "Frame": "frames",
     "Golden": "bundle",
     "InputError": "errors",
     "Manifest": "manifest",
     "Parity": "parity",
+    "Placement": "placement",
+    "PlacementError": "errors",
     "Prediction": "runner",
     "Preprocess": "preprocess",
     "ProofError": "errors",
+    "ProviderRequest": "providers",
+    "Replay": "verification",
     "Runner": "runner",
     "Score": "runner",
     "Session": "session",
+    "Source": "frames",
     "Tolerance": "parity",
+    "Totals": "results",
     "compare": "parity",
     "verify": "verification",
 }
 
 __all__ = [
     "BadFrame",
+    "Batches",
     "Bundle",
     "EdgeproofError",
+    "Frame",
     "Golden",
     "InputError",
     "Manifest",
     "Parity",
+    "Placement",
+    "PlacementError",
     "Prediction",
     "Preprocess",
     "ProofError",
+    "ProviderRequest",
+    "Replay",
     "Runner",
     "Score",
     "Session",
+    "Source",
     "Tolerance",
+    "Totals",
     "compare",
     "verify",
 ]

@@ -1,22 +1,29 @@
-"""The device's commands, and the one edge where errors become messages and exit statuses."""
+"""The device's commands."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
-import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .errors import EdgeproofError, ProofError
+from .command import EXIT_BAD_INPUT, EXIT_PROOF_FAILED, SIGNALS, JsonOption, emit, stop_at_once
+from .errors import ProofError
 
-EXIT_PROOF_FAILED = 1
-EXIT_BAD_INPUT = 2
+if TYPE_CHECKING:
+    from .placement import Placement
+    from .providers import Batches
+    from .results import Totals
+    from .runner import Runner
+
+TICK = 5.0  # seconds
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `edgeproof export` wrote.")
@@ -25,48 +32,117 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option(help="fp32, fp16 or int8.", show_default="the one of the bundle's verdict"),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+ProviderOption = Annotated[
+    str, typer.Option(help="tensorrt, cuda, cpu, or auto: the first of these that takes every node.")
+]
+FallbackOption = Annotated[
+    bool, typer.Option("--allow-fallback", help="Go on when nodes run elsewhere; the results say so.")
+]
+DeviceOption = Annotated[int, typer.Option(min=0, help="Which GPU.")]
+DlaOption = Annotated[int | None, typer.Option("--dla", min=0, help="Use this DLA core of a Jetson.")]
+WorkspaceOption = Annotated[
+    int | None,
+    typer.Option("--workspace", min=1, metavar="MIB", help="Most memory TensorRT may compile with."),
+]
+BatchOption = Annotated[
+    int, typer.Option(min=1, help="Most frames of one inference; only those that are ready go together.")
+]
+GraphOption = Annotated[bool, typer.Option("--cuda-graph", help="Replay the GPU's launches as one.")]
 
 
-def run(
+def run(  # noqa: PLR0913 - a command has as many arguments as options
     bundle: BundleArgument,
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Pictures, .npy tensors, folders or globs.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Pictures, videos, .npy tensors, folders, globs, - for paths on stdin, or a camera: "
+            "camera:0, gstreamer:PIPELINE, rtsp://...",
+        ),
     ],
     precision: PrecisionOption = None,
+    provider: ProviderOption = "cpu",
+    allow_fallback: FallbackOption = False,
+    device: DeviceOption = 0,
+    dla: DlaOption = None,
+    workspace: WorkspaceOption = None,
+    batch: BatchOption = 1,
+    cuda_graph: GraphOption = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="CPU threads of one inference; more label one frame sooner, and fewer frames a second.",
+            show_default="1, with an inference for every core",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads that decode and preprocess.", show_default="one a core"),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to give.")] = 5,
+    annotate: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write each picture there with its labels on it."),
+    ] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a table with a header in place of JSON.")
+    ] = False,
 ) -> None:
-    """Label pictures or tensors: one JSON object a line on stdout.
+    """Label pictures, tensors, a video or a camera: one JSON object a line on stdout.
 
-    A file that cannot be read gives {"source", "error"}; the rest goes on, and the exit status is 2.
+    A frame that cannot be read gives an object with "error"; the rest goes on, and the exit status is 2.
+    Ctrl-C or SIGTERM ends a stream after the frames that are under way.
     """
-    from .records import encode
-    from .runner import BadFrame, Runner
-    from .sources import expand
+    from .annotate import Annotator
+    from .lines import csv_header, csv_line, json_line
+    from .providers import ProviderRequest
+    from .runner import Runner
 
-    bad = 0
-    with Runner.open(bundle, precision=precision, top=top) as runner:
-        paths = expand(sources, runner.endings)
-        for result in runner.stream(paths):
-            bad += isinstance(result, BadFrame)
-            emit(json.dumps(encode(result), allow_nan=False))
-        if runner.sideways:
-            typer.echo(
-                f"{runner.sideways} of {len(paths)} pictures note a rotation in their EXIF data. It is not "
-                "carried out, as in torchvision's loaders (preprocess.exif_transpose in the manifest).",
-                err=True,
-            )
-    if bad:
-        typer.echo(f"{bad} of {len(paths)} files could not be read.", err=True)
+    request = ProviderRequest(
+        provider=provider,
+        batches=_batches(batch, cuda_graph),
+        allow_fallback=allow_fallback,
+        device=device,
+        dla_core=dla,
+        workspace=_bytes(workspace),
+        cuda_graph=cuda_graph,
+        threads=threads,
+    )
+    visit = Annotator(annotate) if annotate else None
+    with (
+        Runner.open(bundle, precision=precision, provider=request, top=top, workers=workers) as runner,
+        _finishing(runner) as signals,
+    ):
+        _tell(runner.placement)
+        classes = min(top, len(runner.bundle.manifest.labels))
+        if as_csv:
+            emit(csv_header(classes))
+        for result in runner.stream(sources, visit=visit):
+            emit(csv_line(result, classes) if as_csv else json_line(result))
+    _tell_totals(runner.totals, signals)
+    if signals:
+        raise typer.Exit(128 + signals[0])
+    if runner.totals.bad:
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def verify(bundle: BundleArgument, precision: PrecisionOption = None, as_json: JsonOption = False) -> None:
+def verify(
+    bundle: BundleArgument,
+    precision: PrecisionOption = None,
+    provider: ProviderOption = "cpu",
+    allow_fallback: FallbackOption = False,
+    device: DeviceOption = 0,
+    dla: DlaOption = None,
+    workspace: WorkspaceOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Replay the golden inputs here and compare with PyTorch's own answers.
 
     Without --precision, every precision whose proof held at export is replayed.
     """
     from .bundle import Bundle
+    from .providers import ProviderRequest
     from .records import encode
     from .verification import verify as replay
 
@@ -75,15 +151,143 @@ def verify(bundle: BundleArgument, precision: PrecisionOption = None, as_json: J
     chosen = [precision] if precision else [name for name, model in models.items() if model.parity]
     if not chosen:
         raise ProofError(f"No precision of the bundle {opened.manifest.name} was proven at its export.")
-    results = {name: replay(opened, name) for name in chosen}
+    request = ProviderRequest(
+        provider=provider,
+        allow_fallback=allow_fallback,
+        device=device,
+        dla_core=dla,
+        workspace=_bytes(workspace),
+    )
+    results = {name: replay(opened, name, request) for name in chosen}
+    for name, result in results.items():
+        if provider == "auto" or result.fallback:
+            typer.echo(f"{name}: {result.placement}", err=True)
     if as_json:
         emit(json.dumps(encode(results), indent=2))
     else:
         for name, parity in results.items():
             error = "unknown" if parity.relative_l2 is None else f"{parity.relative_l2:.2e}"
-            emit(f"{name}: {'ok' if parity else 'FAILED'}  relative error {error}  {parity.reason}".rstrip())
+            where = f"on {parity.provider}" + (" (fallback)" if parity.fallback else "")
+            verdict = "ok" if parity else "FAILED"
+            emit(f"{name}: {verdict}  relative error {error}  {where}  {parity.reason}".rstrip())
     if not all(results.values()):
         raise typer.Exit(EXIT_PROOF_FAILED)
+
+
+def build(
+    bundle: BundleArgument,
+    provider: ProviderOption = "tensorrt",
+    precision: PrecisionOption = None,
+    device: DeviceOption = 0,
+    dla: DlaOption = None,
+    workspace: WorkspaceOption = None,
+    batch: BatchOption = 1,
+    cuda_graph: GraphOption = False,
+    context: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.onnx", help="Also write the model with its engine to one file."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compile a bundle with TensorRT, for this machine, ahead of its first run.
+
+    `run` with the same options then loads the engine.
+    """
+    from .build import build as compile_engine
+    from .bundle import Bundle
+    from .providers import ProviderRequest
+    from .records import encode
+
+    opened = Bundle.open(bundle)
+    name = precision or opened.manifest.verdict.ship
+    request = ProviderRequest(
+        provider=provider,
+        batches=_batches(batch, cuda_graph),
+        device=device,
+        dla_core=dla,
+        workspace=_bytes(workspace),
+        cuda_graph=cuda_graph,
+    )
+    with _ticking(f"compiling {opened.manifest.name} {name}"):
+        result = compile_engine(opened, name, request, context)
+    if as_json:
+        emit(json.dumps(encode(result), indent=2))
+        return
+    how = "compiled" if result.built else "was there already"
+    emit(f"{name}: {how}, {result.seconds:.1f} s, on {result.placement}\nengine: {result.folder}")
+    if result.context:
+        emit(f"context model: {result.context}")
+
+
+def bench(  # noqa: PLR0913 - a command has as many arguments as options
+    bundle: BundleArgument,
+    provider: ProviderOption = "cpu",
+    precision: PrecisionOption = None,
+    batch: Annotated[str, typer.Option(metavar="N,N,...", help="Sizes of batch, one after the other.")] = "1",
+    warm_up: Annotated[float, typer.Option("--warm-up", min=0, help="Seconds before it counts.")] = 1.0,
+    duration: Annotated[float, typer.Option(min=0, help="Seconds that count, for each.")] = 5.0,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="PROVIDER:PRECISION,...", help="Measure these beside it, in turns."),
+    ] = None,
+    allow_fallback: FallbackOption = False,
+    device: DeviceOption = 0,
+    dla: DlaOption = None,
+    workspace: WorkspaceOption = None,
+    cuda_graph: Annotated[
+        bool, typer.Option("--cuda-graph", help="Replay the GPU's launches as one.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads of one inference.", show_default="one a core")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Also draw throughput and latency.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure latency, throughput, memory and, where there are sensors, power.
+
+    Latency is that of one batch, one at a time, from memory to memory. A percentile is a latency that was
+    measured (nearest rank), and is given only with a sample beyond it: p99.9 takes 1000 of them.
+    """
+    from . import bench_report
+    from .bench import Plan, parse_batches, parse_rivals
+    from .bench import bench as measure
+    from .bundle import Bundle
+    from .providers import ProviderRequest
+    from .records import encode
+
+    if plot:
+        bench_report.ensure_can_plot(plot)
+    opened = Bundle.open(bundle)
+    request = ProviderRequest(
+        provider=provider,
+        precision=precision or opened.manifest.verdict.ship,
+        allow_fallback=allow_fallback,
+        device=device,
+        dla_core=dla,
+        workspace=_bytes(workspace),
+        cuda_graph=cuda_graph,
+        threads=threads,
+    )
+    rivals = parse_rivals(compare, request) if compare else ()
+    plan = Plan((request, *rivals), parse_batches(batch), warm_up, duration)
+    report = measure(opened, plan, tell=lambda line: typer.echo(line, err=True))
+    for measurement in report.measurements:
+        if measurement.wanted == "auto" or measurement.fallback:
+            typer.echo(f"batch {measurement.batch}: {measurement.placement}", err=True)
+    emit(json.dumps(encode(report), indent=2) if as_json else bench_report.text(report))
+    if plot:
+        bench_report.plot(report, plot)
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Report what this machine has, what it lacks, and the line to type for each lack."""
+    from . import doctor as house
+    from .records import encode
+
+    findings = house.examine()
+    emit(json.dumps(encode(findings), indent=2) if as_json else house.text(findings))
 
 
 def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
@@ -95,60 +299,76 @@ def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
     emit(opened.manifest.to_json().rstrip() if as_json else summarize(opened.manifest))
 
 
-def emit(line: str) -> None:
-    """Print to stdout at once; when its reader has gone (`| head`), leave quietly as other tools do."""
-    try:
-        print(line, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
-
-
 def register(app: typer.Typer) -> None:
     """Add this floor's commands to an application."""
-    for command in (run, verify, inspect):
+    for command in (run, verify, build, bench, inspect, doctor):
         app.command()(command)
 
 
-def main(app: typer.Typer) -> None:
-    """Run an application; turn every error into one message on stderr and its exit status."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    debug = _Debug(app)
+def _bytes(mebibytes: int | None) -> int | None:
+    return mebibytes << 20 if mebibytes else None
+
+
+def _batches(most: int, cuda_graph: bool) -> Batches:
+    """The batches of a stream that takes what is ready: `build` must name the same as `run`."""
+    from .providers import Batches
+
+    return Batches(most if cuda_graph else 1, most, most)
+
+
+def _tell(placement: Placement) -> None:
+    """Say on stderr where the model runs, where that was not simply as asked."""
+    if placement.wanted == "auto" or placement.fallback:
+        typer.echo(str(placement), err=True)
+
+
+def _tell_totals(totals: Totals, signals: list[int]) -> None:
+    """Say on stderr what a stream came to, where not every frame of it simply got its labels."""
+    frames = totals.labelled + totals.bad
+    if totals.sideways:
+        typer.echo(
+            f"{totals.sideways} of {frames} pictures note a rotation in their EXIF data. It is not "
+            "carried out, as in torchvision's loaders (preprocess.exif_transpose in the manifest).",
+            err=True,
+        )
+    if signals:
+        typer.echo(f"ended by {signal.Signals(signals[0]).name}: {totals}", err=True)
+    elif totals.bad or totals.dropped:
+        typer.echo(f"{frames} frames: {totals}", err=True)
+
+
+@contextmanager
+def _finishing(runner: Runner) -> Iterator[list[int]]:
+    """Let the first signal end the runner's stream, and a second one the process; gives those received."""
+    received: list[int] = []
+
+    def finish(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for known in SIGNALS:
+            signal.signal(known, stop_at_once)
+        runner.stop()
+
+    before = {number: signal.signal(number, finish) for number in SIGNALS}
     try:
-        app(prog_name="edgeproof")
-    except EdgeproofError as error:
-        if debug.wanted:
-            raise
-        sys.stdout.flush()
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(error.exit_status)
-    except Exception as error:
-        if debug.wanted:
-            raise
-        kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
-        typer.echo(f"error: {kind}{error}\n  to do:     run `edgeproof --debug ...` to see where", err=True)
-        sys.exit(EXIT_BAD_INPUT)
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-class _Debug:
-    """Adds the global option --debug to an application and remembers whether it was given."""
+@contextmanager
+def _ticking(what: str) -> Iterator[None]:
+    """Tell on stderr every few seconds that a work that tells nothing itself still goes on."""
+    done, start = threading.Event(), time.monotonic()
 
-    def __init__(self, app: typer.Typer) -> None:
-        self.wanted = False
-        app.callback()(self._callback())
+    def tick() -> None:
+        while not done.wait(TICK):
+            typer.echo(f"{what}: {time.monotonic() - start:.0f} s", err=True)
 
-    def _callback(self) -> Callable[..., None]:
-        def edgeproof(
-            debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-        ) -> None:
-            """Take a PyTorch vision model to an embedded NVIDIA GPU, and prove every step."""
-            self.wanted = debug
-
-        return edgeproof
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    """Unwind, so that drafts are removed, and leave with the shell's status for the signal."""
-    typer.echo("interrupted; nothing half-written is left behind", err=True)
-    sys.exit(128 + number)
+    ticker = threading.Thread(target=tick, daemon=True)
+    ticker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        ticker.join()

@@ -13,7 +13,8 @@ EdgeproofError
 │   └── MissingDependency   an optional package that is not installed
 └── ProofError            exit 1: a step was carried out and its proof failed
     ├── ExportError         PyTorch's exporter could not express the model
-    └── ParityError         two forms of the model give different answers
+    ├── ParityError         two forms of the model give different answers
+    └── PlacementError      the provider that was asked for is not the one that runs the model
 """
 
 from __future__ import annotations
@@ -113,3 +114,11 @@ class ExportError(ProofError):
 
 class ParityError(ProofError):
     """Two forms of the same model give different answers."""
+
+
+class AccuracyError(ProofError):
+    """A lower precision costs more accuracy than it may."""
+
+
+class PlacementError(ProofError):
+    """The provider that was asked for cannot be used here, or leaves nodes to another."""

@@ -7,15 +7,18 @@ images (resize, centre crop, scale to 0..1, normalize); tests hold it to that.
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from .errors import ImageError
+from .errors import ImageError, InputError
+from .records import decode
 
 CHANNELS = {"rgb": 3, "gray": 1}
 INTERPOLATIONS = {
@@ -118,7 +121,8 @@ class Preprocess:
         """Turn one picture into an array of shape (channels, height, width)."""
         pixels = np.asarray(self.pixels(image))
         planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-        scaled = planes.astype(np.float32, order="C") / np.float32(255)
+        scaled = np.empty(planes.shape, np.float32)
+        np.divide(planes, np.float32(255), out=scaled, dtype=np.float32)
         scaled -= np.array(self.mean, np.float32)[:, None, None]
         scaled /= np.array(self.std, np.float32)[:, None, None]
         return scaled
@@ -143,3 +147,19 @@ def _pad(image: Image.Image, height: int, width: int) -> Image.Image:
     padded = Image.new(image.mode, (width, height))
     padded.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
     return padded
+
+
+def read_preprocess(path: Path) -> Preprocess:
+    """A preprocessing that stands in a JSON file as it does in a manifest.
+
+    Raises:
+        InputError: the file is absent, or does not describe one.
+    """
+    try:
+        return decode(Preprocess, json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} does not describe a preprocessing: {error}",
+            wanted='{"resize": 256, "crop": [224, 224], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}',
+            todo="edgeproof inspect BUNDLE --json   (shows one under `preprocess`)",
+        ) from error

@@ -2,85 +2,84 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .binding import Binding
 from .errors import InputError, MissingDependency, ModelError
+from .opening import Engine, open_session, sole_input
+from .placement import Placement
+from .providers import ProviderRequest
 
-if TYPE_CHECKING:
-    import onnxruntime
-
-DTYPES = {
-    "tensor(float)": "float32",
-    "tensor(float16)": "float16",
-    "tensor(double)": "float64",
-    "tensor(uint8)": "uint8",
-    "tensor(int8)": "int8",
-    "tensor(int32)": "int32",
-    "tensor(int64)": "int64",
-    "tensor(bool)": "bool",
-}
+BINDINGS = 8  # shapes of batch whose buffers are kept on a device
 
 
 class Session:
     """Runs a model with one input and named outputs.
 
+    On a GPU the buffers of each shape of batch are bound once and updated in place. On the CPU the caller's
+    own array is the bound memory: copying a picture into a buffer would cost more than binding it.
+
     Args:
         model: the serialized ONNX model.
         optimize: whether ONNX Runtime may rewrite the graph; off when single nodes are to be examined.
+        provider: where and how to run it; a name alone stands for a request with that provider.
+
+    Attributes:
+        placement: which provider runs which nodes.
+        engine: TensorRT's compiled engine; None with other providers.
 
     Raises:
         ModelError: ONNX Runtime does not accept the model.
+        PlacementError: the provider cannot be used here, or leaves nodes to another.
+        OutputError: an engine must be compiled and cannot be kept.
         MissingDependency: ONNX Runtime is not installed.
     """
 
-    def __init__(self, model: bytes, *, optimize: bool = True) -> None:
-        ort = load_onnxruntime()
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        # A model given as bytes may still name files for its weights, which no hash of ours covers.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        if not optimize:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        try:
-            self._session: onnxruntime.InferenceSession | None = ort.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise ModelError(f"ONNX Runtime {ort.__version__} does not accept the model: {error}") from error
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1:
-            raise ModelError(
-                "The model must have exactly one input.", got=", ".join(i.name for i in inputs) or "none"
-            )
-        self.input_name: str = inputs[0].name
-        self.input_shape: tuple[int | str | None, ...] = tuple(inputs[0].shape)
-        self.input_dtype = DTYPES.get(inputs[0].type, inputs[0].type)
+    def __init__(
+        self, model: bytes, *, optimize: bool = True, provider: ProviderRequest | str = "cpu"
+    ) -> None:
+        request = ProviderRequest(provider) if isinstance(provider, str) else provider
+        self._ort = load_onnxruntime()
+        opened = open_session(self._ort, model, request, optimize=optimize)
+        found = sole_input(opened.session)
+        self._session: Any = opened.session
+        self._request = request
+        self._bindings: dict[tuple[int, ...], Binding] = {}
+        self._accepted: tuple[tuple[int, ...], np.dtype[Any]] | None = None
+        self.placement: Placement = opened.placement
+        self.engine: Engine | None = opened.engine
+        self.input_name: str = found.name
+        self.input_shape: tuple[int | str | None, ...] = found.shape
+        self.input_dtype: str = found.dtype
         self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
 
     def run(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Infer one batch, whose first axis is the batch, and return all outputs by name.
 
         Raises:
-            InputError: the shape or dtype is not the model's, or the session is closed.
+            InputError: the shape or dtype is not the model's, the batch is none for which an engine or a
+                CUDA graph was asked, or the session is closed.
             ModelError: ONNX Runtime failed while it ran.
         """
         if self._session is None:
             raise InputError("The session is closed.")
-        self._check(batch)
+        if (batch.shape, batch.dtype) != self._accepted:
+            self._check(batch)
+            self._accepted = (batch.shape, batch.dtype)
         try:
-            values: list[Any] = list(self._session.run(None, {self.input_name: batch}))
+            values = self._infer(batch)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise ModelError(f"ONNX Runtime failed on a batch of shape {batch.shape}: {error}") from error
         return dict(zip(self.output_names, values, strict=True))
 
     def close(self) -> None:
-        """Release the model's memory."""
+        """Release the model's memory, and the device's."""
+        self._bindings.clear()
         self._session = None
 
     def __enter__(self) -> Session:
@@ -90,6 +89,24 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _infer(self, batch: NDArray[Any]) -> list[Any]:
+        if self.placement.provider == "cpu":
+            return self._session.run(self.output_names, {self.input_name: batch})
+        binding = self._bindings.get(batch.shape)
+        if binding is None:
+            if len(self._bindings) == BINDINGS:
+                del self._bindings[next(iter(self._bindings))]
+            binding = Binding(
+                self._ort,
+                self._session,
+                batch,
+                input_name=self.input_name,
+                output_names=self.output_names,
+                index=self._request.device,
+            )
+            self._bindings[batch.shape] = binding
+        return binding.run(batch)
 
     def _check(self, batch: NDArray[Any]) -> None:
         wanted = self.input_shape
@@ -102,6 +119,19 @@ class Session:
                 wanted=f"{self.input_dtype} of shape ({', '.join(map(str, wanted))})",
                 got=f"{batch.dtype} of shape {batch.shape}",
             )
+        batches = self._request.batches
+        if self._bounded() and not batches.smallest <= len(batch) <= batches.largest:
+            raise InputError(
+                f"The session was opened for batches from {batches.smallest} to {batches.largest}.",
+                got=f"a batch of {len(batch)}",
+                todo="open it for such batches",
+            )
+
+    def _bounded(self) -> bool:
+        """Whether only some batches can be run: those of an engine, or the one of a CUDA graph."""
+        compiled = self.placement.provider == "tensorrt"
+        recorded = self.placement.provider == "cuda" and self._request.cuda_graph
+        return (compiled or recorded) and not isinstance(self.input_shape[0], int)
 
 
 def run_batched(session: Session, samples: NDArray[Any], batch: int) -> dict[str, NDArray[Any]]:

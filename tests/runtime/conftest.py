@@ -4,15 +4,21 @@ import dataclasses
 import hashlib
 import io
 import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from edgeproof.runtime import libraries, opening
 from edgeproof.runtime.accuracy import paired_accuracy
 from edgeproof.runtime.bundle import Bundle
+from edgeproof.runtime.gpu import Driver, Gpu
 from edgeproof.runtime.manifest import (
     FileEntry,
     Manifest,
@@ -203,3 +209,146 @@ def paint():
         return path
 
     return save
+
+
+# --- a machine with a GPU, as far as ONNX Runtime's Python side can tell ------------------------------
+
+ORIN = Gpu("Orin", "8.7", 8 << 30)
+
+
+class FakeBinding:
+    """An IOBinding whose GPU memory is the CPU's."""
+
+    def __init__(self, real):
+        self.real = real
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def bind_output(self, name, device, index):
+        assert (device, index) == ("cuda", 0)
+        self.real.bind_output(name, "cpu")
+
+
+class FakeGpuSession:
+    """Computes on the CPU and claims what its machine's plan says."""
+
+    def __init__(self, machine, model, options, providers, enable_fallback):
+        assert not enable_fallback, "ONNX Runtime would print to stdout, and go on elsewhere"
+        self.machine = machine
+        self.providers = [entry if isinstance(entry, tuple) else (entry, {}) for entry in providers]
+        machine.created.append(self)
+        for name, settings in self.providers:
+            if name in machine.failing:
+                raise RuntimeError(f"{name} does not start")
+            if name == "TensorrtExecutionProvider":
+                machine.compile(settings)
+        self.real = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def io_binding(self):
+        return FakeBinding(self.real.io_binding())
+
+    def run_with_iobinding(self, binding):
+        self.real.run_with_iobinding(binding.real)
+
+    def place(self, kind):
+        """The provider that runs nodes of a kind: the first listed one that does not refuse it."""
+        names = [name for name, _ in self.providers]
+        return next((n for n in names if kind not in self.machine.refused.get(n, ())), "CPUExecutionProvider")
+
+    def end_profiling(self):
+        file = Path(self.real.end_profiling())
+        events = json.loads(file.read_text())
+        for event in events:
+            if "provider" in event.get("args", {}):
+                event["args"]["provider"] = self.place(event["args"]["op_name"])
+        file.write_text(json.dumps(events))
+        return str(file)
+
+
+class FakeRecordingSession(FakeGpuSession):
+    """The same on an ONNX Runtime that keeps a record of assignments."""
+
+    def get_provider_graph_assignment_info(self):
+        parts = self.real.get_provider_graph_assignment_info()
+        return [
+            SimpleNamespace(ep_name=self.place(node.op_type), get_nodes=lambda node=node: [node])
+            for part in parts
+            for node in part.get_nodes()
+        ]
+
+
+class FakeMachine:
+    """onnxruntime as on a machine with an Orin GPU, CUDA and TensorRT 10.3.
+
+    Attributes:
+        available: providers of the build.
+        refused: kinds of nodes, by provider, that it does not take.
+        failing: providers that cannot start a session.
+        broken: libraries, by provider (tensorrt, cuda), that cannot be loaded.
+        driver: what the driver tells.
+        version: of TensorRT.
+        created: the sessions, in order.
+        compiled: how many engines were compiled.
+    """
+
+    def __init__(self):
+        self.available = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+        self.refused, self.failing, self.broken = {}, set(), {}
+        self.driver = Driver("540.4.0", "12.6", (ORIN,))
+        self.version = (10, 3, 0)
+        self.created, self.compiled = [], 0
+        records = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
+        self.session_class = FakeRecordingSession if records else FakeGpuSession
+        self.OrtValue = SimpleNamespace(ortvalue_from_shape_and_type=self._allocate)
+
+    def __getattr__(self, name):
+        return getattr(onnxruntime, name)
+
+    def get_available_providers(self):
+        return self.available
+
+    def preload_dlls(self):
+        print("Failed to load libcublas.so.13")
+
+    @property
+    def InferenceSession(self):  # noqa: N802 - ONNX Runtime's own name
+        machine = self
+
+        class Session(self.session_class):
+            def __init__(self, model, options, providers, enable_fallback=1, disabled_optimizers=None):
+                super().__init__(machine, model, options, providers, enable_fallback)
+
+        return Session
+
+    def compile(self, settings):
+        engine = Path(settings["trt_engine_cache_path"]) / "engine_1_sm87.engine"
+        if not engine.exists():
+            self.compiled += 1
+            engine.write_bytes(b"compiled")
+        if "trt_ep_context_file_path" in settings:
+            Path(settings["trt_ep_context_file_path"]).write_bytes(b"context")
+
+    def missing(self, provider):
+        return [libraries.BrokenLibrary(name, f"{name}: not there") for name in self.broken.get(provider, ())]
+
+    @staticmethod
+    def _allocate(shape, dtype, device, index):
+        assert (device, index) == ("cuda", 0)
+        return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cpu", 0)
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path):
+    """A machine with a GPU; its attributes are there to be changed. Its cache is its own."""
+    fake = FakeMachine()
+    monkeypatch.setenv("EDGEPROOF_CACHE", str(tmp_path / "machine_cache"))
+    monkeypatch.setitem(sys.modules, "onnxruntime", fake)
+    monkeypatch.setattr(opening, "read_driver", lambda: fake.driver)
+    monkeypatch.setattr(opening, "tensorrt_version", lambda ort: fake.version)
+    monkeypatch.setattr(opening, "cuda_version", lambda ort: "12.6")
+    monkeypatch.setattr(opening, "broken_libraries", lambda ort, provider: fake.missing(provider))
+    return fake

@@ -1,7 +1,9 @@
+import csv
 import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +40,17 @@ def endless(bundle_folder, paint, tmp_path):
     process.communicate()
 
 
+@pytest.fixture
+def waiting(bundle_folder):
+    """`run` waiting for paths on its stdin."""
+    command = [sys.executable, "-m", "edgeproof.export", "run", bundle_folder, "-"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes, text=True)
+    yield process
+    process.kill()
+    process.communicate()
+
+
 # --- run --------------------------------------------------------------------------------------------
 
 
@@ -49,7 +62,8 @@ def test_run_prints_one_json_object_a_line(edgeproof, bundle_folder, paint, tmp_
     results = lines(done)
     assert [result["source"] for result in results] == list(map(str, paths))
     assert [result["top"][0]["label"] for result in results] == ["red", "green", "dark"]
-    assert all(set(result) == {"source", "frame", "top", "latency_ms"} for result in results)
+    keys = {"source", "frame", "time", "top", "latency_ms", "provider", "fallback"}
+    assert all(set(result) == keys for result in results)
     assert all(len(result["top"]) == 2 for result in results)
 
 
@@ -84,10 +98,10 @@ def test_run_tells_of_a_bad_picture_goes_on_and_exits_2(edgeproof, bundle_folder
     assert done.returncode == 2
     first, bad, last = lines(done)
     assert [first["top"][0]["label"], last["top"][0]["label"]] == ["red", "blue"]
-    assert set(bad) == {"source", "error"}
+    assert set(bad) == {"source", "frame", "time", "error"}
     assert bad["source"] == str(pictures / "b.jpg")
     assert "is not a picture" in bad["error"]
-    assert done.stderr == "1 of 3 files could not be read.\n"
+    assert done.stderr == "3 frames: 2 labelled, 1 that could not be read, 0 dropped\n"
 
 
 def test_run_refuses_a_source_that_is_not_there(edgeproof, bundle_folder, paint, tmp_path):
@@ -125,12 +139,65 @@ def test_run_leaves_quietly_when_its_reader_has_gone(endless):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_with_the_shells_status(endless, number):
-    endless.stdout.readline()
+def test_a_signal_ends_it_after_what_is_under_way(endless, number):
+    first = endless.stdout.readline()
     endless.send_signal(number)
-    _, stderr = endless.communicate(timeout=60)
-    assert endless.returncode == 128 + number
-    assert stderr.strip() == "interrupted; nothing half-written is left behind"
+    stdout, stderr = endless.stdout.read(), endless.stderr.read()
+    assert endless.wait(timeout=60) == 128 + number
+    given = [json.loads(line) for line in (first + stdout).splitlines()]
+    assert 1 <= len(given) < 3000
+    assert stderr == f"ended by {number.name}: {len(given)} labelled, 0 that could not be read, 0 dropped\n"
+
+
+def test_a_signal_ends_a_wait_for_stdin(waiting, paint, tmp_path):
+    waiting.stdin.write(f"{paint(tmp_path / 'red.png', 'red')}\n{tmp_path / 'absent.png'}\n")
+    waiting.stdin.flush()
+    good, bad = json.loads(waiting.stdout.readline()), json.loads(waiting.stdout.readline())
+    assert good["top"][0]["label"] == "red"
+    assert "does not exist" in bad["error"]
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.wait(timeout=60) == 128 + signal.SIGTERM
+    assert waiting.stderr.read() == "ended by SIGTERM: 1 labelled, 1 that could not be read, 0 dropped\n"
+
+
+def test_paths_on_stdin_are_read_to_their_end(waiting, paint, tmp_path):
+    paths = [paint(tmp_path / f"{label}.png", label) for label in ("red", "blue")]
+    stdout, stderr = waiting.communicate("\r\n".join(map(str, paths)), timeout=60)
+    assert [json.loads(line)["top"][0]["label"] for line in stdout.splitlines()] == ["red", "blue"]
+    assert (waiting.returncode, stderr) == (0, "")
+
+
+def test_run_prints_a_table(edgeproof, bundle_folder, paint, tmp_path):
+    (tmp_path / "bad, very.jpg").write_text("no picture")
+    paths = [paint(tmp_path / "red.png", "red"), tmp_path / "bad, very.jpg"]
+    done = edgeproof("run", bundle_folder, *paths, "--csv", "--top", 2)
+    assert done.returncode == 2
+    good, bad = csv.DictReader(done.stdout.splitlines())
+    assert (good["source"], good["frame"], good["label_1"], good["error"]) == (str(paths[0]), "0", "red", "")
+    assert float(good["probability_1"]) >= float(good["probability_2"])
+    assert (bad["source"], bad["label_1"]) == (str(paths[1]), "")
+    assert "is not a picture" in bad["error"]
+
+
+def test_run_writes_pictures_with_their_labels(edgeproof, bundle_folder, paint, tmp_path):
+    pictures = [paint(tmp_path / f"{label}.png", label, size=(200, 160)) for label in ("red", "blue")]
+    done = edgeproof("run", bundle_folder, *pictures, "--annotate", tmp_path / "out" / "labelled")
+    assert (done.returncode, done.stderr) == (0, "")
+    names = sorted(path.name for path in (tmp_path / "out" / "labelled").iterdir())
+    assert [name.partition("-")[0] for name in names] == ["blue.png", "red.png"]
+
+
+def test_run_takes_batches_and_workers(edgeproof, bundle_folder, paint, tmp_path):
+    labels = ["red", "green", "blue", "dark"] * 3
+    pictures = [paint(tmp_path / f"{label}.png", label) for label in labels]
+    done = edgeproof("run", bundle_folder, *pictures, "--batch", 4, "--workers", 3, "--threads", 2)
+    assert [result["top"][0]["label"] for result in lines(done)] == labels
+
+
+def test_nothing_may_follow_a_source_that_does_not_end(edgeproof, bundle_folder, paint, tmp_path):
+    done = edgeproof("run", bundle_folder, "-", paint(tmp_path / "red.png", "red"))
+    assert_refused(done)
+    assert "- does not end by itself" in done.stderr
 
 
 # --- verify -----------------------------------------------------------------------------------------
@@ -220,3 +287,68 @@ def test_help_names_the_commands(edgeproof):
     assert done.returncode == 0
     for command in ("run", "verify", "inspect"):
         assert command in done.stdout
+
+
+# --- providers --------------------------------------------------------------------------------------
+
+no_gpu = pytest.mark.skipif(Path("/proc/driver/nvidia/version").exists(), reason="this machine has a GPU")
+
+
+@no_gpu
+@pytest.mark.parametrize("provider", ["tensorrt", "cuda"])
+@pytest.mark.parametrize("command", ["run", "verify"])
+def test_a_provider_that_cannot_be_used_fails(edgeproof, bundle_folder, paint, tmp_path, command, provider):
+    sources = [paint(tmp_path / "red.png", "red")] if command == "run" else []
+    done = edgeproof(command, bundle_folder, *sources, "--provider", provider)
+    assert_refused(done, status=1)
+    assert provider in done.stderr
+    assert "edgeproof doctor" in done.stderr
+
+
+@no_gpu
+def test_with_fallback_allowed_the_results_say_so(edgeproof, bundle_folder, paint, tmp_path):
+    options = ["--provider", "cuda", "--allow-fallback"]
+    done = edgeproof("run", bundle_folder, paint(tmp_path / "red.png", "red"), *options)
+    assert done.returncode == 0
+    assert [(result["provider"], result["fallback"]) for result in lines(done)] == [("cpu", True)]
+    assert "provider cpu" in done.stderr
+    assert "not cuda: " in done.stderr
+    done = edgeproof("verify", bundle_folder, *options)
+    assert done.returncode == 0
+    assert "on cpu (fallback)" in done.stdout
+
+
+@no_gpu
+def test_auto_says_what_it_chose_and_why(edgeproof, bundle_folder, paint, tmp_path):
+    done = edgeproof("run", bundle_folder, paint(tmp_path / "red.png", "red"), "--provider", "auto")
+    assert done.returncode == 0
+    assert [(result["provider"], result["fallback"]) for result in lines(done)] == [("cpu", False)]
+    assert "provider cpu" in done.stderr
+    assert "not tensorrt: " in done.stderr
+    assert "not cuda: " in done.stderr
+    done = edgeproof("verify", bundle_folder, "--provider", "auto")
+    assert done.returncode == 0
+    assert "fp32: provider cpu" in done.stderr
+
+
+@no_gpu
+def test_without_tensorrt_nothing_is_built(edgeproof, bundle_folder):
+    assert_refused(edgeproof("build", bundle_folder), status=1)
+    done = edgeproof("build", bundle_folder, "--provider", "cuda")
+    assert_refused(done)
+    assert "compiles nothing ahead" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "verify", "build"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--provider", "gpu"], "tensorrt, cuda, cpu, auto"),
+        (["--provider", "cpu", "--dla", "0"], "Only TensorRT reaches the DLA"),
+    ],
+)
+def test_wishes_that_cannot_be_met_are_refused(edgeproof, bundle_folder, command, options, message):
+    sources = ["x.png"] if command == "run" else []
+    done = edgeproof(command, bundle_folder, *sources, *options)
+    assert_refused(done)
+    assert message in done.stderr

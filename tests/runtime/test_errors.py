@@ -32,6 +32,7 @@ def test_details_follow_the_message_and_empty_ones_are_left_out():
         ("OutputError", 2),
         ("ExportError", 1),
         ("ParityError", 1),
+        ("PlacementError", 1),
     ],
 )
 def test_exit_status_tells_bad_input_from_a_failed_proof(kind, status):

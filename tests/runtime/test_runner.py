@@ -1,15 +1,30 @@
 import json
+import threading
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from edgeproof.runtime import crew
 from edgeproof.runtime.bundle import Bundle
-from edgeproof.runtime.errors import BundleError, EdgeproofError, InputError
+from edgeproof.runtime.errors import (
+    BundleError,
+    EdgeproofError,
+    ImageError,
+    InputError,
+    ModelError,
+    OutputError,
+)
+from edgeproof.runtime.placement import Placement
+from edgeproof.runtime.providers import Batches, ProviderRequest
 from edgeproof.runtime.records import encode
 from edgeproof.runtime.runner import BadFrame, Prediction, Runner
 from edgeproof.runtime.session import Session, softmax
+from edgeproof.runtime.testing import FakeSession, brightness, fake_bundle, fake_runner, memory
 
 
 def random_picture(seed, size=(11, 9)):
@@ -100,7 +115,8 @@ def test_source_and_frame_are_passed_on(runner):
 
 def test_a_prediction_is_plain_json(runner):
     value = json.loads(json.dumps(encode(runner.predict(random_picture(0), source="a"))))
-    assert set(value) == {"source", "frame", "top", "latency_ms"}
+    assert set(value) == {"source", "frame", "time", "top", "latency_ms", "provider", "fallback"}
+    assert (value["provider"], value["fallback"]) == ("cpu", False)
     assert set(value["top"][0]) == {"index", "label", "probability"}
 
 
@@ -122,18 +138,186 @@ def test_a_bad_frame_is_told_and_the_rest_goes_on(runner, paint, tmp_path):
     assert isinstance(last, Prediction)
     assert [first.top[0].label, last.top[0].label] == ["red", "blue"]
     assert [first.source, last.source] == [str(paths[0]), str(paths[-1])]
-    assert text == BadFrame(str(paths[1]), f"{paths[1]} is not a picture that Pillow can read.")
-    assert absent == BadFrame(str(paths[2]), f"{paths[2]} does not exist.")
+    assert (text.source, text.error) == (str(paths[1]), f"{paths[1]} is not a picture that Pillow can read.")
+    assert (absent.source, absent.error) == (str(paths[2]), f"{paths[2]} does not exist.")
     assert isinstance(thin, BadFrame)
     assert "would grow to" in thin.error
 
 
-def test_frames_are_read_one_by_one(runner, paint, tmp_path):
-    def paths():
-        yield paint(tmp_path / "red.png", "red")
-        pytest.fail("the second frame was read before the first was given")
+def bright(share, side=8):
+    return Image.new("L", (side, side), round(255 * share))
 
-    assert next(iter(runner.stream(paths()))).top[0].label == "red"
+
+def test_frames_are_read_a_bounded_number_ahead():
+    drawn = []
+
+    def pictures():
+        for number in range(1000):
+            drawn.append(number)
+            yield bright(0)
+
+    with fake_runner(workers=3) as runner:
+        stream = runner.stream(memory(pictures()))
+        for _ in range(10):
+            next(stream)
+        # What is read and not inferred, what is inferred and not taken, and the batch between them.
+        assert len(drawn) <= 10 + runner.crew.ahead + 3 * runner.crew.lanes + 1
+        stream.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shares=st.lists(st.sampled_from([0.0, 1.0, None]), max_size=40),
+    workers=st.integers(1, 5),
+    batch=st.integers(1, 7),
+)
+def test_every_frame_gets_its_own_answer_in_its_place(shares, workers, batch):
+    request = ProviderRequest(batches=Batches(1, batch, batch))
+    samples = [ImageError("torn") if share is None else bright(share) for share in shares]
+    with fake_runner(workers=workers, request=request) as runner:
+        results = list(runner.stream(memory(samples)))
+    assert [result.frame for result in results] == list(range(len(shares)))
+    wanted = [None if share is None else ("bright" if share else "dark") for share in shares]
+    assert [r.top[0].label if isinstance(r, Prediction) else None for r in results] == wanted
+    assert (runner.totals.labelled, runner.totals.bad) == (
+        len(shares) - shares.count(None),
+        shares.count(None),
+    )
+
+
+def test_frames_that_are_ready_go_together_and_none_waits():
+    sizes, first = [], threading.Event()
+
+    def answer(batch):
+        sizes.append(len(batch))
+        assert first.wait(30)
+        return batch.mean(axis=(2, 3))[:, :2]
+
+    request = ProviderRequest("cuda", batches=Batches(1, 4, 4))
+    session = FakeSession(answer, placement=Placement("cuda", "cuda", {}))
+    runner = Runner(fake_bundle(), session, request, workers=8)
+    with runner:
+        stream = runner.stream(memory(bright(0.5) for _ in range(40)))
+        threading.Timer(0.3, first.set).start()
+        assert len(list(stream)) == 40
+    assert max(sizes) <= 4
+    assert sum(sizes) == 40
+    assert runner.crew.lanes == 1
+
+
+def test_a_cuda_graph_gets_batches_of_its_one_size():
+    request = ProviderRequest("cuda", batches=Batches(4, 4, 4), cuda_graph=True)
+    session = FakeSession(brightness(2), placement=Placement("cuda", "cuda", {}))
+    with Runner(fake_bundle(), session, request) as runner:
+        results = list(
+            runner.stream(memory([bright(0), bright(1), ImageError("torn"), bright(0), bright(1)]))
+        )
+    assert set(session.batches) == {4}
+    labels = [r.top[0].label if isinstance(r, Prediction) else None for r in results]
+    assert labels == ["dark", "bright", None, "dark", "bright"]
+
+
+def test_a_model_of_one_batch_size_is_given_that():
+    session = FakeSession(brightness(2), shape=(3, 3, 8, 8))
+    with Runner(fake_bundle(), session) as runner:
+        assert [r.top[0].label for r in runner.stream(memory([bright(1)] * 4))] == ["bright"] * 4
+        assert runner.predict(bright(0)).top[0].label == "dark"
+    assert set(session.batches) == {3}
+    with pytest.raises(InputError, match="takes batches of 3"):
+        Runner(fake_bundle(), session, ProviderRequest(batches=Batches(1, 2, 2)))
+
+
+def test_tensors_of_several_shapes_are_never_stacked():
+    session = FakeSession(brightness(2), shape=("batch", 3, "height", "width"))
+    tensors = [np.full((3, side, side), 1, np.float32) for side in (8, 8, 9, 8, 10, 10)]
+    with Runner(fake_bundle(pictures=False), session, ProviderRequest(batches=Batches(1, 6, 6))) as runner:
+        results = list(runner.stream(memory(tensors)))
+    assert [r.top[0].label for r in results] == ["bright"] * 6
+
+
+def test_stop_finishes_what_is_under_way():
+    with fake_runner() as runner:
+        stream = runner.stream(memory(bright(0) for _ in count()))
+        seen = [next(stream).frame for _ in range(5)]
+        runner.stop()
+        seen += [result.frame for result in stream]
+        assert seen == list(range(len(seen)))
+        assert list(runner.stream(memory([bright(0)] * 1000))) == []
+
+
+def test_an_abandoned_stream_leaves_no_thread():
+    before = threading.active_count()
+    with fake_runner(workers=4) as runner:
+        stream = runner.stream(memory(bright(0) for _ in count()))
+        next(stream)
+        assert threading.active_count() > before
+        stream.close()
+        assert threading.active_count() == before
+
+
+def test_what_the_model_raises_ends_the_stream_after_the_frames_before():
+    def answer(batch):
+        if batch.mean() > 0:
+            raise ModelError("it broke")
+        return np.zeros((len(batch), 2), np.float32)
+
+    with fake_runner(answer) as runner:
+        stream = runner.stream(memory([bright(0), bright(0), bright(1), bright(0)]))
+        assert [next(stream).frame, next(stream).frame] == [0, 1]
+        with pytest.raises(ModelError, match="it broke"):
+            next(stream)
+
+
+def test_every_labelled_frame_is_visited_with_its_picture():
+    visited = {}
+
+    def visit(prediction, picture):
+        visited[prediction.frame] = (prediction.top[0].label, picture and picture.getpixel((0, 0)))
+
+    samples = [bright(0), ImageError("torn"), bright(1), np.ones((3, 8, 8), np.float32)]
+    with fake_runner() as runner:
+        assert len(list(runner.stream(memory(samples), visit=visit))) == 4
+    assert visited == {0: ("dark", 0), 2: ("bright", 255), 3: ("bright", None)}
+
+
+def test_a_visitor_that_fails_ends_the_stream():
+    def visit(prediction, picture):
+        raise OutputError("the disk is full")
+
+    with fake_runner() as runner, pytest.raises(OutputError, match="disk is full"):
+        list(runner.stream(memory([bright(0)] * 9), visit=visit))
+
+
+def test_a_source_is_named_as_on_the_command_line(runner, paint, tmp_path):
+    for label in ("blue", "red"):
+        paint(tmp_path / f"{label}.png", label)
+    named = [str(tmp_path), [str(tmp_path / "*.png")], [tmp_path / "blue.png", tmp_path / "red.png"]]
+    for source in named:
+        assert [r.top[0].label for r in runner.stream(source)] == ["blue", "red"]
+    assert [r.top[0].label for r in runner.stream(tmp_path / "red.png")] == ["red"]
+    mixed = [*memory([Image.open(tmp_path / "red.png")]), str(tmp_path / "b*.png"), tmp_path / "red.png"]
+    assert [r.top[0].label for r in runner.stream(mixed)] == ["red", "blue", "red"]
+    with pytest.raises(InputError, match="There is nothing at"):
+        list(runner.stream([str(tmp_path), str(tmp_path / "absent")]))
+
+
+@pytest.mark.parametrize(("threads", "lanes"), [(None, 4), (1, 4), (2, 2), (3, 1), (9, 1)])
+def test_on_the_cpu_inferences_share_the_cores(monkeypatch, threads, lanes):
+    monkeypatch.setattr(crew, "cores", lambda: 4)
+    with fake_runner(request=ProviderRequest(threads=threads)) as runner:
+        assert (runner.crew.lanes, runner.crew.readers) == (lanes, 4)
+
+
+def test_a_prediction_says_where_it_was_computed(machine, bundle):
+    with Runner.open(bundle, provider="cuda") as runner:
+        assert runner.placement.label == "cuda"
+        first = runner.predict(random_picture(0))
+    machine.refused = {"CUDAExecutionProvider": {"Gemm"}}
+    request = ProviderRequest("cuda", allow_fallback=True)
+    with Runner.open(bundle, provider=request) as runner:
+        second = runner.predict(random_picture(0))
+    assert (first.provider, first.fallback) == ("cuda", False)
+    assert (second.provider, second.fallback) == ("cuda+cpu", True)
 
 
 # --- what is refused --------------------------------------------------------------------------------

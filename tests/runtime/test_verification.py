@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from edgeproof.runtime.bundle import Bundle
-from edgeproof.runtime.errors import BundleError, InputError
+from edgeproof.runtime.errors import BundleError, InputError, PlacementError
 from edgeproof.runtime.parity import TOLERANCES
+from edgeproof.runtime.providers import ProviderRequest
 from edgeproof.runtime.verification import verify
 
 
@@ -112,3 +113,31 @@ def test_golden_answers_changed_since_the_bundle_was_opened_are_refused(bundle):
     (bundle.folder / "golden.npz").write_bytes(b"other")
     with pytest.raises(BundleError, match="has changed since"):
         verify(bundle, "fp32")
+
+
+# --- on a GPU ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", ["tensorrt", "cuda", "cpu"])
+def test_the_result_says_where_it_was_computed(machine, bundle, provider):
+    replay = verify(bundle, "fp16", provider)
+    assert replay
+    assert (replay.provider, replay.fallback) == (provider, False)
+
+
+def test_a_result_computed_elsewhere_says_so(machine, bundle):
+    machine.refused = {"CUDAExecutionProvider": {"Gemm"}}
+    replay = verify(bundle, "fp16", ProviderRequest("cuda", allow_fallback=True))
+    assert (replay.provider, replay.fallback) == ("cuda+cpu", True)
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("fp32", "0"), ("fp16", None)])
+def test_only_float32_is_held_to_float32(machine, bundle, precision, tf32):
+    verify(bundle, precision, "cuda")
+    assert machine.created[-1].providers[0][1].get("use_tf32") == tf32
+
+
+def test_a_provider_that_does_not_run_the_model_is_a_failed_proof(machine, bundle):
+    machine.refused = {"CUDAExecutionProvider": {"Gemm"}}
+    with pytest.raises(PlacementError, match="do not run on cuda"):
+        verify(bundle, "fp16", "cuda")

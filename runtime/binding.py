@@ -1,0 +1,54 @@
+"""Buffers on a device for one shape of batch, bound once and then only written and read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CUDA = "cuda"
+
+
+class Binding:
+    """A session's input and outputs on a device, at fixed addresses, as a CUDA graph needs them.
+
+    Args:
+        ort: the onnxruntime module.
+        session: a session on that device.
+        batch: the first batch; later ones must have its shape and dtype.
+        input_name: name of the input.
+        output_names: names of the outputs, in the order in which `run` gives them.
+        device: name of the device as ONNX Runtime calls it.
+        index: which of these devices.
+    """
+
+    def __init__(
+        self,
+        ort: Any,
+        session: Any,
+        batch: NDArray[Any],
+        *,
+        input_name: str,
+        output_names: tuple[str, ...],
+        device: str = CUDA,
+        index: int = 0,
+    ) -> None:
+        self._session = session
+        self._binding = session.io_binding()
+        self._input = ort.OrtValue.ortvalue_from_shape_and_type(batch.shape, batch.dtype.type, device, index)
+        self._binding.bind_ortvalue_input(input_name, self._input)
+        for name in output_names:
+            self._binding.bind_output(name, device, index)
+        self._input.update_inplace(np.ascontiguousarray(batch))
+        session.run_with_iobinding(self._binding)
+        # The first run has told the shapes of the outputs: from here on they stay where they are.
+        self._outputs = self._binding.get_outputs()
+        for name, value in zip(output_names, self._outputs, strict=True):
+            self._binding.bind_ortvalue_output(name, value)
+
+    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """Infer one batch and return copies of the outputs."""
+        self._input.update_inplace(np.ascontiguousarray(batch))
+        self._session.run_with_iobinding(self._binding)
+        return [np.array(value.numpy()) for value in self._outputs]

@@ -1,0 +1,152 @@
+"""Work on a stream of items in several threads, bounded, and in the items' order."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Generic, TypeVar
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+PATIENCE = 5.0  # seconds for which `close` waits for a worker whose source gives nothing
+
+
+class Stage(Generic[In, Out]):
+    """Applies a function to items, several at a time, and gives the results in the items' order.
+
+    The workers draw from the items themselves, one at a time: drawing may block, and while it does the
+    others work and results are given. At most `depth` items are drawn whose results are not yet taken, so
+    memory stays flat however long the stream is. An exception of the function, or of the items, is raised
+    where its result would have come. Stages may follow one another: a stage is an iterable of results.
+
+    Args:
+        function: applied to each item, in several threads at once.
+        items: drawn from in several threads, never by two at once.
+        workers: number of threads.
+        depth: how many items may be under way; at least `workers` for all of them to have work.
+    """
+
+    def __init__(
+        self, function: Callable[[In], Out], items: Iterable[In], *, workers: int, depth: int
+    ) -> None:
+        self._function = function
+        self._items = iter(items)
+        self._turn = threading.Lock()
+        self._room = threading.Semaphore(depth)
+        # A signal's handler may call `stop` in a thread that is inside: its lock must be reentrant.
+        self._changed = threading.Condition(threading.RLock())
+        self._slots: deque[_Slot[Out]] = deque()
+        self._ended = False
+        self._workers = [
+            threading.Thread(target=self._work, name=f"edgeproof-{i}", daemon=True) for i in range(workers)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def take(self, most: int) -> list[Out]:
+        """The next result, with those after it that are ready, at most so many; none at the end.
+
+        Raises:
+            Exception: the one that the next item's work raised.
+        """
+        taken: list[Out] = []
+        with self._changed:
+            self._changed.wait_for(self._is_ready)
+            while self._slots and self._slots[0].done and len(taken) < most:
+                if self._slots[0].error is not None and taken:
+                    break
+                slot = self._slots.popleft()
+                self._room.release()
+                taken.append(slot.result())
+        return taken
+
+    def stop(self) -> None:
+        """Draw no more items. Those under way are finished, and their results given. Signal-safe."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Draw no more, forget what is under way, and wait until the workers have left."""
+        self.stop()
+        for _ in self._workers:
+            self._room.release()
+        deadline = time.monotonic() + PATIENCE
+        for worker in self._workers:
+            if worker is not threading.current_thread():
+                worker.join(max(0.0, deadline - time.monotonic()))
+
+    def __iter__(self) -> Iterator[Out]:
+        while taken := self.take(1):
+            yield taken[0]
+
+    def __enter__(self) -> Stage[In, Out]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _is_ready(self) -> bool:
+        return self._slots[0].done if self._slots else self._ended
+
+    def _work(self) -> None:
+        while (drawn := self._draw()) is not None:
+            slot, item = drawn
+            try:
+                slot.value = self._function(item)
+            except BaseException as error:  # raised again in the thread that takes it
+                slot.error = error
+            self._finish(slot)
+
+    def _draw(self) -> tuple[_Slot[Out], In] | None:
+        with self._turn:
+            self._room.acquire()
+            if self._ended:
+                return None
+            try:
+                item = next(self._items)
+            except StopIteration:
+                self.stop()
+                return None
+            except BaseException as error:  # raised again in the thread that takes it
+                self._fail(error)
+                return None
+            with self._changed:
+                if self._ended:
+                    return None
+                slot: _Slot[Out] = _Slot()
+                self._slots.append(slot)
+            return slot, item
+
+    def _fail(self, error: BaseException) -> None:
+        with self._changed:
+            self._slots.append(_Slot(error))
+            self.stop()
+
+    def _finish(self, slot: _Slot[Out]) -> None:
+        with self._changed:
+            slot.done = True
+            if self._slots and self._slots[0] is slot:
+                self._changed.notify_all()
+
+
+class _Slot(Generic[Out]):
+    """The place of one result in the order."""
+
+    __slots__ = ("done", "error", "value")
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.done = error is not None
+        self.error = error
+        self.value: Out | None = None
+
+    def result(self) -> Out:
+        if self.error is not None:
+            raise self.error
+        return self.value  # type: ignore[return-value]

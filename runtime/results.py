@@ -1,0 +1,72 @@
+"""What a runner answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Score:
+    """One class with its probability, 0..1."""
+
+    index: int
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The best classes of one frame.
+
+    Attributes:
+        source, frame: where it came from, and its number there.
+        time: when it was taken from its source, in seconds since 1970.
+        top: the best classes, the likeliest first.
+        latency_ms: milliseconds from then to the answer: decoding, preprocessing, waiting and inference.
+        provider: the providers that ran nodes, such as cuda, or tensorrt+cpu.
+        fallback: whether that is not what was asked for.
+    """
+
+    source: str
+    frame: int
+    time: float
+    top: tuple[Score, ...]
+    latency_ms: float
+    provider: str = "cpu"
+    fallback: bool = False
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """A frame that could not be read, and why.
+
+    Attributes:
+        source, frame: where it should have come from, and its number there.
+        time: when, in seconds since 1970.
+        error: what was wrong.
+    """
+
+    source: str
+    frame: int
+    time: float
+    error: str
+
+
+@dataclass
+class Totals:
+    """What a runner's streams came to so far.
+
+    Attributes:
+        labelled: frames that got their classes.
+        bad: frames that could not be read.
+        dropped: frames of a live camera that came while nobody was ready for them.
+        sideways: pictures that note a rotation which was not carried out.
+    """
+
+    labelled: int = 0
+    bad: int = 0
+    dropped: int = 0
+    sideways: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.labelled} labelled, {self.bad} that could not be read, {self.dropped} dropped"

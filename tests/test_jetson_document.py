@@ -1,0 +1,191 @@
+"""docs/jetson.md, as far as it can be checked away from the board."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import tomllib
+import typer
+
+from edgeproof.export.cli import build_app
+from edgeproof.runtime.camera import is_camera
+from edgeproof.runtime.providers import WEAKLY_TYPED
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = (ROOT / "docs" / "jetson.md").read_text(encoding="utf-8")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+SECTIONS = ("Unit", "Service", "Install")
+INSTRUCTIONS = {"ARG", "FROM", "RUN", "COPY", "ENV", "VOLUME", "ENTRYPOINT", "CMD"}
+
+
+def blocks(language):
+    found = re.findall(rf"```{language}\n(.*?)```", DOCUMENT, re.DOTALL)
+    return [block.replace("\\\n", " ") for block in found]
+
+
+def unit():
+    """Sections of the unit, each a list of (key, value): systemd lets keys repeat."""
+    sections, entries = {}, []
+    (text,) = blocks("ini")
+    for line in filter(None, text.splitlines()):
+        if line.startswith("["):
+            entries = sections.setdefault(line.strip("[]"), [])
+        else:
+            key, equals, value = line.partition("=")
+            assert equals, line
+            entries.append((key, value))
+    return sections
+
+
+def recipe():
+    """Instructions of the container's recipe, each (name, rest)."""
+    (text,) = blocks("dockerfile")
+    return [tuple(line.split(None, 1)) for line in text.splitlines() if line]
+
+
+def edgeproof_commands():
+    """Arguments of every edgeproof command: typed, in the unit, or in a container."""
+    for block in blocks("sh"):
+        for line in block.splitlines():
+            words = shlex.split(line)
+            if words[:2] == ["docker", "run"]:
+                yield words[words.index("edgeproof") + 1 :]
+            elif words[0] == "edgeproof":
+                yield words[1:]
+    for key, value in unit()["Service"]:
+        if key.startswith("Exec"):
+            program, *arguments = shlex.split(value)
+            assert Path(program).name == "edgeproof"
+            yield arguments
+    yield json.loads(dict(recipe())["CMD"])
+
+
+COMMANDS = list(edgeproof_commands())
+
+
+@pytest.fixture(scope="module")
+def parse():
+    """parse(arguments): the command's parameters as the real program reads them; nothing is run."""
+    application = typer.main.get_command(build_app())
+
+    def read(arguments):
+        context = application.make_context("edgeproof", list(arguments))
+        name, command, rest = application.resolve_command(context, list(arguments))
+        return command.make_context(name, rest, parent=context).params
+
+    return read
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_every_command_is_one_that_the_program_takes(parse, arguments):
+    parse(arguments)
+
+
+def test_a_command_that_the_program_does_not_take_would_be_found(parse):
+    with pytest.raises(Exception, match="No such option"):
+        parse(["run", "bundle", "camera:0", "--sideways"])
+
+
+def test_the_document_shows_every_command_of_the_device():
+    assert {arguments[0] for arguments in COMMANDS} >= {"doctor", "build", "verify", "run", "bench"}
+
+
+def test_every_camera_is_one_that_the_runner_takes(parse):
+    sources = [source for words in COMMANDS if words[0] == "run" for source in parse(words)["sources"]]
+    cameras = [source for source in sources if source != "photos"]
+    assert len(cameras) >= 5
+    assert all(map(is_camera, cameras))
+
+
+def test_every_pipeline_ends_in_the_newest_bgr_frame():
+    pipelines = [word for words in COMMANDS for word in words if word.startswith("gstreamer:")]
+    assert len(pipelines) == 3
+    for pipeline in pipelines:
+        *_, caps, sink = (element.strip() for element in pipeline.split("!"))
+        assert caps == "video/x-raw,format=BGR"
+        assert sink.split() == ["appsink", "drop=true", "max-buffers=1", "sync=false"]
+
+
+def test_the_matrix_is_within_what_the_package_supports():
+    rows = re.findall(
+        r"^\| ([67][^|]*)\| ([^|]*)\| (3\.\d+) \| ([\d.]+) \| (\d+)\.\w+ \|$", DOCUMENT, re.MULTILINE
+    )
+    assert [row[0].strip() for row in rows] == ["6.2", "7.0, 7.1", "7.2"]
+    supported = {c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c}
+    for _, _, python, _, tensorrt in rows:
+        assert python in supported
+        assert int(tensorrt) == WEAKLY_TYPED
+
+
+def test_the_wheel_is_the_one_that_is_made():
+    wheels = set(re.findall(r"edgeproof-[\w.-]+?\.whl", DOCUMENT))
+    assert wheels == {f"edgeproof-{PROJECT['version']}-py3-none-any.whl"}
+
+
+def test_the_onnxruntime_to_build_is_the_lowest_that_is_supported():
+    branch = re.search(r"--branch v(\d+\.\d+)", DOCUMENT)[1]
+    assert f"onnxruntime>={branch}" in PROJECT["optional-dependencies"]["cpu"]
+
+
+def test_the_unit_compiles_and_verifies_what_it_runs(parse):
+    lines = [(key, shlex.split(value)[1:]) for key, value in unit()["Service"] if key.startswith("Exec")]
+    assert [key for key, _ in lines] == ["ExecStartPre", "ExecStartPre", "ExecStart"]
+    assert [words[0] for _, words in lines] == ["build", "verify", "run"]
+    chosen = [parse(words) for _, words in lines]
+    for name in ("bundle", "provider", "precision", "device", "dla", "workspace"):
+        assert len({params[name] for params in chosen}) == 1, (
+            f"{name} differs: another engine would be loaded"
+        )
+
+
+def test_the_unit_has_its_sections_and_no_key_twice_but_for_commands():
+    sections = unit()
+    assert tuple(sections) == SECTIONS
+    for entries in sections.values():
+        keys = [key for key, _ in entries if key != "ExecStartPre"]
+        assert len(keys) == len(set(keys))
+
+
+def test_the_unit_keeps_its_engines_where_it_may_write():
+    service = dict(unit()["Service"])
+    assert service["Environment"] == f"EDGEPROOF_CACHE=/var/cache/{service['CacheDirectory']}"
+    assert service["ProtectSystem"] == "strict"
+
+
+def test_systemd_takes_the_unit(tmp_path):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    (text,) = blocks("ini")
+    file = tmp_path / "edgeproof.service"
+    file.write_text(text.replace("/opt/edgeproof/bin/edgeproof", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", str(file)], capture_output=True, text=True)
+    said = [line for line in done.stderr.splitlines() if file.name in line]
+    assert said == []
+
+
+def test_the_recipe_is_made_of_known_instructions():
+    instructions = recipe()
+    assert {name for name, _ in instructions} <= INSTRUCTIONS
+    assert [name for name, _ in instructions[:2]] == ["ARG", "FROM"]
+    found = dict(instructions)
+    assert json.loads(found["ENTRYPOINT"]) == ["/opt/edgeproof/bin/edgeproof"]
+    assert found["ENV"] == f"EDGEPROOF_CACHE={found['VOLUME']}"
+
+
+def test_the_recipes_shell_lines_are_whole():
+    for name, rest in recipe():
+        if name == "RUN":
+            subprocess.run(["bash", "-n", "-c", rest], check=True)
+    for block in blocks("sh"):
+        subprocess.run(["bash", "-n", "-c", block], check=True)
+
+
+def test_containers_keep_engines_in_the_recipes_volume():
+    cache = dict(recipe())["VOLUME"]
+    runs = [line for block in blocks("sh") for line in block.splitlines() if "edgeproof run /bundle" in line]
+    assert runs
+    assert all(f"--volume edgeproof-cache:{cache} " in line and "--runtime nvidia" in line for line in runs)
