@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,8 @@ from .weight_scales import best_scales, on_grid
 if TYPE_CHECKING:
     from .learning.sensitivity import LayerDamage
 
-CHOOSING_RUNS = 256  # samples times tensors: the cost of choosing must not grow with the square of the depth
+FEWEST_CHOOSING, MOST_CHOOSING = 8, 64  # samples; with fewer a range is chosen that cuts the others' outliers
+CHOOSING_COST = 2.6e8  # samples times tensors times elements of an input: MobileNetV2 at 224x224 sees 32
 RANKING_SAMPLES = 16
 FEW_FLOAT = 0.1  # share of the layers, those that do most damage, that stay float before the others learn
 MOST_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
@@ -195,13 +196,20 @@ def _prepare(
     highs = {name: mse_range(statistics.histograms[name], AFFINE_INT8).high for name in capped}
     moved = [Choice(name, "mse", Range(0.0, high), {}) for name, high in highs.items()]
     others = [site for site in sites if site.value not in highs]
-    some = samples.sample(max(1, CHOOSING_RUNS // max(1, len(named))))
+    some = _choosing_samples(samples, len(named))
     chosen = choose_ranges(artifact.model, others, statistics.histograms, some, SYMMETRIC_INT8)
     choices = (*stages.track(chosen, len(activations(others)), "choosing ranges"), *moved)
     ranges = {choice.value: choice.range for choice in choices}
     ranges |= {name: Range(-high / 2, high / 2) for name, high in highs.items()}
     offsets = {name: high / 2 for name, high in highs.items()}
     return _Start(artifact, sites, choices, ranges, offsets, _limits(artifact, sites, samples, stages))
+
+
+def _choosing_samples(samples: CalibrationSet, tensors: int) -> NDArray[Any]:
+    """As many calibration inputs as their number of tensors and their size allow."""
+    elements = samples.sample(1).size
+    count = int(CHOOSING_COST / (max(1, tensors) * elements))
+    return samples.sample(min(MOST_CHOOSING, max(FEWEST_CHOOSING, count)))
 
 
 def _limits(
