@@ -33,7 +33,7 @@ from .weight_scales import best_scales, on_grid
 if TYPE_CHECKING:
     from .learning.sensitivity import LayerDamage
 
-FEWEST_CHOOSING, MOST_CHOOSING = 8, 64  # samples; with fewer a range is chosen that cuts the others' outliers
+FEWEST_CHOOSING, MOST_CHOOSING = 8, 32  # samples; with fewer a range is chosen that cuts the others' outliers
 CHOOSING_COST = 2.6e8  # samples times tensors times elements of an input: MobileNetV2 at 224x224 sees 32
 RANKING_SAMPLES = 16
 FEW_FLOAT = 0.1  # share of the layers, those that do most damage, that stay float before the others learn
