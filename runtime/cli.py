@@ -234,9 +234,7 @@ def bench(  # noqa: PLR0913 - a command has as many arguments as options
     device: DeviceOption = 0,
     dla: DlaOption = None,
     workspace: WorkspaceOption = None,
-    cuda_graph: Annotated[
-        bool, typer.Option("--cuda-graph", help="Replay the GPU's launches as one.")
-    ] = False,
+    cuda_graph: GraphOption = False,
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of one inference.", show_default="one a core")
     ] = None,

@@ -33,6 +33,8 @@ DTYPES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
+# It quantizes biases that the model keeps float, and makes nonsense of float16 beside Q/DQ pairs.
+HARMFUL_OPTIMIZERS = ("WeightBiasQuantization",)
 NEXT = {"tensorrt": ("tensorrt", "cuda", "cpu"), "cuda": ("cuda", "cpu"), "cpu": ("cpu",)}
 # Options that do not change what is compiled: places, which of several equal GPUs, and how it is launched.
 KEYLESS = ("trt_engine_cache_path", "trt_timing_cache_path", "device_id", "trt_cuda_graph_enable")
@@ -98,10 +100,6 @@ def open_session(ort: Any, model: bytes, request: ProviderRequest, *, optimize: 
     raise AssertionError("the CPU takes every node")
 
 
-# It quantizes biases that the model keeps float, and makes nonsense of float16 beside Q/DQ pairs.
-HARMFUL_OPTIMIZERS = ("WeightBiasQuantization",)
-
-
 def accept(ort: Any, model: bytes, options: Any) -> Any:
     """A session on the CPU.
 
@@ -109,15 +107,15 @@ def accept(ort: Any, model: bytes, options: Any) -> Any:
         ModelError: ONNX Runtime does not accept the model.
     """
     try:
-        return ort.InferenceSession(
-            model,
-            options,
-            providers=[EXECUTION_PROVIDERS["cpu"]],
-            enable_fallback=0,
-            disabled_optimizers=list(HARMFUL_OPTIMIZERS),
-        )
+        return _create(ort, model, options, [EXECUTION_PROVIDERS["cpu"]])
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise ModelError(f"ONNX Runtime {ort.__version__} does not accept the model: {error}") from error
+
+
+def _create(ort: Any, model: bytes, options: Any, providers: Any) -> Any:
+    return ort.InferenceSession(
+        model, options, providers=providers, enable_fallback=0, disabled_optimizers=list(HARMFUL_OPTIMIZERS)
+    )
 
 
 def session_options(ort: Any, request: ProviderRequest, provider: str, optimize: bool = True) -> Any:
@@ -253,7 +251,7 @@ class _Attempt:
         providers = provider_list(self.provider, self.request, site)
         try:
             with _tf32(allowed=not (self.request.exact and self.provider == "tensorrt")):
-                return self.ort.InferenceSession(self.model, options, providers=providers, enable_fallback=0)
+                return _create(self.ort, self.model, options, providers)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise PlacementError(
                 f"The provider {self.provider} cannot run this model here.",
