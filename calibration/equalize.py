@@ -22,7 +22,7 @@ from onnx import NodeProto, numpy_helper
 
 from ..runtime.session import Session
 from .artifact import OnnxArtifact
-from .graph import array_of, expose, initializers
+from .graph import array_of, expose, initializers, makers, reader_counts
 
 MOST = 64.0  # a channel that hardly ever fires is not blown up further than this
 SCALED_ALONG = ("Relu", "Clip")
@@ -106,18 +106,16 @@ def channel_maxima(
 def find_pairs(model: onnx.ModelProto) -> list[Pair]:
     """The places where equalization is valid and free."""
     weights = initializers(model)
-    makers = {name: node for node in model.graph.node for name in node.output}
-    readers = Counter(name for node in model.graph.node for name in node.input)
-    readers.update(output.name for output in model.graph.output)
+    made_by, readers = makers(model), reader_counts(model)
     pairs = []
     for node in model.graph.node:
         if not _is_depthwise(node, weights) or readers[node.input[1]] > 1:
             continue
-        maker = makers.get(node.input[0])
+        maker = made_by.get(node.input[0])
         cap = None
         if maker is not None and maker.op_type in SCALED_ALONG and readers[node.input[0]] == 1:
             low, cap = _limits(maker, weights)
-            maker = makers.get(maker.input[0]) if low in (0.0, None) else None
+            maker = made_by.get(maker.input[0]) if low in (0.0, None) else None
         if maker is not None and _may_scale(maker, weights, readers):
             pairs.append(Pair(maker, node, node.input[0], cap))
     return pairs

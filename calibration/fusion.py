@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from .graph import array_of, as_tensor, initializers
+from .graph import array_of, as_tensor, initializers, makers, reader_counts
 from .shapes import ranks
 
 BATCH_NORM_EPSILON = 1e-5  # what ONNX takes where none is given
@@ -20,13 +19,13 @@ _Floats = NDArray[np.float64]
 
 def fuse_matmul_add(model: onnx.ModelProto) -> None:
     """Write each product of a matrix with constants, and the constants added to it, as one Gemm, in place."""
-    weights, known, readers = initializers(model), ranks(model), _readers(model)
-    fused, makers = dict[str, NodeProto](), _makers(model)
+    weights, known, readers = initializers(model), ranks(model), reader_counts(model)
+    fused, made_by = dict[str, NodeProto](), makers(model)
     for add in model.graph.node:
         if add.op_type != "Add":
             continue
         for product, bias in (add.input, reversed(add.input)):
-            maker = makers.get(product)
+            maker = made_by.get(product)
             if maker is None or maker.op_type != "MatMul" or readers[product] != 1 or bias not in weights:
                 continue
             matrix = weights.get(maker.input[1])
@@ -48,11 +47,11 @@ def fold_batch_norms(model: onnx.ModelProto) -> None:
     arXiv 1502.03167). The arithmetic is done in float64, in place of the nodes, but not of the weights,
     which others may read too.
     """
-    weights, readers, makers = initializers(model), _readers(model), _makers(model)
+    weights, readers, made_by = initializers(model), reader_counts(model), makers(model)
     fused = dict[str, NodeProto]()
     for norm in model.graph.node:
         source = norm.input[0] if norm.input else ""
-        product = makers.get(source)
+        product = made_by.get(source)
         if norm.op_type != "BatchNormalization" or product is None or readers[source] != 1:
             continue
         if not _can_fold(product, norm, weights):
@@ -110,13 +109,3 @@ def _replace(model: onnx.ModelProto, fused: Mapping[str, NodeProto]) -> None:
     ]
     model.graph.ClearField("node")
     model.graph.node.extend(nodes)
-
-
-def _makers(model: onnx.ModelProto) -> dict[str, NodeProto]:
-    return {name: node for node in model.graph.node for name in node.output}
-
-
-def _readers(model: onnx.ModelProto) -> Counter[str]:
-    """How many read each value; to be an output of the graph counts."""
-    names = [name for node in model.graph.node for name in node.input]
-    return Counter([*names, *(output.name for output in model.graph.output)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -54,6 +55,17 @@ def float_values(model: onnx.ModelProto) -> list[str]:
     """Names of all float32 values that nodes produce, in the order of the graph."""
     types = element_types(model)
     return [name for node in model.graph.node for name in node.output if types.get(name) == TensorProto.FLOAT]
+
+
+def makers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
+    """The node that makes each value, by the value's name."""
+    return {name: node for node in model.graph.node for name in node.output}
+
+
+def reader_counts(model: onnx.ModelProto) -> Counter[str]:
+    """How many read each value; to be an output of the graph counts."""
+    names = [name for node in model.graph.node for name in node.input]
+    return Counter([*names, *(output.name for output in model.graph.output)])
 
 
 def refuse_control_flow(model: onnx.ModelProto, stage: str) -> None:

@@ -27,7 +27,7 @@ from .progress import Stages
 from .qdq import quantize_qdq
 from .ranges import AFFINE_INT8, SYMMETRIC_INT8, mse_range
 from .recenter import find_capped, recenter
-from .sites import Site, activations, find_sites
+from .sites import Site, activations, find_sites, layers
 from .weight_scales import best_scales, on_grid
 
 if TYPE_CHECKING:
@@ -153,18 +153,18 @@ def make_int8(
     judge = Judge(artifact, samples, labels)
     start = _prepare(artifact, samples, statistics, stages)
     recipe = _unlearned(start)
-    best = _result(artifact, recipe, start, judge, learned=False)
+    best = _result(artifact, recipe, start.choices, judge, learned=False)
     if request.recover == "off" or (request.recover == "auto" and best.drop <= request.max_drop):
         return best
     ranked = _rank(recipe, samples, stages)
     few = _reasons(ranked[: int(FEW_FLOAT * layers_of(artifact))])
     start = replace(start, sites=find_sites(start.source.model, few))
     recipe = _learn(start, few, samples, request, stages)
-    best = _result(artifact, recipe, start, judge, learned=True)
+    best = _result(artifact, recipe, start.choices, judge, learned=True)
     count = 2 * len(few) or 1
     while best.drop > request.max_drop and count <= MOST_FLOAT * len(ranked):
         more = _reasons(ranked[:count])
-        found = _result(artifact, replace(recipe, kept_float=more), start, judge, learned=True)
+        found = _result(artifact, replace(recipe, kept_float=more), start.choices, judge, learned=True)
         best = found if found.drop < best.drop else best
         count *= 2
     return best
@@ -182,8 +182,7 @@ def with_ranges(artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping
         ModelError: the model cannot be quantized.
     """
     judge = Judge(artifact, samples, None)
-    start = _Start(artifact, [], (), ranges, {}, {})
-    return _result(artifact, _Recipe(artifact, ranges, {}, {}), start, judge, learned=False)
+    return _result(artifact, _Recipe(artifact, ranges, {}, {}), (), judge, learned=False)
 
 
 def _prepare(
@@ -264,12 +263,12 @@ def _rank(recipe: _Recipe, samples: CalibrationSet, stages: Stages) -> list[Laye
 
 
 def _result(
-    artifact: OnnxArtifact, recipe: _Recipe, start: _Start, judge: Judge, *, learned: bool
+    artifact: OnnxArtifact, recipe: _Recipe, choices: tuple[Choice, ...], judge: Judge, *, learned: bool
 ) -> Int8Result:
     """Write the INT8 model of a recipe, and show it the calibration inputs."""
     candidate = _write(artifact, recipe)
     parity, drop = judge.judge(candidate)
-    return Int8Result(candidate, parity, drop, start.choices, learned, recipe.kept_float, layers_of(artifact))
+    return Int8Result(candidate, parity, drop, choices, learned, recipe.kept_float, layers_of(artifact))
 
 
 def _reasons(ranked: list[LayerDamage]) -> dict[str, str]:
@@ -290,4 +289,4 @@ def _write(artifact: OnnxArtifact, recipe: _Recipe) -> OnnxArtifact:
 
 def layers_of(artifact: OnnxArtifact) -> int:
     """Number of layers that can be quantized."""
-    return len({site.node for site in find_sites(artifact.model) if site.axis is not None})
+    return len(layers(find_sites(artifact.model)))

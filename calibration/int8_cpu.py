@@ -16,7 +16,7 @@ from .judge import Judge
 from .progress import Stages
 from .qdq_cpu import quantize_cpu
 from .ranges import AFFINE_INT8, mse_range
-from .sites import find_sites
+from .sites import find_sites, layers
 
 MOST_FLOAT = 4  # layers from the input on: their tensors are large, and float costs more the more there are
 
@@ -48,13 +48,13 @@ def make_int8_cpu(
     judge = Judge(artifact, samples, labels)
     ranges = {name: mse_range(histogram, AFFINE_INT8) for name, histogram in statistics.histograms.items()}
     choices = tuple(Choice(name, "mse", found, {}) for name, found in ranges.items())
-    layers = list(dict.fromkeys(site.node for site in find_sites(artifact.model) if site.axis is not None))
-    most = 0 if request.recover == "off" else min(MOST_FLOAT, len(layers) - 1)
+    named = layers(find_sites(artifact.model))
+    most = 0 if request.recover == "off" else min(MOST_FLOAT, len(named) - 1)
     best = _attempt(artifact, ranges, [], judge, choices)
     for count in range(1, most + 1):
         if best.drop <= request.max_drop:
             break
-        found = _attempt(artifact, ranges, layers[:count], judge, choices)
+        found = _attempt(artifact, ranges, named[:count], judge, choices)
         best = found if found.drop < best.drop else best
     return best
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
 from .artifact import OnnxArtifact
-from .graph import array_of, as_tensor, initializers
+from .graph import array_of, as_tensor, initializers, makers, reader_counts
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,10 @@ class Capped:
 def find_capped(model: onnx.ModelProto) -> list[Capped]:
     """The values that can be moved, in the order of the graph."""
     weights = initializers(model)
-    makers = {name: node for node in model.graph.node for name in node.output}
-    uses = Counter(name for node in model.graph.node for name in node.input)
-    uses.update(output.name for output in model.graph.output)
+    made_by, uses = makers(model), reader_counts(model)
     found = []
     for clip in model.graph.node:
-        if clip.op_type != "Clip" or not (maker := makers.get(clip.input[0])):
+        if clip.op_type != "Clip" or not (maker := made_by.get(clip.input[0])):
             continue
         low, cap = _limits(clip, weights)
         readers = tuple(node for node in model.graph.node if clip.output[0] in node.input)

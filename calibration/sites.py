@@ -64,6 +64,11 @@ def find_sites(model: onnx.ModelProto, keep_float: Collection[str] = ()) -> list
     return found + _shortcuts(model, quantized, weights, keep_float)
 
 
+def layers(sites: Collection[Site]) -> list[str]:
+    """The nodes with quantized weights among the sites, by their first outputs, each once, in order."""
+    return list(dict.fromkeys(site.node for site in sites if site.axis is not None))
+
+
 def activations(sites: Collection[Site]) -> list[str]:
     """The activations among the sites, each once, in order."""
     return list(dict.fromkeys(site.value for site in sites if site.axis is None))

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from .formats import MIN_SCALE, QMAX, round_weight
+from .formats import round_weight, weight_scale
 from .graph import array_of, as_tensor, initializers
 from .sites import Site
 
@@ -55,11 +55,11 @@ def best_scale(weight: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     Efficient Inference" (arXiv 1902.06822).
     """
     rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
-    largest = np.maximum(np.abs(rows).max(axis=1, initial=0) / QMAX, MIN_SCALE)
+    largest = weight_scale(weight, axis)
     best, least = largest, np.full(len(rows), np.inf)
     for share in np.linspace(1.0, NARROWEST, CANDIDATES):
-        scales = (largest * share)[:, None]
-        error = np.square(np.clip(np.rint(rows / scales), -QMAX, QMAX) * scales - rows).sum(axis=1)
-        best = np.where(error < least, scales[:, 0], best)
+        scales = (largest * share).astype(np.float32)
+        error = np.square(round_weight(rows, 0, scales) * scales[:, None] - rows).sum(axis=1)
+        best = np.where(error < least, scales, best)
         least = np.minimum(error, least)
-    return best.astype(np.float32)
+    return best

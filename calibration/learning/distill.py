@@ -37,7 +37,7 @@ class Course:
         seed: of the order of samples and of crops and flips.
     """
 
-    steps: int = 300
+    steps: int
     batch: int = 8
     step_rate: float = 1e-3
     grid_rate: float = 5e-3
@@ -68,8 +68,7 @@ def distill(
         DataError: the loss is no finite number any more.
     """
     teacher = TorchGraph(model)
-    wanted = [*cut_points(model), teacher.outputs[0]]
-    wanted = list(dict.fromkeys(wanted))
+    wanted = list(dict.fromkeys([*cut_points(model), teacher.outputs[0]]))
     optimizer = torch.optim.Adam(_groups(student, course), betas=(0.9, 0.99))
     rates = [group["lr"] for group in optimizer.param_groups]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=course.steps, pct_start=0.1)

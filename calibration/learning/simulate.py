@@ -21,9 +21,9 @@ from torch import Tensor
 
 from ..collect import Range
 from ..equalize import factors, find_pairs, reach
-from ..formats import MIN_SCALE, QMAX
+from ..formats import MIN_SCALE, QMAX, symmetric_int8
 from ..graph import as_tensor, initializers
-from ..sites import Site
+from ..sites import Site, layers
 from ..weight_scales import best_scale
 from .network import After, TorchGraph
 
@@ -84,8 +84,7 @@ class QuantizedGraph:
         self.weight_steps: dict[str, Tensor] = {}
         for site in sites:
             if site.axis is None:
-                step = max(ranges[site.value].absmax / QMAX, MIN_SCALE)
-                self.steps[site.value] = torch.tensor(step).log()
+                self.steps[site.value] = torch.tensor(symmetric_int8(ranges[site.value]).scale).log()
             elif site.value not in self.weights:
                 weight = self._graph.weights[site.value]
                 step = _broadcast(
@@ -99,7 +98,7 @@ class QuantizedGraph:
             )
             axes = self._graph.weights[pair.second.input[1]].ndim
             self.steps[pair.value] = _broadcast(torch.from_numpy(step.astype(np.float32)), axes, 1).log()
-        quantized = {site.node for site in sites if site.axis is not None}
+        quantized = set(layers(sites))
         self.biases = {
             node.input[2]: self._graph.weights[node.input[2]]
             for node in model.graph.node
