@@ -33,9 +33,8 @@ TargetOption = Annotated[
     str, typer.Option(help="tensorrt, or cpu: what runs fastest on ONNX Runtime's CPU provider.")
 ]
 RecoverOption = Annotated[
-    str, typer.Option(help="Learn what INT8 costs: auto (where the budget asks for it), always or off.")
+    str, typer.Option(help="Take back what INT8 costs: auto (where the budget asks for it), always or off.")
 ]
-RecoveryStepsOption = Annotated[int, typer.Option(min=1, help="Updates of that learning.")]
 
 
 def preflight(
@@ -93,7 +92,6 @@ def quantize(
     target: TargetOption = "tensorrt",
     max_drop: Annotated[float, typer.Option(min=0, help="Percent of answers that INT8 may change.")] = 2.5,
     recover: RecoverOption = "auto",
-    recovery_steps: RecoveryStepsOption = 300,
     as_json: JsonOption = False,
 ) -> None:
     """Quantize any ONNX classification model to INT8, and prove that it keeps its answers."""
@@ -109,7 +107,7 @@ def quantize(
         model,
         calibration,
         out,
-        Int8Request(max_drop, as_recover(recover), recovery_steps),
+        Int8Request(max_drop, as_recover(recover)),
         find_target(target),
         read_preprocess(preprocess) if preprocess else None,
         scales,

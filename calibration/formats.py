@@ -63,7 +63,7 @@ def quantize_weight(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.
 
 
 def checked_scales(name: str, scales: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
-    """Learned scales of a weight, when they can be used.
+    """Chosen scales of a weight, when they can be used.
 
     Raises:
         ModelError: they are not one positive, finite number a channel.

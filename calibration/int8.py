@@ -1,14 +1,14 @@
 """From a float32 model and calibration inputs to an INT8 model that keeps its answers.
 
 Ranges first, with channels equalized and values moved where that is free. If the answers change by more than
-the budget, the few layers that do most damage stay float, and step sizes, rounding and biases of the others
-are learned. If that is not enough, more layers stay float.
+the budget, the few layers that do most damage stay float, and the others' weights and biases are fitted to
+what INT8 makes of their inputs. If that is not enough, more layers stay float.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,15 +31,15 @@ from .sites import Site, activations, find_sites, layers
 from .weight_scales import best_scales, on_grid
 
 if TYPE_CHECKING:
-    from .learning.sensitivity import LayerDamage
+    from .recovery.sensitivity import LayerDamage
+    from .recovery.simulate import QuantizedGraph
 
 FEWEST_CHOOSING, MOST_CHOOSING = 8, 32  # samples; with fewer a range is chosen that cuts the others' outliers
 CHOOSING_COST = 2.6e8  # samples times tensors times elements of an input: MobileNetV2 at 224x224 sees 32
 RANKING_SAMPLES = 16
-FEW_FLOAT = 0.1  # share of the layers, those that do most damage, that stay float before the others learn
+RECOVERY_ELEMENTS = 2e7  # samples times elements of an input that recovery sees: 128 at 224x224
+FEW_FLOAT = 0.1  # share of the layers, those that do most damage, that stay float at once
 MOST_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
-
-RECOVERY_STEPS = 300
 
 Recover = Literal["auto", "off", "always"]
 RECOVER: tuple[Recover, ...] = ("auto", "off", "always")
@@ -52,13 +52,11 @@ class Int8Request:
     Attributes:
         max_drop: points of top-1 that it may cost on the calibration inputs; without labels, the share of
             changed answers, in percent, which is never less.
-        recover: "auto" learns where the ranges alone do not hold the budget; "always"; "off".
-        steps: updates of the recovery.
+        recover: "auto" recovers where the ranges alone do not hold the budget; "always"; "off".
     """
 
     max_drop: float = 1.0
     recover: Recover = "auto"
-    steps: int = RECOVERY_STEPS
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class _Start:
 
 
 def as_recover(text: str) -> Recover:
-    """The word for when INT8 is recovered by learning.
+    """The word for when INT8 is recovered.
 
     Raises:
         InputError: there is no such word.
@@ -103,7 +101,7 @@ class Int8Result:
         parity: its first output against the float model's, on the calibration inputs.
         drop: what it costs there, in the unit of the budget.
         choices: the range of each activation, and the damage by each method.
-        learned: whether step sizes, rounding and biases were learned.
+        recovered: whether weights and biases were fitted to the rounded inputs.
         kept_float: layers that stay float, and why.
         layers: number of layers that could be quantized.
     """
@@ -112,7 +110,7 @@ class Int8Result:
     parity: Parity
     drop: float
     choices: tuple[Choice, ...]
-    learned: bool
+    recovered: bool
     kept_float: Mapping[str, str]
     layers: int
 
@@ -142,32 +140,26 @@ def make_int8(
         samples: calibration inputs.
         statistics: what was found on them, with histograms of the activations that are rounded.
         request: the budget, and what may be done to hold it.
-        labels: class of each calibration input, shape (N,), for the budget; never for learning.
+        labels: class of each calibration input, shape (N,), for the budget alone.
         stages: shows what goes on; None for silence.
 
     Raises:
-        ModelError: the model cannot be quantized, or learned through where that is needed.
+        ModelError: the model cannot be quantized, or recovered where that is needed.
         DataError: a value is NaN or Inf on the calibration inputs.
     """
     stages = stages or Stages(quiet=True)
     judge = Judge(artifact, samples, labels)
     start = _prepare(artifact, samples, statistics, stages)
-    recipe = _unlearned(start)
-    best = _result(artifact, recipe, start.choices, judge, learned=False)
-    if request.recover == "off" or (request.recover == "auto" and best.drop <= request.max_drop):
-        return best
-    ranked = _rank(recipe, samples, stages)
-    few = _reasons(ranked[: int(FEW_FLOAT * layers_of(artifact))])
-    start = replace(start, sites=find_sites(start.source.model, few))
-    recipe = _learn(start, few, samples, request, stages)
-    best = _result(artifact, recipe, start.choices, judge, learned=True)
-    count = 2 * len(few) or 1
-    while best.drop > request.max_drop and count <= MOST_FLOAT * len(ranked):
-        more = _reasons(ranked[:count])
-        found = _result(artifact, replace(recipe, kept_float=more), start.choices, judge, learned=True)
-        best = found if found.drop < best.drop else best
-        count *= 2
-    return best
+    plain = _result(artifact, _plain(start), start.choices, judge, recovered=False)
+    if request.recover == "off" or (request.recover == "auto" and plain.drop <= request.max_drop):
+        return plain
+    best = None
+    for recipe in _recoveries(start, samples, stages):
+        found = _result(artifact, recipe, start.choices, judge, recovered=True)
+        best = found if best is None or found.drop < best.drop else best
+        if best.drop <= request.max_drop:
+            break
+    return best or plain
 
 
 def with_ranges(artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping[str, Range]) -> Int8Result:
@@ -182,7 +174,7 @@ def with_ranges(artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping
         ModelError: the model cannot be quantized.
     """
     judge = Judge(artifact, samples, None)
-    return _result(artifact, _Recipe(artifact, ranges, {}, {}), (), judge, learned=False)
+    return _result(artifact, _Recipe(artifact, ranges, {}, {}), (), judge, recovered=False)
 
 
 def _prepare(
@@ -222,7 +214,7 @@ def _limits(
     return channel_maxima(artifact.model, pairs, shown(artifact, samples, stages, "equalizing"))
 
 
-def _unlearned(start: _Start) -> _Recipe:
+def _plain(start: _Start) -> _Recipe:
     even = equalize(start.source, start.limits)
     pairs = [pair for pair in find_pairs(start.source.model) if pair.value in start.limits]
     ends = {pair.value: reach(pair, start.limits[pair.value]) for pair in pairs}
@@ -232,43 +224,59 @@ def _unlearned(start: _Start) -> _Recipe:
     return _Recipe(recenter(rounded, start.offsets), {**start.ranges, **scaled}, scales, {})
 
 
-def _learn(
-    start: _Start,
-    kept_float: Mapping[str, str],
-    samples: CalibrationSet,
-    request: Int8Request,
-    stages: Stages,
-) -> _Recipe:
-    from .learning.distill import Course, distill
-    from .learning.simulate import QuantizedGraph
+def _recoveries(start: _Start, samples: CalibrationSet, stages: Stages) -> Iterator[_Recipe]:
+    """Recovered models, each with more layers in float than the one before."""
+    whole = _reconstructed(start, samples, stages)
+    few = int(FEW_FLOAT * len(whole.layers))
+    if not few:
+        yield _recipe(start, whole, {})
+    ranked = _rank(start, whole, samples, stages)
+    count = few or 1
+    while count <= MOST_FLOAT * len(ranked):
+        kept = _reasons(ranked[:count])
+        mixed = replace(start, sites=find_sites(start.source.model, kept))
+        yield _recipe(mixed, _reconstructed(mixed, samples, stages), kept)
+        count *= 2
+
+
+def _reconstructed(start: _Start, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
+    from .recovery.reconstruct import reconstruct
+    from .recovery.simulate import QuantizedGraph
 
     model = start.source.model
     student = QuantizedGraph(model, start.sites, start.ranges, start.limits, start.offsets)
-    course = Course(steps=request.steps)
-    distill(model, student, samples, course, lambda steps: stages.track(steps, course.steps, "recovering"))
-    learned = student.learned()
-    rounded = replace(start.source, model=learned.model)
-    return _Recipe(recenter(rounded, start.offsets), learned.ranges, learned.weight_scales, kept_float)
+    some = samples.sample(max(1, int(RECOVERY_ELEMENTS / samples.sample(1).size)))
+    reconstruct(
+        model, student, start.sites, some, lambda nodes: stages.track(nodes, len(nodes), "recovering")
+    )
+    return student
 
 
-def _rank(recipe: _Recipe, samples: CalibrationSet, stages: Stages) -> list[LayerDamage]:
-    from .learning.sensitivity import rank_layers
-    from .learning.simulate import QuantizedGraph
+def _recipe(start: _Start, student: QuantizedGraph, kept_float: Mapping[str, str]) -> _Recipe:
+    recovered = student.recovered()
+    rounded = replace(start.source, model=recovered.model)
+    source = recenter(rounded, start.offsets)
+    return _Recipe(source, recovered.ranges, recovered.weight_scales, kept_float)
 
-    model = recipe.source.model
-    student = QuantizedGraph(model, find_sites(model), recipe.ranges)
-    some = samples.sample(RANKING_SAMPLES)
-    count = len(student.layers)
-    return rank_layers(model, student, some, lambda layers: stages.track(layers, count, "ranking layers"))
+
+def _rank(
+    start: _Start, student: QuantizedGraph, samples: CalibrationSet, stages: Stages
+) -> list[LayerDamage]:
+    from .recovery.sensitivity import rank_layers
+
+    some, count = samples.sample(RANKING_SAMPLES), len(student.layers)
+    return rank_layers(
+        start.source.model, student, some, lambda layers: stages.track(layers, count, "ranking layers")
+    )
 
 
 def _result(
-    artifact: OnnxArtifact, recipe: _Recipe, choices: tuple[Choice, ...], judge: Judge, *, learned: bool
+    artifact: OnnxArtifact, recipe: _Recipe, choices: tuple[Choice, ...], judge: Judge, *, recovered: bool
 ) -> Int8Result:
     """Write the INT8 model of a recipe, and show it the calibration inputs."""
     candidate = _write(artifact, recipe)
     parity, drop = judge.judge(candidate)
-    return Int8Result(candidate, parity, drop, choices, learned, recipe.kept_float, layers_of(artifact))
+    return Int8Result(candidate, parity, drop, choices, recovered, recipe.kept_float, layers_of(artifact))
 
 
 def _reasons(ranked: list[LayerDamage]) -> dict[str, str]:

@@ -32,7 +32,7 @@ def make_int8_cpu(
     """Quantize for ONNX Runtime's CPU kernels.
 
     If the answers change by more than the budget, the first layers stay float, one after the other: they see
-    the widest tensors with the fewest channels, where one step size fits worst. Nothing is learned.
+    the widest tensors with the fewest channels, where one step size fits worst. Nothing is recovered.
 
     Args:
         artifact: a float32 model.
@@ -70,5 +70,5 @@ def _attempt(
     parity, drop = judge.judge(made)
     reasons = dict.fromkeys(kept, "one of the first layers")
     return Int8Result(
-        made, parity, drop, choices, learned=False, kept_float=reasons, layers=layers_of(artifact)
+        made, parity, drop, choices, recovered=False, kept_float=reasons, layers=layers_of(artifact)
     )

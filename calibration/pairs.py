@@ -20,7 +20,7 @@ class PairWriter:
 
     Args:
         model: the model that is rewritten, in place, by `finish`.
-        weight_scales: scales of weights that were learned, by the weight's name, float32, one a channel.
+        weight_scales: scales of weights that were chosen, by the weight's name, float32, one a channel.
 
     Raises:
         ModelError: scales are given for a weight that the model does not have.
@@ -97,7 +97,7 @@ class PairWriter:
         return self._dequantized[key]
 
     def scales(self, name: str, axis: int) -> NDArray[np.float32]:
-        """The scale of each channel of a weight: the learned one, or that of its largest magnitude."""
+        """The scale of each channel of a weight: the chosen one, or that of its largest magnitude."""
         weight = array_of(self._weights[name])
         if name in self._scales:
             return checked_scales(name, np.asarray(self._scales[name]), weight.shape[axis])

@@ -35,7 +35,7 @@ def quantize_qdq(
     Args:
         artifact: a float32 model, opset 13 or later.
         ranges: the range of each value on real inputs. A node whose input has none stays float.
-        weight_scales: learned scales by the weight's name, float32, one a channel; the others reach from
+        weight_scales: chosen scales by the weight's name, float32, one a channel; the others reach from
             the largest magnitude of the channel.
         keep_float: first outputs of nodes that stay float.
 

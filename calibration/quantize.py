@@ -127,8 +127,7 @@ def summarize(result: Int8Result) -> str:
     lines = [
         f"INT8: {result.layers - len(result.kept_float)} of {result.layers} layers; "
         f"{result.drop:.2f} % of {result.parity.samples} answers changed; "
-        f"SQNR {result.parity.sqnr_db or float('inf'):.1f} dB"
-        + ("; recovered by learning" if result.learned else "")
+        f"SQNR {result.parity.sqnr_db or float('inf'):.1f} dB" + ("; recovered" if result.recovered else "")
     ]
     lines += [f"  {name} stays float: {reason}" for name, reason in result.kept_float.items()]
     return "\n".join(lines)
@@ -140,7 +139,7 @@ def describe(result: Int8Result) -> dict[str, Any]:
         "sha256": result.artifact.sha256,
         "layers": result.layers,
         "kept_float": dict(result.kept_float),
-        "learned": result.learned,
+        "recovered": result.recovered,
         "changed_percent": result.drop,
         "parity": encode(result.parity),
         "ranges": {

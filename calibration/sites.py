@@ -1,7 +1,7 @@
 """Where a graph is quantized: the inputs of nodes that get a Q/DQ pair.
 
 One list serves all who must agree on it: the writer of the INT8 graph, the calibration of its ranges, and
-the simulation that learns them.
+the simulation that recovers their loss.
 """
 
 from __future__ import annotations

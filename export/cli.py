@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..calibration import cli as calibration_cli
-from ..calibration.cli import PreprocessOption, RecoverOption, RecoveryStepsOption, TargetOption
+from ..calibration.cli import PreprocessOption, RecoverOption, TargetOption
 from ..runtime import cli as runtime_cli
 from ..runtime.command import JsonOption, emit
 from ..runtime.command import main as run_application
@@ -56,7 +56,6 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may cost.")] = 1.0,
     target: TargetOption = "tensorrt",
     recover: RecoverOption = "auto",
-    recovery_steps: RecoveryStepsOption = 300,
     evaluation: Annotated[int, typer.Option(min=2, help="At most this many pictures judge.")] = 2000,
     input_shape: InputOption = None,
     preprocess: PreprocessOption = None,
@@ -84,7 +83,6 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         max_drop=max_drop,
         target=target,
         recover=recover,
-        recovery_steps=recovery_steps,
         evaluation=evaluation,
         force=force,
     )

@@ -14,7 +14,7 @@ from ..calibration.artifact import OnnxArtifact
 from ..calibration.batches import CalibrationSet
 from ..calibration.collect import Statistics
 from ..calibration.fp16 import convert_to_fp16
-from ..calibration.int8 import RECOVERY_STEPS, Int8Request, as_recover
+from ..calibration.int8 import Int8Request, as_recover
 from ..calibration.preflight import is_installed, preflight
 from ..calibration.progress import Stages
 from ..calibration.targets import find_target
@@ -54,8 +54,7 @@ class ExportRequest:
         preprocess: instead of that of the weights or the data set; None for that.
         max_drop: largest drop of top-1, in percentage points, at which INT8 is shipped.
         target: what INT8 is made for: "tensorrt" or "cpu".
-        recover: when INT8 is recovered by learning: "auto" where the drop asks for it, "always" or "off".
-        recovery_steps: updates of that.
+        recover: when INT8 is recovered: "auto" where the drop asks for it, "always" or "off".
         evaluation: largest number of pictures that judge.
         force: whether a bundle at `out` may be replaced.
     """
@@ -72,7 +71,6 @@ class ExportRequest:
     max_drop: float = 1.0
     target: str = "tensorrt"
     recover: str = "auto"
-    recovery_steps: int = RECOVERY_STEPS
     evaluation: int = 2000
     force: bool = False
 
@@ -223,11 +221,11 @@ def _to_int8(
     reference: Reference,
     stages: Stages,
 ) -> Proven:
-    wanted = Int8Request(request.max_drop, as_recover(request.recover), request.recovery_steps)
+    wanted = Int8Request(request.max_drop, as_recover(request.recover))
     make = find_target(request.target).make
     result = make(artifact, shown.samples, statistics, wanted, shown.labels, stages)
-    if result.learned:
-        stages.note(f"INT8 was recovered by learning, {request.recovery_steps} steps")
+    if result.recovered:
+        stages.note("weights and biases were fitted to what INT8 makes of their inputs")
     for name, reason in result.kept_float.items():
         stages.note(f"{name} stays float: {reason}")
     return Proven(result.artifact, measure(result.artifact, reference), tuple(result.kept_float))

@@ -40,7 +40,7 @@ def hard_samples(rng):
 def test_ranges_alone_are_enough_for_an_easy_network(network, samples, run, photos):
     result = quantize(network, samples, Int8Request(max_drop=10))
 
-    assert not result.learned
+    assert not result.recovered
     assert result.kept_float == {}
     assert result.layers == 4
     assert result.parity
@@ -59,15 +59,15 @@ def test_every_activation_says_how_its_range_was_chosen(network, samples):
 
 def test_recovery_brings_the_answers_nearer(network, samples):
     plain = quantize(network, samples, Int8Request(recover="off"))
-    learned = quantize(network, samples, Int8Request(recover="always", steps=40, max_drop=100))
+    mended = quantize(network, samples, Int8Request(recover="always", max_drop=100))
 
-    assert learned.learned
-    assert learned.parity.relative_l2 < plain.parity.relative_l2
+    assert mended.recovered
+    assert mended.parity.relative_l2 < plain.parity.relative_l2
 
 
 def test_layers_that_break_the_budget_stay_float_by_name(hard, hard_samples):
     plain = quantize(hard, hard_samples, Int8Request(recover="off"))
-    mixed = quantize(hard, hard_samples, Int8Request(max_drop=5, steps=2))
+    mixed = quantize(hard, hard_samples, Int8Request(max_drop=5))
 
     assert plain.drop > 20
     assert mixed.drop <= 5
@@ -85,7 +85,7 @@ def test_with_labels_only_right_answers_that_are_lost_count(network, samples, ru
     result = quantize(network, samples, Int8Request(max_drop=0), labels)
 
     assert result.drop <= 0
-    assert not result.learned
+    assert not result.recovered
 
 
 def test_a_network_without_layers_to_quantize_is_refused(vector, hard_samples):

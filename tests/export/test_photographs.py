@@ -18,7 +18,6 @@ def bundle(shared_data, tmp_path_factory, stages):
         data=f"imagefolder:{shared_data / 'imagenet-sample'}",
         out=tmp_path_factory.mktemp("photographs") / "mobilenet_v2",
         evaluation=100,
-        recovery_steps=10,
     )
     return export_bundle(request, stages)
 

@@ -1,4 +1,4 @@
-"""ONNX operators as differentiable PyTorch functions (ONNX operator specification, opset 13 on)."""
+"""ONNX operators as PyTorch functions (ONNX operator specification, opset 13 on)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Operator = Callable[[Inputs, Attributes], Tensor]
 def _conv(inputs: Inputs, given: Attributes) -> Tensor:
     x, weight, bias = _three(inputs)
     spatial = weight.ndim - 2
-    x, padding = _padded(x, given, spatial, 0.0)
+    x, padding = _padded(x, given, list(weight.shape[2:]), 0.0)
     function = (functional.conv1d, functional.conv2d, functional.conv3d)[spatial - 1]
     stride, dilation = given.get("strides", [1] * spatial), given.get("dilations", [1] * spatial)
     return function(x, weight, bias, stride, padding, dilation, given.get("group", 1))
@@ -40,7 +40,7 @@ def _batch_norm(inputs: Inputs, given: Attributes) -> Tensor:
 
 def _max_pool(inputs: Inputs, given: Attributes) -> Tensor:
     spatial = len(given["kernel_shape"])
-    x, padding = _padded(_some(inputs[0]), given, spatial, -torch.inf)
+    x, padding = _padded(_some(inputs[0]), given, given["kernel_shape"], -torch.inf)
     function = (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[spatial - 1]
     return function(
         x,
@@ -55,8 +55,8 @@ def _max_pool(inputs: Inputs, given: Attributes) -> Tensor:
 def _average_pool(inputs: Inputs, given: Attributes) -> Tensor:
     kernel = given["kernel_shape"]
     spatial = len(kernel)
-    pads = given.get("pads", [0] * 2 * spatial)
-    if pads[:spatial] != pads[spatial:] or given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+    pads = pads_of(given, _some(inputs[0]).shape[2:], kernel)
+    if pads[:spatial] != pads[spatial:]:
         raise NotImplementedError("AveragePool with uneven padding")
     function = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[spatial - 1]
     return function(
@@ -152,20 +152,42 @@ def _pad(inputs: Inputs, given: Attributes) -> Tensor:
     if given.get("mode", b"constant") != b"constant" or len(inputs) > 3:
         raise NotImplementedError("Pad other than constant over all axes")
     value = float(_some(inputs[2])) if len(inputs) > 2 and inputs[2] is not None else 0.0
-    return functional.pad(x, _torch_pads(pads, x.ndim), value=value)
+    return functional.pad(x, torch_pads(pads, x.ndim), value=value)
 
 
-def _padded(x: Tensor, given: Attributes, spatial: int, value: float) -> tuple[Tensor, list[int]]:
+def pads_of(given: Attributes, sides: Sequence[int], kernel: Sequence[int]) -> list[int]:
+    """Zeros that a window operator puts around its input: all begins, then all ends.
+
+    Args:
+        given: its attributes.
+        sides: of the input, without batch and channels.
+        kernel: sides of the window.
+    """
+    kind = given.get("auto_pad", b"NOTSET")
+    if kind == b"NOTSET":
+        return list(given.get("pads", [0] * 2 * len(kernel)))
+    if kind == b"VALID":
+        return [0] * 2 * len(kernel)
+    ones = [1] * len(kernel)
+    strides, dilations = given.get("strides", ones), given.get("dilations", ones)
+    totals = [
+        max(0, (-(-side // stride) - 1) * stride + dilation * (size - 1) + 1 - side)
+        for side, size, stride, dilation in zip(sides, kernel, strides, dilations, strict=True)
+    ]
+    less, more = [total // 2 for total in totals], [total - total // 2 for total in totals]
+    return less + more if kind == b"SAME_UPPER" else more + less
+
+
+def _padded(x: Tensor, given: Attributes, kernel: Sequence[int], value: float) -> tuple[Tensor, list[int]]:
     """The input padded where torch cannot do it in the operator, and the padding that is left to that."""
-    if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise NotImplementedError("auto_pad, which depends on the size of the input")
-    pads = given.get("pads", [0] * 2 * spatial)
+    spatial = len(kernel)
+    pads = pads_of(given, x.shape[2:], kernel)
     if pads[:spatial] == pads[spatial:]:
         return x, pads[:spatial]
-    return functional.pad(x, _torch_pads(pads, spatial), value=value), [0] * spatial
+    return functional.pad(x, torch_pads(pads, spatial), value=value), [0] * spatial
 
 
-def _torch_pads(pads: Sequence[int], axes: int) -> list[int]:
+def torch_pads(pads: Sequence[int], axes: int) -> list[int]:
     """ONNX's paddings, all begins and then all ends, in torch's order: the last axis first."""
     return [pads[side * axes + axis] for axis in reversed(range(axes)) for side in (0, 1)]
 

@@ -1,8 +1,9 @@
-"""An ONNX graph as a PyTorch function, differentiable in its inputs and its weights."""
+"""An ONNX graph as a PyTorch function, whose every value can be looked at and changed on the way."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import onnx
 import torch
@@ -15,6 +16,8 @@ from .operators import OPERATORS
 
 Change = Callable[[NodeProto, int, Tensor], Tensor]
 After = Callable[[NodeProto, Tensor], Tensor]
+Track = Callable[[Sequence[NodeProto]], Iterable[NodeProto]]
+WITHOUT = "quantize with --recover off"
 
 
 class TorchGraph:
@@ -27,25 +30,25 @@ class TorchGraph:
         weights: every initializer by name, as a tensor of its own memory.
 
     Raises:
-        ModelError: an operator is not among those that can be differentiated here.
+        ModelError: an operator is not among those that are known here.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        refuse_control_flow(model, "learning")
+        refuse_control_flow(model, "recovery")
         for node in model.graph.node:
             if node.domain not in ("", "ai.onnx") or (
                 node.op_type not in OPERATORS and node.op_type != "Constant"
             ):
                 raise ModelError(
-                    f"{describe(node)} cannot be learned through.",
+                    f"{describe(node)} cannot be simulated.",
                     available=", ".join(sorted(OPERATORS)),
-                    todo="quantize without recovery",
+                    todo=WITHOUT,
                 )
         self.weights = {tensor.name: torch.tensor(array_of(tensor)) for tensor in model.graph.initializer}
         self.input = next(i.name for i in model.graph.input if i.name not in self.weights)
         self.outputs = [output.name for output in model.graph.output]
         self._nodes = [node for node in model.graph.node if node.op_type != "Constant"]
-        self._given = [_attributes(node) for node in self._nodes]
+        self._given = [attributes(node) for node in self._nodes]
         self._constants = {
             node.output[0]: _constant(node) for node in model.graph.node if node.op_type == "Constant"
         }
@@ -57,6 +60,7 @@ class TorchGraph:
         wanted: Collection[str],
         change: Change | None = None,
         after: After | None = None,
+        track: Track = iter,
     ) -> dict[str, Tensor]:
         """The wanted values for one batch.
 
@@ -65,13 +69,17 @@ class TorchGraph:
             wanted: names of values.
             change: may replace the value at each input of each node: (node, position, value) -> value.
             after: may replace each node's value: (node, value) -> value.
+            track: wraps the nodes, to show progress.
+
+        Raises:
+            ModelError: an operator is used in a way that is not known here, or a value is not computed.
         """
         values: dict[str, Tensor] = {self.input: x}
         found: dict[str, Tensor] = {name: x for name in wanted if name in values}
-        for index, node in enumerate(self._nodes):
+        for index, node in enumerate(track(self._nodes)):
             if len(found) == len(set(wanted)):
                 break
-            value = OPERATORS[node.op_type](self._inputs(node, values, change), self._given[index])
+            value = self._compute(index, node, self._inputs(node, values, change))
             value = after(node, value) if after else value
             values[node.output[0]] = value
             if node.output[0] in wanted:
@@ -82,6 +90,12 @@ class TorchGraph:
         if missing:
             raise ModelError(f"The graph does not compute {', '.join(missing)}.")
         return found
+
+    def _compute(self, index: int, node: NodeProto, inputs: list[Tensor | None]) -> Tensor:
+        try:
+            return OPERATORS[node.op_type](inputs, self._given[index])
+        except NotImplementedError as error:
+            raise ModelError(f"{describe(node)} cannot be simulated: {error}.", todo=WITHOUT) from error
 
     def _inputs(
         self, node: NodeProto, values: Mapping[str, Tensor], change: Change | None
@@ -98,34 +112,13 @@ class TorchGraph:
         return self.weights[name] if name in self.weights else self._constants[name]
 
 
-def cut_points(model: onnx.ModelProto) -> list[str]:
-    """Values through which every path from the input to the first output passes, in order.
-
-    Block boundaries: the outputs of residual additions, and what lies between blocks.
-    """
-    order = {name: i for i, node in enumerate(model.graph.node) for name in node.output}
-    constant = {tensor.name for tensor in model.graph.initializer}
-    last: dict[str, int] = {}
-    for index, node in enumerate(model.graph.node):
-        for name in node.input:
-            if name and name not in constant:
-                last[name] = index
-    cuts: list[str] = []
-    alive: set[str] = {i.name for i in model.graph.input if i.name not in constant}
-    for index, node in enumerate(model.graph.node):
-        alive |= set(node.output)
-        alive = {name for name in alive if last.get(name, -1) > index}
-        if alive == {node.output[0]} and order[node.output[0]] == index:
-            cuts.append(node.output[0])
-    return cuts
-
-
-def _attributes(node: NodeProto) -> dict[str, object]:
+def attributes(node: NodeProto) -> dict[str, Any]:
+    """A node's attributes as plain values."""
     return {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def _constant(node: NodeProto) -> Tensor:
-    value = next(iter(_attributes(node).values()))
+    value = next(iter(attributes(node).values()))
     return torch.tensor(array_of(value) if isinstance(value, onnx.TensorProto) else value)
 
 

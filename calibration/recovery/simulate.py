@@ -1,13 +1,9 @@
-"""The INT8 graph, simulated in float with everything that rounding depends on as a parameter.
-
-The straight-through estimator of Bengio et al. (arXiv 1308.3432) carries gradients through rounding; those of
-Learned Step Size Quantization (Esser et al., arXiv 1902.08153) reach the step sizes.
-"""
+"""The INT8 graph, simulated in float with everything that rounding depends on in the open."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -25,19 +21,20 @@ from ..formats import MIN_SCALE, QMAX, symmetric_int8
 from ..graph import as_tensor, initializers
 from ..sites import Site, layers
 from ..weight_scales import best_scale
-from .network import After, TorchGraph
+from .network import After, TorchGraph, Track
 
 QMIN = -QMAX - 1
 NOTHING: Mapping[str, Any] = {}
 BIASED = ("Conv", "Gemm")
+Seen = Callable[[NodeProto, Tensor], None]
 
 
 @dataclass(frozen=True)
-class Learned:
+class Recovered:
     """What the writer of the INT8 graph needs.
 
     Attributes:
-        model: the float32 graph with the learned weights and biases.
+        model: the float32 graph with the weights that INT8 gives, and the corrected biases.
         ranges: range of each quantized activation.
         weight_scales: step sizes of the weights, one an output channel, by initializer.
     """
@@ -59,9 +56,9 @@ class QuantizedGraph:
         offsets: what `recenter` will take off the values that it can move.
 
     Attributes:
-        steps: natural logarithm of each activation's step size, by value; scalars, or one a channel.
+        steps: each activation's step size, by value; a scalar, or one a channel.
         weights: weights in units of their own step sizes, by initializer.
-        weight_steps: natural logarithm of their step sizes, one an output channel.
+        weight_steps: their step sizes, one an output channel, shaped to be multiplied with the weights.
         biases: biases of the quantized nodes, by initializer.
     """
 
@@ -84,20 +81,20 @@ class QuantizedGraph:
         self.weight_steps: dict[str, Tensor] = {}
         for site in sites:
             if site.axis is None:
-                self.steps[site.value] = torch.tensor(symmetric_int8(ranges[site.value]).scale).log()
+                self.steps[site.value] = torch.tensor(symmetric_int8(ranges[site.value]).scale)
             elif site.value not in self.weights:
                 weight = self._graph.weights[site.value]
                 step = _broadcast(
                     torch.from_numpy(best_scale(weight.numpy(), site.axis)), weight.ndim, site.axis
                 )
-                self.weight_steps[site.value] = step.log()
+                self.weight_steps[site.value] = step
                 self.weights[site.value] = weight / step
         for pair in self._pairs:
             step = np.maximum(
                 reach(pair, limits[pair.value]) / factors(pair, limits[pair.value]) / QMAX, MIN_SCALE
             )
             axes = self._graph.weights[pair.second.input[1]].ndim
-            self.steps[pair.value] = _broadcast(torch.from_numpy(step.astype(np.float32)), axes, 1).log()
+            self.steps[pair.value] = _broadcast(torch.from_numpy(step.astype(np.float32)), axes, 1)
         quantized = set(layers(sites))
         self.biases = {
             node.input[2]: self._graph.weights[node.input[2]]
@@ -117,28 +114,39 @@ class QuantizedGraph:
         part._sites = {place: site for place, site in self._sites.items() if site.node in layers}
         return part
 
-    def parameters(self) -> dict[str, list[Tensor]]:
-        """All that can be learned, by kind, with gradients switched on."""
-        kinds = {
-            "steps": [*self.steps.values(), *self.weight_steps.values()],
-            "weights": list(self.weights.values()),
-            "biases": list(self.biases.values()),
-        }
-        for tensors in kinds.values():
-            for tensor in tensors:
-                tensor.requires_grad_()
-        return kinds
+    def run(
+        self,
+        x: Tensor,
+        wanted: Collection[str],
+        seen: Seen | None = None,
+        after: After | None = None,
+        track: Track = iter,
+    ) -> dict[str, Tensor]:
+        """The wanted values for one batch, all sites rounded.
 
-    def run(self, x: Tensor, wanted: Collection[str], after: After | None = None) -> dict[str, Tensor]:
-        """The wanted values for one batch, shape (N, ...), all sites rounded; `after` as in TorchGraph."""
-        return self._graph.run(x, wanted, self._round, after)
+        Args:
+            x: the batch, shape (N, ...).
+            wanted: names of values.
+            seen: is told what each activation site makes of its value, before the weights are looked up:
+                (node, value).
+            after: may replace each node's value, as in TorchGraph.
+            track: wraps the nodes, to show progress.
+        """
 
-    def learned(self) -> Learned:
-        """What was learned, as a float32 graph, equalized where channels have steps of their own."""
-        weights = {name: weight.detach().round().clamp(-QMAX, QMAX) for name, weight in self.weights.items()}
-        steps = {name: step.detach().exp() for name, step in self.weight_steps.items()}
-        biases = {name: bias.detach().clone() for name, bias in self.biases.items()}
-        limits = {name: QMAX * step.detach().exp().reshape(-1).numpy() for name, step in self.steps.items()}
+        def change(node: NodeProto, position: int, value: Tensor) -> Tensor:
+            rounded = self._round(node, position, value)
+            if seen and rounded is not value and position == 0:
+                seen(node, rounded)
+            return rounded
+
+        return self._graph.run(x, wanted, change, after, track)
+
+    def recovered(self) -> Recovered:
+        """The weights and biases as a float32 graph, equalized where channels have steps of their own."""
+        weights = {name: weight.round().clamp(-QMAX, QMAX) for name, weight in self.weights.items()}
+        steps = dict(self.weight_steps)
+        biases = dict(self.biases)
+        limits = {name: QMAX * step.reshape(-1).numpy() for name, step in self.steps.items()}
         values = {name: weight * steps[name] for name, weight in weights.items()} | biases
         for pair in self._pairs:
             stretch = torch.from_numpy(factors(pair, limits[pair.value]))
@@ -151,8 +159,8 @@ class QuantizedGraph:
                 if name in steps:
                     steps[name] = steps[name] * _broadcast(factor, steps[name].ndim, 0)
             limits[pair.value] = np.array([reach(pair, limits[pair.value])])
-        return Learned(
-            _with_values(self._model, {name: value.detach().numpy() for name, value in values.items()}),
+        return Recovered(
+            _with_values(self._model, {name: value.numpy() for name, value in values.items()}),
             {name: Range(-float(limit[0]), float(limit[0])) for name, limit in limits.items()},
             {name: step.reshape(-1).numpy() for name, step in steps.items()},
         )
@@ -162,24 +170,9 @@ class QuantizedGraph:
         if site is None:
             return value
         if site.axis is None:
-            step, offset = self.steps[site.value].exp(), self._offsets.get(site.value, 0.0)
-            return _Round.apply((value - offset) / step, QMIN) * step + offset
-        return _Round.apply(self.weights[site.value], -QMAX) * self.weight_steps[site.value].exp()
-
-
-class _Round(torch.autograd.Function):
-    """Round and saturate; the gradient passes where nothing saturates."""
-
-    @staticmethod
-    def forward(*inputs: Any, **_: Any) -> Tensor:
-        ctx, x, low = inputs
-        ctx.save_for_backward((x >= low) & (x <= QMAX))
-        return x.round().clamp_(low, QMAX)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[Tensor, None]:
-        (inside,) = ctx.saved_tensors
-        return grads[0] * inside, None
+            step, offset = self.steps[site.value], self._offsets.get(site.value, 0.0)
+            return ((value - offset) / step).round_().clamp_(QMIN, QMAX).mul_(step).add_(offset)
+        return self.weights[site.value].round().clamp_(-QMAX, QMAX).mul_(self.weight_steps[site.value])
 
 
 def _with_values(model: onnx.ModelProto, values: Mapping[str, NDArray[np.float32]]) -> onnx.ModelProto:

@@ -1,0 +1,72 @@
+"""Reconstruction brings the INT8 answers nearer to the float ones, the same way each time."""
+
+import numpy as np
+import pytest
+import torch
+
+from edgeproof.calibration.collect import collect_ranges
+from edgeproof.calibration.recovery.reconstruct import reconstruct
+from edgeproof.calibration.recovery.sensitivity import rank_layers
+from edgeproof.calibration.recovery.simulate import QuantizedGraph
+from edgeproof.calibration.sites import find_sites
+
+
+def answers(simulation, photos):
+    with torch.no_grad():
+        return simulation.run(torch.from_numpy(photos), ["logits"])["logits"].numpy()
+
+
+@pytest.fixture
+def recovered(network, student, photos):
+    """The simulation, fitted to the pictures."""
+    reconstruct(network.model, student, find_sites(network.model), photos)
+    return student
+
+
+def test_it_lowers_the_error(network, simulate, recovered, photos, run, relative_error):
+    right = run(network, photos)["logits"]
+
+    before = relative_error(right, answers(simulate(), photos))
+
+    assert relative_error(right, answers(recovered, photos)) < 0.9 * before
+
+
+def test_it_is_the_same_each_time(network, simulate, recovered, photos):
+    again = simulate()
+    reconstruct(network.model, again, find_sites(network.model), photos)
+
+    assert all(torch.equal(recovered.weights[name], again.weights[name]) for name in again.weights)
+    assert all(torch.equal(recovered.biases[name], again.biases[name]) for name in again.biases)
+
+
+def test_every_channel_of_the_output_gets_its_mean_back(network, simulate, recovered, photos, run):
+    right = run(network, photos)["logits"].mean(axis=0)
+
+    before = np.abs(answers(simulate(), photos).mean(axis=0) - right)
+
+    assert np.abs(answers(recovered, photos).mean(axis=0) - right).max() < 0.1 * before.max()
+
+
+def test_a_layer_with_very_many_inputs_keeps_the_nearest_integers(vector, build, rng, run):
+    text = "g (float[batch,5000] x) => (float[batch,4] y) { y = Gemm(x, w, b) }"
+    weight = rng(1).standard_normal((5000, 4)).astype(np.float32)
+    wide = build(text, w=weight, b=np.zeros(4, np.float32))
+    x = rng(2).standard_normal((16, 5000)).astype(np.float32)
+    sites = find_sites(wide.model)
+    student = QuantizedGraph(wide.model, sites, collect_ranges(wide.model, [x]))
+    before = student.weights["w"].round()
+
+    reconstruct(wide.model, student, sites, x)
+
+    assert torch.equal(student.weights["w"].round(), before)
+    assert student.biases["b"].abs().max() > 0
+
+
+def test_layers_are_ranked_by_the_harm_that_they_do_alone(network, student, photos):
+    ranked = rank_layers(network.model, student, photos)
+
+    assert {damage.node for damage in ranked} == {"conv", "depthwise", "excite", "logits"}
+    errors = [damage.relative_l2 for damage in ranked]
+    assert errors == sorted(errors, reverse=True)
+    assert all(error > 0 for error in errors)
+    assert any(damage.layer == "Conv 'node_depthwise'" for damage in ranked)
