@@ -3,16 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from ..runtime.errors import DataError, InputError, ModelError
 from ..runtime.preprocess import Preprocess
+from .data import catalog
 from .data.dataset import Dataset
+from .models import registry
 from .models.spec import Form, ModelSpec, Option, Shape
 
 WORDS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """An architecture and a data set that go together.
+
+    Attributes:
+        spec: the architecture.
+        options: its options, in their types.
+        form: the form chosen, with the options and the input set.
+        data: the data set.
+    """
+
+    spec: ModelSpec
+    options: Mapping[str, bool | int | float]
+    form: Form
+    data: Dataset
+
+
+def fit(
+    model: str,
+    data: str | None,
+    form: str | None,
+    options: Mapping[str, str],
+    input_shape: Shape | None,
+) -> Fit:
+    """Find what a request names, and see that it goes together.
+
+    Args:
+        model: registry name, torchvision name, `package.module:factory` or `file.py:factory`.
+        data: name of a data set, or `imagefolder:DIR`; None for the architecture's own.
+        form: "standard" or "small"; None for the one that suits the data.
+        options: of the architecture, as typed.
+        input_shape: of one sample, instead of the form's own; None for that.
+
+    Raises:
+        EdgeproofError: something is unknown, absent, or does not fit.
+    """
+    spec = registry.find(model)
+    values = check_options(spec, options)
+    found = catalog.find(data or spec.data[0])
+    chosen = configure(choose_form(spec, form, small_data=found.small), values, input_shape)
+    check_data(spec, chosen, found)
+    return Fit(spec, values, chosen, found)
 
 
 def check_options(spec: ModelSpec, given: Mapping[str, str]) -> dict[str, bool | int | float]:

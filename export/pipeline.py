@@ -23,11 +23,9 @@ from ..runtime.errors import InputError, ModelError
 from ..runtime.files import ensure_can_publish, sha256_bytes
 from ..runtime.manifest import PRECISIONS
 from ..runtime.preprocess import Preprocess
-from .data import catalog
 from .data.dataset import Split, seeded_subset
 from .evaluate import Shown, evaluate
-from .fitting import check_data, check_options, check_preprocess, choose_form, configure
-from .models import registry
+from .fitting import check_preprocess, fit
 from .models.spec import Shape
 from .prove import Reference, measure, prove, torch_answers
 from .publish import Outcome, Proven, Subject, decide, publish
@@ -137,14 +135,9 @@ def _check_request(request: ExportRequest) -> None:
 
 
 def _prepare(request: ExportRequest, stages: Stages) -> Subject:
-    spec = registry.find(request.model)
-    data = catalog.find(request.data or spec.data[0])
-    form = configure(
-        choose_form(spec, request.form, small_data=data.small and request.weights != "imagenet"),
-        check_options(spec, request.options),
-        request.input_shape,
-    )
-    check_data(spec, form, data)
+    standard = "standard" if request.weights == "imagenet" else None
+    found = fit(request.model, request.data, request.form or standard, request.options, request.input_shape)
+    spec, form, data = found.spec, found.form, found.data
     usual = request.preprocess or data.preprocess(form.input_shape)
     if request.weights == "demo":
         trained = from_demo(spec, form, data, usual, stages)

@@ -16,11 +16,9 @@ from ..calibration.progress import Stages
 from ..runtime.errors import DataError, ModelError, gist
 from ..runtime.preprocess import Preprocess
 from .checkpoint import Checkpoint, Record, save_checkpoint
-from .data import catalog
 from .data.dataset import Dataset, Split, seeded_subset
-from .fitting import check_data, check_options, check_preprocess, choose_form, configure
+from .fitting import check_preprocess, fit
 from .history import Epoch, History, Result
-from .models import registry
 from .models.spec import Form, Shape
 from .recipe import Recipe
 from .samples import Samples, prepare
@@ -117,11 +115,8 @@ def train_model(request: TrainRequest, stages: Stages) -> Training:
 
 
 def _find(request: TrainRequest) -> Task:
-    spec = registry.find(request.model)
-    options = check_options(spec, request.options)
-    data = catalog.find(request.data or spec.data[0])
-    form = configure(choose_form(spec, request.form, small_data=data.small), options, request.input_shape)
-    check_data(spec, form, data)
+    found = fit(request.model, request.data, request.form, request.options, request.input_shape)
+    form, data = found.form, found.data
     preprocess = data.preprocess(form.input_shape)
     check_preprocess(form, preprocess)
     if data.train is None:
@@ -131,15 +126,15 @@ def _find(request: TrainRequest) -> Task:
             todo="split it so, or give another with --data",
         )
     train = _at_most(data.train, request.samples or len(data.train))
-    recipe = replace(spec.recipe, **request.recipe)
+    recipe = replace(found.spec.recipe, **request.recipe)
     network = _build(form, len(data.labels), recipe.seed)
     settings = describe(
-        describe_network(spec.name, form, options, network),
+        describe_network(found.spec.name, form, found.options, network),
         describe_data(data.name, train, data.evaluation),
         preprocess,
         recipe,
     )
-    return Task(spec.name, network, data, train, preprocess, recipe, settings)
+    return Task(found.spec.name, network, data, train, preprocess, recipe, settings)
 
 
 def _build(form: Form, classes: int, seed: int) -> nn.Module:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from edgeproof.calibration.progress import Stages
-from edgeproof.export import training
+from edgeproof.export import fitting, training
 from edgeproof.export.checkpoint import load_checkpoint
 from edgeproof.export.data.dataset import Split
 from edgeproof.export.history import read_history
@@ -155,7 +155,7 @@ def test_the_weights_do_not_depend_on_the_judges(
     straight, request_for, tmp_path, stages, digits, monkeypatch
 ):
     fewer = replace(digits, evaluation=digits.evaluation.take(range(10)))
-    monkeypatch.setattr(training.catalog, "find", lambda _: fewer)
+    monkeypatch.setattr(fitting.catalog, "find", lambda _: fewer)
     train_model(request_for(tmp_path), stages)
     assert same(weights(tmp_path), weights(straight.folder))
 
@@ -163,7 +163,7 @@ def test_the_weights_do_not_depend_on_the_judges(
 def test_the_recipe_is_the_rows_own(tiny_network, tmp_path, stages, monkeypatch):
     row = Recipe(epochs=1, batch=50, optimizer="sgd", rate=0.01, schedule="constant")
     spec = replace(registry.find(tiny_network), recipe=row)
-    monkeypatch.setattr(training.registry, "find", lambda _: spec)
+    monkeypatch.setattr(fitting.registry, "find", lambda _: spec)
     request = TrainRequest(model=tiny_network, samples=100, recipe={"rate": 0.02}, out=tmp_path)
     history = train_model(request, stages).history
     assert history.settings["recipe"] == replace(row, rate=0.02).describe()
@@ -250,14 +250,14 @@ def test_an_output_that_is_a_file_is_refused(request_for, tmp_path, stages):
 def test_data_that_the_model_cannot_take_is_refused(request_for, tmp_path, stages, digits, monkeypatch):
     sounds = Split(lambda _: np.zeros((1, 40), np.float32), digits.train.labels)
     found = replace(digits, name="sounds", train=sounds, evaluation=sounds, tensor_shape=(1, 40))
-    monkeypatch.setattr(training.catalog, "find", lambda _: found)
+    monkeypatch.setattr(fitting.catalog, "find", lambda _: found)
     with pytest.raises(DataError, match="tiny cannot take the data set sounds"):
         train_model(request_for(tmp_path / "out"), stages)
     assert not (tmp_path / "out").exists()
 
 
 def test_data_without_a_part_to_train_on_is_refused(request_for, tmp_path, stages, digits, monkeypatch):
-    monkeypatch.setattr(training.catalog, "find", lambda _: replace(digits, train=None))
+    monkeypatch.setattr(fitting.catalog, "find", lambda _: replace(digits, train=None))
     with pytest.raises(DataError, match="no part to train on"):
         train_model(request_for(tmp_path / "out"), stages)
 
