@@ -30,7 +30,11 @@ PreprocessOption = Annotated[
     typer.Option(metavar="FILE.json", help="Your training's preprocessing, as in a manifest."),
 ]
 TargetOption = Annotated[
-    str, typer.Option(help="tensorrt, or cpu: what runs fastest on ONNX Runtime's CPU provider.")
+    str,
+    typer.Option(
+        help="tensorrt, tensorrt-fp16 (float16 where INT8 is not), or cpu: what runs fastest on ONNX "
+        "Runtime's CPU provider."
+    ),
 ]
 RecoverOption = Annotated[
     str, typer.Option(help="Take back what INT8 costs: auto (where the budget asks for it), always or off.")

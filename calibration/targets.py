@@ -14,6 +14,7 @@ from .collect import Statistics, collect_statistics
 from .graph import float_values
 from .int8 import Int8Result, make_int8
 from .int8_cpu import make_int8_cpu
+from .int8_fp16 import make_int8_fp16
 from .judge import shown
 from .progress import Stages
 from .sites import activations, find_sites
@@ -45,10 +46,15 @@ class Target:
         return collect_statistics(artifact.model, batches, self.counted(artifact.model))
 
 
+def _rounded(model: onnx.ModelProto) -> list[str]:
+    return activations(find_sites(model))
+
+
 TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
-        Target("tensorrt", True, lambda model: activations(find_sites(model)), make_int8),
+        Target("tensorrt", True, _rounded, make_int8),
+        Target("tensorrt-fp16", True, _rounded, make_int8_fp16),
         Target("cpu", False, lambda model: [input_of(model).name, *float_values(model)], make_int8_cpu),
     )
 }

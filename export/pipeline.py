@@ -51,7 +51,7 @@ class ExportRequest:
         input_shape: (channels, height, width) instead of the form's own; None for that.
         preprocess: instead of that of the weights or the data set; None for that.
         max_drop: largest drop of top-1, in percentage points, at which INT8 is shipped.
-        target: what INT8 is made for: "tensorrt" or "cpu".
+        target: what INT8 is made for: "tensorrt", "tensorrt-fp16" or "cpu".
         recover: when INT8 is recovered: "auto" where the drop asks for it, "always" or "off".
         evaluation: largest number of pictures that judge.
         force: whether a bundle at `out` may be replaced.

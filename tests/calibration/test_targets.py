@@ -1,4 +1,4 @@
-"""The two targets of INT8, by name."""
+"""The targets of INT8, by name."""
 
 import numpy as np
 import onnx
@@ -41,6 +41,14 @@ def test_the_cpu_takes_unsigned_activations_and_tensorrt_signed_ones(network, sa
     assert kinds(made(network, samples, "tensorrt").artifact.model) == {onnx.TensorProto.INT8}
 
 
+def test_what_stays_float_may_be_float16(network, samples):
+    model = made(network, samples, "tensorrt-fp16").artifact.model
+    float32 = [value.name for value in model.graph.value_info if value.type.tensor_type.elem_type == 1]
+
+    assert not any(tensor.data_type == onnx.TensorProto.FLOAT for tensor in model.graph.initializer)
+    assert not set(float32) - {"image", "logits"}
+
+
 def test_on_the_cpu_the_first_layers_stay_float_if_the_budget_asks_for_it(network, samples):
     strict = made(network, samples, "cpu", max_drop=-1)  # which nothing can hold
     off = made(network, samples, "cpu", max_drop=-1, recover="off")
@@ -51,5 +59,5 @@ def test_on_the_cpu_the_first_layers_stay_float_if_the_budget_asks_for_it(networ
 
 
 def test_an_unknown_target_is_refused_with_those_that_there_are():
-    with pytest.raises(InputError, match="tensorrt, cpu"):
+    with pytest.raises(InputError, match="tensorrt, tensorrt-fp16, cpu"):
         find_target("tpu")
