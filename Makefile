@@ -8,6 +8,7 @@ ARGS   ?=
 DIST   ?= dist
 ZOO    ?=
 INT8   ?=
+RUNNER ?=
 
 # PyPI's onnxruntime-gpu carries the CUDA and TensorRT providers on x86-64 Linux only; it runs on the CPU too.
 ORT    := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),gpu,cpu)
@@ -15,7 +16,7 @@ READY  := $(VENV)/.ready
 RUN    := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help install export train run test slow-test check lint types bench bench-int8 zoo device-test wheel docs constraints clean
+.PHONY: help install export train run test slow-test check lint types bench bench-int8 bench-runner gpu-test zoo device-test wheel docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +62,12 @@ bench: $(READY) ## measure the export path and write docs/benchmarks.md
 
 bench-int8: $(READY) ## measure INT8 beside its rivals (INT8="--photographs DIR --checkpoint FILE")
 	$(RUN)python benchmarks/int8.py --write docs/int8.md $(INT8)
+
+bench-runner: $(READY) ## measure the runner and write docs/runner.md (RUNNER="BUNDLE PHOTOGRAPHS")
+	$(RUN)python benchmarks/runner.py --write docs/runner.md $(RUNNER)
+
+gpu-test: $(READY) ## placement, answers and speed on this machine's GPU, written to docs/gpu.md
+	$(RUN)python benchmarks/gpu.py --write docs/gpu.md $(ARGS)
 
 zoo: $(READY) ## export every network and write docs/models.md (ZOO="--photographs DIR --checkpoint FILE")
 	$(RUN)python benchmarks/zoo.py --write docs/models.md $(ZOO)

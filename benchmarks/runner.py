@@ -1,23 +1,36 @@
-"""What the runner adds to ONNX Runtime: `Session.run` against raw, pre-bound `run_with_iobinding`.
+"""What the runner costs: over ONNX Runtime's own call, and beside what the machine can do with photographs.
 
-    python benchmarks/runner.py [--rounds N]
+    python benchmarks/runner.py BUNDLE PHOTOGRAPHS [--first-label BUNDLE] [--write FILE.md]
+                                [--rounds N] [--photographs N] [--frames N] [--calls N]
 
-Both answer the same batch of one on the CPU provider with one thread, in turns within one process. Of many
-short rounds each side's fastest is taken: the others tell what else the machine was doing. The raw run writes
-into a buffer that its next run overwrites; `Session.run` gives arrays that are the caller's own.
+BUNDLE is a bundle of MobileNetV2 (or another), PHOTOGRAPHS a folder with JPEG files at any depth;
+--first-label names the bundle that a process starts with, where it is another. What is measured from
+photographs to labels stands in stream.py.
+
+`Session.run` and raw, pre-bound `run_with_iobinding` answer the same batch of one on the CPU provider with
+one thread, in turns within one process. Of many short rounds each side's fastest is taken: the others tell
+what else the machine was doing. The raw run writes into a buffer that its next run overwrites; `Session.run`
+gives arrays that are the caller's own.
 """
 
 from __future__ import annotations
 
 import argparse
+import platform
+import sys
 import time
 from collections.abc import Callable
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from stream import endurance_section, first_label_section, speed_section
 
+from edgeproof.runtime.bundle import Bundle
+from edgeproof.runtime.crew import cores
 from edgeproof.runtime.providers import ProviderRequest
 from edgeproof.runtime.session import Session
 
@@ -26,17 +39,77 @@ SHAPES = ((3, 8, 8), (3, 224, 224))
 
 
 def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "--rounds", type=int, default=500, metavar="N", help="rounds of 20 runs (default 500)"
+    """Measure, print, and write where asked."""
+    options = parsed()
+    bundle = Bundle.open(options.bundle)
+    photographs = sorted(options.photographs.rglob("*.jp*g"))[: options.number]
+    if not photographs:
+        sys.exit(f"{options.photographs} holds no JPEG files")
+    report = "\n".join(
+        [
+            *heading(),
+            *overhead_section(options.calls),
+            *speed_section(bundle, photographs, options.rounds),
+            *endurance_section(options.frames),
+            *first_label_section(options.first_label or options.bundle, photographs[0]),
+        ]
     )
-    rounds = parser.parse_args().rounds
-    print("| input | raw, us | Session.run, us | added, us (goal: at most 10) |")
-    print("|---|---|---|---|")
+    print(report)
+    if options.write:
+        options.write.write_text(report, encoding="utf-8")
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
+    parser.add_argument("photographs", type=Path, metavar="PHOTOGRAPHS")
+    parser.add_argument("--first-label", type=Path, metavar="BUNDLE", help="that a process starts with")
+    parser.add_argument("--write", type=Path, metavar="FILE.md", help="write the report there too")
+    sizes = {
+        "rounds": (5, "rounds of photographs"),
+        "photographs": (500, "per round"),
+        "frames": (100_000, "from memory"),
+        "calls": (500, "rounds of 20 calls"),
+    }
+    for name, (usual, what) in sizes.items():
+        parser.add_argument(
+            f"--{name}",
+            dest="number" if name == "photographs" else name,
+            type=int,
+            default=usual,
+            metavar="N",
+            help=f"{what} (default {usual})",
+        )
+    return parser.parse_args()
+
+
+def heading() -> list[str]:
+    """Title, date and machine."""
+    machine = f"{cores()} cores, {platform.machine()}, Python {platform.python_version()}"
+    return [
+        "# What the runner costs",
+        "",
+        f"Written by `make bench-runner` on {date.today().isoformat()} ({machine}, ONNX Runtime "
+        f"{onnxruntime.__version__}, CPU provider).",
+        "",
+    ]
+
+
+def overhead_section(rounds: int) -> list[str]:
+    """What `Session.run` adds to a raw run."""
+    lines = [
+        "## `Session.run` over raw, pre-bound `run_with_iobinding`",
+        "",
+        f"A batch of one, one thread, {rounds} rounds of {RUNS} calls in turns; each side's fastest round.",
+        "",
+        "| input | raw, µs | `Session.run`, µs | added, µs (goal: at most 10) |",
+        "|---|---|---|---|",
+    ]
     for shape in SHAPES:
         raw, ours = measure(pooling_model(shape), shape, rounds)
-        print(f"| {'x'.join(map(str, (1, *shape)))} | {raw:.1f} | {ours:.1f} | {ours - raw:.1f} |")
+        lines.append(f"| {'x'.join(map(str, (1, *shape)))} | {raw:.1f} | {ours:.1f} | {ours - raw:.1f} |")
+    return [*lines, ""]
 
 
 def measure(model: bytes, shape: tuple[int, ...], rounds: int) -> tuple[float, float]:

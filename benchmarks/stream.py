@@ -1,14 +1,10 @@
-"""How near the runner comes to what the machine can do, from JPEG files to labels.
+"""How near the runner comes to what the machine can do, from JPEG files to labels; run by runner.py.
 
-    python benchmarks/stream.py BUNDLE PHOTOGRAPHS [--rounds N] [--photographs N] [--frames N]
-                                [--first-label BUNDLE]
-
-BUNDLE is a bundle of MobileNetV2 (or another), PHOTOGRAPHS a folder with JPEG files at any depth. Per round,
-in turns within one process: decoding, resizing and cropping alone, and inference alone, each with a thread a
-core; a plain loop of PIL, torchvision's transforms and `session.run`; and the runner. The first two give the
-machine's limit: cores / (core-seconds a photograph to decode, resize and crop + core-seconds to infer). The
-plain loop includes opening its session; the runner is measured with its opening and without. Medians are
-compared.
+Per round, in turns within one process: decoding, resizing and cropping alone, and inference alone, each with
+a thread a core; a plain loop of PIL, torchvision's transforms and `session.run`; and the runner. The first
+two give the machine's limit: cores / (core-seconds a photograph to decode, resize and crop + core-seconds to
+infer). The plain loop includes opening its session; the runner is measured with its opening and without.
+Medians are compared.
 
 Then so many frames from memory go through a runner whose model costs next to nothing, and its resident memory
 is watched; and a process labels one photograph, timed from its start. CPU provider throughout.
@@ -16,14 +12,13 @@ is watched; and a process labels one photograph, timed from its start. CPU provi
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,70 +39,65 @@ WARM_UP = 5_000  # frames after which memory is first read
 STARTS = 7
 
 
-def main() -> None:
-    """Measure and print Markdown."""
-    options = parsed()
-    bundle = Bundle.open(options.bundle)
-    photographs = sorted(options.photographs.rglob("*.jp*g"))[: options.number]
-    print(f"{cores()} cores, Python {platform.python_version()}, ONNX Runtime {onnxruntime.__version__}\n")
-    speeds(bundle, photographs, options.rounds)
-    endurance(options.frames)
-    first_label(options.first_label or options.bundle, photographs[0])
+@dataclass(frozen=True)
+class Speeds:
+    """Median seconds for all photographs, by way: on the clock, and of all cores together."""
+
+    wall: Mapping[str, float]
+    used: Mapping[str, float]
+
+    @property
+    def limit(self) -> float:
+        """Seconds on the clock that decoding and inference alone would leave."""
+        return self.wall["decode, resize, crop"] + self.wall["infer"]
 
 
-def parsed() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE")
-    parser.add_argument("photographs", type=Path, metavar="PHOTOGRAPHS")
-    parser.add_argument("--rounds", type=int, default=5, metavar="N", help="rounds (default 5)")
-    parser.add_argument(
-        "--photographs", dest="number", type=int, default=500, metavar="N", help="per round (default 500)"
-    )
-    parser.add_argument(
-        "--frames", type=int, default=100_000, metavar="N", help="from memory (default 100000)"
-    )
-    parser.add_argument(
-        "--first-label", type=Path, metavar="BUNDLE", help="the one that a process starts with"
-    )
-    return parser.parse_args()
-
-
-def speeds(bundle: Bundle, photographs: list[Path], rounds: int) -> None:
+def speed_section(bundle: Bundle, photographs: list[Path], rounds: int) -> list[str]:
     """Photographs a second of each way, and of the machine's limit."""
+    speeds, count = measure(bundle, photographs, rounds), len(photographs)
+    wall, used = speeds.wall, speeds.used
+    gain = wall["plain loop"] / wall["runner, opening included"]
+    whole = used["decode, resize, crop"] + used["infer"]
+    return [
+        f"## From JPEG to label: {bundle.manifest.name}, {count} photographs",
+        "",
+        f"Medians of {rounds} rounds in turns. The machine's limit is what decoding and inference alone "
+        "leave: cores / (core-seconds a photograph of both). The plain loop is PIL, torchvision's transforms "
+        "and `session.run`, its session's opening included.",
+        "",
+        "| way | photographs a second | core-ms a photograph |",
+        "|---|---|---|",
+        *(f"| {way} | {count / wall[way]:.1f} | {1000 * used[way] / count:.2f} |" for way in wall),
+        f"| machine's limit | {count / speeds.limit:.1f} | {1000 * cores() * speeds.limit / count:.2f} |",
+        "",
+        f"- The runner reaches {speeds.limit / wall['runner']:.3f} of the limit (goal: at least 0.9).",
+        f"- It is {gain:.2f} times as fast as the plain loop, both with opening (goal: at least 2).",
+        f"- CPU time of decoding and inference alone over that of the runner: {whole / used['runner']:.3f}.",
+        "",
+    ]
+
+
+def measure(bundle: Bundle, photographs: list[Path], rounds: int) -> Speeds:
+    """Each way in turns, so many times."""
     preprocess = bundle.manifest.preprocess
     if preprocess is None:
         sys.exit(f"{bundle.folder} takes tensors: there is nothing to decode")
-    session, runner = one_thread(bundle), Runner.open(bundle.folder, precision="fp32")
-    name = bundle.manifest.input.name
-    ready = preprocess(read_image(photographs[0]))[None]
-    parts: dict[str, Callable[[], Any]] = {
-        "decode, resize, crop": lambda: spread(lambda path: preprocess.pixels(read_image(path)), photographs),
-        "infer": lambda: spread(lambda tensor: session.run(None, {name: tensor}), [ready] * len(photographs)),
-        "plain loop": lambda: plain_loop(bundle, photographs),
-        "runner, opening included": lambda: opened_stream(bundle, photographs),
-        "runner": lambda: stream(runner, photographs),
-    }
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
-    for _ in range(rounds):
-        for name, part in parts.items():
-            taken[name].append(timed(part))
-    wall = {name: statistics.median(wall for wall, _ in times) for name, times in taken.items()}
-    used = {name: statistics.median(used for _, used in times) for name, times in taken.items()}
-    limit = wall["decode, resize, crop"] + wall["infer"]
-    rows = {name: len(photographs) / seconds for name, seconds in wall.items()}
-    rows["machine's limit"] = len(photographs) / limit
-    print("| from JPEG to label | photographs a second | core-ms a photograph |\n|---|---|---|")
-    for name, speed in rows.items():
-        spent = 1000 * used[name] / len(photographs) if name in used else 1000 * cores() / speed
-        print(f"| {name} | {speed:.1f} | {spent:.2f} |")
-    print(f"\nrunner / limit: {limit / wall['runner']:.3f} (goal: at least 0.9)")
-    gain = wall["plain loop"] / wall["runner, opening included"]
-    print(f"runner / plain loop, both with opening: {gain:.2f} (goal: at least 2)")
-    whole = used["decode, resize, crop"] + used["infer"]
-    print(
-        f"CPU time of decoding and inference alone / CPU time of the runner: {whole / used['runner']:.3f}\n"
-    )
+    feed = {bundle.manifest.input.name: preprocess(read_image(photographs[0]))[None]}
+    session = one_thread(bundle)
+    with Runner.open(bundle.folder, precision="fp32") as runner:
+        ways: dict[str, Callable[[], Any]] = {
+            "decode, resize, crop": lambda: spread(
+                lambda path: preprocess.pixels(read_image(path)), photographs
+            ),
+            "infer": lambda: spread(lambda given: session.run(None, given), [feed] * len(photographs)),
+            "plain loop": lambda: plain_loop(bundle, photographs),
+            "runner, opening included": lambda: opened_stream(bundle, photographs),
+            "runner": lambda: stream(runner, photographs),
+        }
+        taken = [{way: timed(work) for way, work in ways.items()} for _ in range(rounds)]
+    wall = {way: statistics.median(times[way][0] for times in taken) for way in ways}
+    used = {way: statistics.median(times[way][1] for times in taken) for way in ways}
+    return Speeds(wall, used)
 
 
 def one_thread(bundle: Bundle) -> Any:
@@ -168,7 +158,7 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - wall, time.process_time() - used
 
 
-def endurance(frames: int) -> None:
+def endurance_section(frames: int) -> list[str]:
     """Many frames from memory: none lost, their order kept, and what became of resident memory."""
     tensors = [np.full((3, 8, 8), value, np.float32) for value in (-1, 1)]
     start, before, given = time.perf_counter(), 0, 0
@@ -180,8 +170,13 @@ def endurance(frames: int) -> None:
             if given == min(WARM_UP, frames // 2):
                 before = resident()
     seconds, grown = time.perf_counter() - start, (resident() - before) / 2**20
-    print(f"{given} of {frames} frames from memory in their order, {given / seconds:.0f} a second")
-    print(f"resident memory grew by {grown:.2f} MiB after the first {WARM_UP} (goal: less than 5)\n")
+    return [
+        f"## {frames} frames from memory",
+        "",
+        f"{given} of them came out, in their order, {given / seconds:.0f} a second. Resident memory grew by "
+        f"{grown:.2f} MiB after the first {min(WARM_UP, frames // 2)} (goal: less than 5).",
+        "",
+    ]
 
 
 def alternating(tensors: list[NDArray[np.float32]], frames: int) -> Iterator[Frame]:
@@ -194,7 +189,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def first_label(bundle: Path, photograph: Path) -> None:
+def first_label_section(bundle: Path, photograph: Path) -> list[str]:
     """Seconds from a process's start to its first line, the median of several starts."""
     command = [
         sys.executable,
@@ -214,12 +209,10 @@ def first_label(bundle: Path, photograph: Path) -> None:
             times.append(time.perf_counter() - start)
         if b'"top"' not in line:
             raise AssertionError(line)
-    print(
-        f"first label {statistics.median(times):.2f} s after the process's start, least {min(times):.2f} s",
-        end=" ",
-    )
-    print(f"({bundle}; goal: at most 1.5)")
-
-
-if __name__ == "__main__":
-    main()
+    return [
+        "## The first label",
+        "",
+        f"{statistics.median(times):.2f} s after the process's start (median of {STARTS}, the least "
+        f"{min(times):.2f} s), with {Bundle.open(bundle).manifest.name} (goal: at most 1.5).",
+        "",
+    ]

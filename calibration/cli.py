@@ -25,6 +25,9 @@ ModelOrBundle = Annotated[
     ),
 ]
 
+CalibrationOption = Annotated[
+    str, typer.Option(metavar="FILE|images:DIR", help="Preprocessed inputs (.npz, .npy), or pictures.")
+]
 PreprocessOption = Annotated[
     Path | None,
     typer.Option(metavar="FILE.json", help="Your training's preprocessing, as in a manifest."),
@@ -84,9 +87,7 @@ def preflight(
 
 def quantize(
     model: ModelOrBundle,
-    calibration: Annotated[
-        str, typer.Option(metavar="FILE|images:DIR", help="Preprocessed inputs (.npz, .npy), or pictures.")
-    ],
+    calibration: CalibrationOption,
     out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="Where the INT8 model goes.")],
     preprocess: PreprocessOption = None,
     scales: Annotated[
@@ -120,9 +121,31 @@ def quantize(
     emit(json.dumps(describe(result), indent=2) if as_json else f"{summarize(result)}\nmodel: {out}")
 
 
+def sensitivity(
+    model: ModelOrBundle,
+    calibration: CalibrationOption,
+    preprocess: PreprocessOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what INT8 does to the answers, layer by layer: each one's error when it alone is rounded.
+
+    The share is that of the sum of all squared errors.
+    """
+    _require_onnx("Sensitivity")
+    from ..runtime.preprocess import read_preprocess
+    from .progress import Stages
+    from .sensitivity_report import describe, rank, summarize
+    from .subject import read_subject
+
+    stages = Stages()
+    prepared = read_preprocess(preprocess) if preprocess else None
+    ranked = rank(read_subject(model, calibration, prepared, stages), stages)
+    emit(json.dumps(describe(ranked), indent=2) if as_json else summarize(ranked))
+
+
 def register(app: typer.Typer) -> None:
     """Add this floor's commands to an application."""
-    for command in (quantize, preflight):
+    for command in (quantize, sensitivity, preflight):
         app.command()(command)
 
 

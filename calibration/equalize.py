@@ -22,10 +22,9 @@ from onnx import NodeProto, numpy_helper
 
 from ..runtime.session import Session
 from .artifact import OnnxArtifact
-from .graph import array_of, expose, initializers, makers, reader_counts
+from .graph import activation_limits, array_of, expose, initializers, makers, reader_counts
 
 MOST = 64.0  # a channel that hardly ever fires is not blown up further than this
-SCALED_ALONG = ("Relu", "Clip")
 
 
 @dataclass(frozen=True)
@@ -112,12 +111,13 @@ def find_pairs(model: onnx.ModelProto) -> list[Pair]:
         if not _is_depthwise(node, weights) or readers[node.input[1]] > 1:
             continue
         maker = made_by.get(node.input[0])
-        cap = None
-        if maker is not None and maker.op_type in SCALED_ALONG and readers[node.input[0]] == 1:
-            low, cap = _limits(maker, weights)
-            maker = made_by.get(maker.input[0]) if low in (0.0, None) else None
+        high = np.inf
+        limits = activation_limits(maker, weights) if maker is not None else None
+        if maker is not None and limits and readers[node.input[0]] == 1:
+            low, high = limits
+            maker = made_by.get(maker.input[0]) if low in (0.0, -np.inf) and high > 0 else None
         if maker is not None and _may_scale(maker, weights, readers):
-            pairs.append(Pair(maker, node, node.input[0], cap))
+            pairs.append(Pair(maker, node, node.input[0], high if np.isfinite(high) else None))
     return pairs
 
 
@@ -136,18 +136,6 @@ def _is_depthwise(node: NodeProto, weights: dict[str, onnx.TensorProto]) -> bool
     group = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
     shape = weights[node.input[1]].dims
     return group > 1 and shape[0] == group and shape[1] == 1
-
-
-def _limits(node: NodeProto, weights: dict[str, onnx.TensorProto]) -> tuple[float | None, float | None]:
-    """Lower and upper limit of an activation; NaN for one that is computed."""
-    if node.op_type == "Relu":
-        return 0.0, None
-    given = {attribute.name: attribute.f for attribute in node.attribute}
-    limits = [given.get("min"), given.get("max")]
-    for position, name in enumerate(node.input[1:3]):
-        if name:
-            limits[position] = float(array_of(weights[name])) if name in weights else float("nan")
-    return limits[0], limits[1]
 
 
 def _reduced(model: onnx.ModelProto, names: list[str]) -> bytes:

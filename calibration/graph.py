@@ -13,6 +13,7 @@ from onnx import TensorProto, numpy_helper
 
 from ..runtime.errors import ModelError
 
+NO_LIMIT = float(np.finfo(np.float32).max)  # as which older exporters write that a Clip has no limit
 SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 
@@ -66,6 +67,28 @@ def reader_counts(model: onnx.ModelProto) -> Counter[str]:
     """How many read each value; to be an output of the graph counts."""
     names = [name for node in model.graph.node for name in node.input]
     return Counter([*names, *(output.name for output in model.graph.output)])
+
+
+def activation_limits(node: onnx.NodeProto, weights: Mapping[str, TensorProto]) -> tuple[float, float] | None:
+    """The lower and the upper limit that a Relu or a Clip sets, infinite where it sets none.
+
+    None for other operators, and where a limit is not a constant: nothing is then known of it.
+
+    Args:
+        node: a node; a Clip of opset 11 or later, whose limits are inputs.
+        weights: the graph's initializers by name.
+    """
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    computed = any(name and name not in weights for name in node.input[1:3])
+    if node.op_type != "Clip" or node.attribute or computed:
+        return None
+    limits = [-np.inf, np.inf]
+    for i, name in enumerate(node.input[1:3]):
+        if name:
+            given = float(array_of(weights[name]))
+            limits[i] = given if abs(given) < NO_LIMIT else float(np.copysign(np.inf, given))
+    return limits[0], limits[1]
 
 
 def refuse_control_flow(model: onnx.ModelProto, stage: str) -> None:

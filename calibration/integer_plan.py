@@ -7,17 +7,16 @@ missing leaves a float island; therefore the plan follows the values from one in
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto
 
 from .collect import Range
 from .formats import LEVELS, IntegerGrid, affine_uint8
-from .graph import array_of, initializers
+from .graph import activation_limits, initializers, reader_counts
 from .sites import find_sites
 
 KERNELS = {"Add", "Mul", "Sigmoid", "LeakyRelu", "AveragePool", "GlobalAveragePool", "Concat", "HardSigmoid"}
@@ -70,7 +69,7 @@ class _Planner:
         self._keep_float = keep_float
         self._weights = initializers(model)
         self._outputs = {output.name for output in model.graph.output}
-        self._readers = Counter(name for node in model.graph.node for name in node.input)
+        self._readers = reader_counts(model)
         self._axes = {site.node: site.axis for site in find_sites(model, keep_float) if site.axis is not None}
         self._made: set[str] = set()  # values that integer nodes put out
 
@@ -141,36 +140,22 @@ class _Planner:
 
     def _can_fold(self, node: NodeProto) -> bool:
         """Whether saturation does what the activation does: the grid's ends lie within its bounds."""
-        bounds = clip_bounds(node, self._weights)
+        limits = activation_limits(node, self._weights)
         source = node.input[0] if node.input else ""
-        if bounds is None or source not in self.plan.integer or source in self._outputs:
+        if limits is None or source not in self.plan.integer:
             return False
         if self._readers[source] != 1 or self.plan.integer[source].op_type in MOVES | {"HardSigmoid"}:
             return False
         if node.output[0] not in self._ranges:
             return False
         found, output = self._ranges[node.output[0]], node.output[0]
-        self._ranges[output] = Range(max(found.low, bounds.low), min(found.high, bounds.high))
+        lower, upper = limits
+        self._ranges[output] = Range(max(found.low, lower), min(found.high, upper))
         grid = affine_uint8(self._ranges[output])
         slack = grid.scale / 2
         lowest = -float(grid.zero_point) * grid.scale
         highest = (LEVELS - float(grid.zero_point)) * grid.scale
-        return bool(lowest >= bounds.low - slack and highest <= bounds.high + slack)
-
-
-def clip_bounds(node: NodeProto, weights: Mapping[str, TensorProto]) -> Range | None:
-    """The bounds of a Relu or a Clip; None for other operators, and where they are not constant."""
-    if node.op_type == "Relu":
-        return Range(0.0, np.inf)
-    if node.op_type != "Clip":
-        return None
-    bounds = [-np.inf, np.inf]
-    for i, name in enumerate(node.input[1:3]):
-        if name and name not in weights:
-            return None
-        if name:
-            bounds[i] = float(array_of(weights[name]))
-    return Range(*bounds)
+        return bool(lowest >= lower - slack and highest <= upper + slack)
 
 
 def hard_sigmoid(node: NodeProto) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.errors import ModelError
 from ..runtime.parity import TOLERANCES, Parity, compare
 from ..runtime.session import Session
 from .artifact import OnnxArtifact
@@ -24,6 +25,9 @@ class Judge:
         artifact: the float32 model.
         samples: the inputs that judge.
         labels: class of each input, shape (N,); None where it is not known.
+
+    Raises:
+        ModelError: the model's first output is not of shape (N, classes, ...).
     """
 
     def __init__(
@@ -44,7 +48,10 @@ class Judge:
     def _answers(self, artifact: OnnxArtifact) -> NDArray[Any]:
         with Session(artifact.data) as session:
             name = session.output_names[0]
-            found = [session.run(batch)[name] for batch in self._samples.full_batches(batch_of(artifact))]
+            found = []
+            for batch in self._samples.full_batches(batch_of(artifact)):
+                found.append(session.run(batch)[name])
+                _require_scores(name, found[-1].shape, len(batch))
         return np.concatenate(found)[: len(self._samples)]
 
     def _drop(self, answers: NDArray[Any]) -> float:
@@ -52,6 +59,16 @@ class Judge:
         if self._labels is None:
             return 100 * float((was != now).mean())
         return 100 * float((was == self._labels).mean() - (now == self._labels).mean())
+
+
+def _require_scores(name: str, shape: tuple[int, ...], batch: int) -> None:
+    if len(shape) < 2 or shape[0] != batch:
+        raise ModelError(
+            f"The model's first output, {name!r}, does not hold scores.",
+            wanted=f"shape ({batch}, classes) for a batch of {batch}",
+            got=f"shape {shape}",
+            todo="let the model put out the scores of its classes first",
+        )
 
 
 def batch_of(artifact: OnnxArtifact) -> int:

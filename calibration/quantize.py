@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..runtime.bundle import Bundle
-from ..runtime.errors import AccuracyError, InputError
+from ..runtime.errors import AccuracyError, OutputError
 from ..runtime.files import publish_file
-from ..runtime.manifest import TensorSpec
 from ..runtime.preprocess import Preprocess
 from ..runtime.records import encode
-from ..runtime.sources import expand, read_image
-from .artifact import OnnxArtifact
-from .batches import CalibrationSet, input_of, inspect, read_calibration
 from .calibration_cache import read_calibration_cache
 from .int8 import Int8Request, Int8Result, with_ranges
-from .normalize import normalize
-from .onnx_file import parse_onnx, read_onnx
 from .progress import Stages
+from .scores import scores_of, with_ending
 from .sites import activations, find_sites
+from .subject import Subject, read_subject
 from .targets import Target
-
-IMAGES = "images:"
-MOST_PICTURES = 128
 
 
 @dataclass(frozen=True)
@@ -57,31 +46,37 @@ def quantize(request: QuantizeRequest, stages: Stages) -> Int8Result:
     """Quantize, prove the result on the calibration inputs, and write it.
 
     Without labels every answer that INT8 changes counts against the budget: the drop of top-1 is never more.
+    A model that ends in a Softmax or Sigmoid is judged by the scores before it.
 
     Raises:
         InputError: the model, the inputs or the output cannot be used.
+        ParityError: the model in normal form does not answer as it did.
         AccuracyError: the budget does not hold; nothing is written.
     """
-    with stages.stage("model"):
-        artifact, preprocess = _read(request)
-    with stages.stage("samples"):
-        samples = _samples(request, input_of(artifact.model), request.preprocess or preprocess)
-    result = _quantized(request, artifact, samples, stages)
-    if not result.parity or result.drop > request.int8.max_drop:
-        raise AccuracyError(
-            "INT8 does not keep this model's answers.",
-            wanted=f"at most {request.int8.max_drop:g} % of them changed",
-            got=result.parity.reason or f"{result.drop:.2f} % of {len(samples)} changed",
-            todo="ship FP16, give more calibration inputs, or allow more with --max-drop",
-        )
-    with publish_file(request.out) as draft:
+    if request.out.is_dir():
+        raise OutputError(f"The output {request.out} is a folder.", todo="name a file: --out FILE.onnx")
+    with publish_file(request.out) as draft:  # before the work: a place that cannot be written is found now
+        result = _proven(request, stages)
         draft.write_bytes(result.artifact.data)
     return result
 
 
-def _quantized(
-    request: QuantizeRequest, artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages
-) -> Int8Result:
+def _proven(request: QuantizeRequest, stages: Stages) -> Int8Result:
+    subject = read_subject(request.model, request.calibration, request.preprocess, stages)
+    scores = replace(subject, artifact=scores_of(subject.artifact))
+    result = _quantized(request, scores, stages)
+    if not result.parity or result.drop > request.int8.max_drop:
+        raise AccuracyError(
+            "INT8 does not keep this model's answers.",
+            wanted=f"at most {request.int8.max_drop:g} % of them changed",
+            got=result.parity.reason or f"{result.drop:.2f} % of {len(subject.samples)} changed",
+            todo="ship FP16, give more calibration inputs, or allow more with --max-drop",
+        )
+    return replace(result, artifact=with_ending(result.artifact, subject.artifact))
+
+
+def _quantized(request: QuantizeRequest, subject: Subject, stages: Stages) -> Int8Result:
+    artifact, samples = subject.artifact, subject.samples
     if request.scales is not None:
         ranges = read_calibration_cache(request.scales, activations(find_sites(artifact.model)))
         with stages.stage("int8"):
@@ -90,36 +85,6 @@ def _quantized(
         statistics = request.target.calibrate(artifact, samples, stages)
     with stages.stage("int8"):
         return request.target.make(artifact, samples, statistics, request.int8, stages=stages)
-
-
-def _read(request: QuantizeRequest) -> tuple[OnnxArtifact, Preprocess | None]:
-    if request.model.is_dir():
-        bundle = Bundle.open(request.model)
-        model = parse_onnx(bundle.model_bytes("fp32"), f"the float32 model of {request.model}")
-        return OnnxArtifact(normalize(model), "normalize"), bundle.manifest.preprocess
-    return OnnxArtifact(normalize(read_onnx(request.model)), "normalize"), None
-
-
-def _samples(request: QuantizeRequest, wanted: TensorSpec, preprocess: Preprocess | None) -> CalibrationSet:
-    if not request.calibration.startswith(IMAGES):
-        return read_calibration(Path(request.calibration), wanted)
-    if preprocess is None:
-        raise InputError(
-            "Pictures cannot calibrate a model without knowing how its inputs are prepared.",
-            wanted="the training's preprocessing",
-            todo="--preprocess FILE.json, or preprocessed inputs with --calibration FILE.npz",
-        )
-    return _pictures(request.calibration, preprocess, wanted)
-
-
-def _pictures(source: str, preprocess: Preprocess, wanted: TensorSpec) -> CalibrationSet:
-    paths = expand([source.removeprefix(IMAGES)])
-    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:MOST_PICTURES])
-
-    def read(positions: NDArray[np.int64]) -> NDArray[Any]:
-        return np.stack([preprocess(read_image(paths[chosen[position]])) for position in positions])
-
-    return inspect(read, len(chosen), wanted, source)
 
 
 def summarize(result: Int8Result) -> str:

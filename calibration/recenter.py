@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
 from .artifact import OnnxArtifact
-from .graph import array_of, as_tensor, initializers, makers, reader_counts
+from .graph import activation_limits, array_of, as_tensor, initializers, makers, reader_counts
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,11 @@ def find_capped(model: onnx.ModelProto) -> list[Capped]:
     made_by, uses = makers(model), reader_counts(model)
     found = []
     for clip in model.graph.node:
-        if clip.op_type != "Clip" or not (maker := made_by.get(clip.input[0])):
+        limits = activation_limits(clip, weights) if clip.op_type == "Clip" else None
+        maker = made_by.get(clip.input[0]) if limits else None
+        if not limits or not maker:
             continue
-        low, cap = _limits(clip, weights)
+        low, cap = limits
         readers = tuple(node for node in model.graph.node if clip.output[0] in node.input)
         if (
             low == 0
@@ -117,14 +119,6 @@ def _takes_offset(
     given = {attribute.name: attribute for attribute in node.attribute}
     padded = any(given["pads"].ints) if "pads" in given else False
     return not padded and ("auto_pad" not in given or given["auto_pad"].s in (b"NOTSET", b"VALID"))
-
-
-def _limits(clip: NodeProto, weights: Mapping[str, TensorProto]) -> tuple[float, float]:
-    """Lower and upper limit of a Clip; NaN for one that is computed or missing."""
-    if len(clip.input) < 3 or any(name not in weights for name in clip.input[1:]):
-        return float("nan"), float("nan")
-    low, high = (float(array_of(weights[name])) for name in clip.input[1:])
-    return low, high
 
 
 def _set_limits(model: onnx.ModelProto, clip: NodeProto, low: np.float32, high: np.float32) -> None:

@@ -6,7 +6,6 @@ the simulation that recovers their loss.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ import onnx
 from onnx import NodeProto, TensorProto
 
 from ..runtime.errors import ModelError
-from .graph import element_types, initializers
+from .graph import element_types, initializers, reader_counts
 
 
 @dataclass(frozen=True)
@@ -102,8 +101,8 @@ def _channel_axis(node: NodeProto, weights: dict[str, TensorProto]) -> int | Non
 def _shortcuts(
     model: onnx.ModelProto, quantized: set[str], weights: Collection[str], keep_float: Collection[str]
 ) -> list[Site]:
-    """The shortcut of each Add that only adds a quantized node's output to it."""
-    readers = Counter(name for node in model.graph.node for name in node.input)
+    """The shortcut of each Add that alone reads a quantized convolution's output."""
+    readers = reader_counts(model)
     convolutions = {
         node.output[0] for node in model.graph.node if node.op_type == "Conv" and node.output[0] in quantized
     }

@@ -49,6 +49,18 @@ class Binding:
 
     def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """Infer one batch and return copies of the outputs."""
+        self.write(batch)
+        self.infer()
+        return self.read()
+
+    def write(self, batch: NDArray[Any]) -> None:
+        """Copy a batch to the device."""
         self._input.update_inplace(np.ascontiguousarray(batch))
+
+    def infer(self) -> None:
+        """Infer what was written; returns when the device is done."""
         self._session.run_with_iobinding(self._binding)
+
+    def read(self) -> list[NDArray[Any]]:
+        """Copies of the outputs."""
         return [np.array(value.numpy()) for value in self._outputs]

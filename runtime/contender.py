@@ -20,6 +20,7 @@ from .power import Meter, Power
 from .providers import ProviderRequest
 
 Clock = Callable[[], float]
+Step = Callable[[], tuple[float, float]]
 LEAST_RUNS = 2  # in a turn, however slow the model
 
 
@@ -117,13 +118,18 @@ class Contender:
             )
         names = tuple(output.name for output in opened.session.get_outputs())
         with _blamed_on(samples):
-            self._step = (
-                _host_step(opened.session, samples, found.name, names, clock)
-                if opened.placement.provider == "cpu"
-                else _TimedBinding(
-                    ort, opened.session, samples, found.name, names, request.device, clock
-                ).step
-            )
+            if opened.placement.provider == "cpu":
+                self._step = _host_step(opened.session, samples, found.name, names, clock)
+            else:
+                binding = Binding(
+                    ort,
+                    opened.session,
+                    samples,
+                    input_name=found.name,
+                    output_names=names,
+                    index=request.device,
+                )
+                self._step = _device_step(binding, samples, clock)
         self._growth: tuple[int | None, int | None] = (None, None)
         self._copies, self._device, self._total = array("d"), array("d"), array("d")
         self._elapsed = 0.0
@@ -197,37 +203,24 @@ def _blamed_on(samples: NDArray[Any]) -> Iterator[None]:
         ) from error
 
 
-class _TimedBinding(Binding):
-    """Buffers on a device, and how long each step with them takes."""
+def _device_step(binding: Binding, batch: NDArray[Any], clock: Clock) -> Step:
+    """Seconds of one inference: for the copies there and back, and on the device."""
 
-    def __init__(
-        self,
-        ort: Any,
-        session: Any,
-        batch: NDArray[Any],
-        input_name: str,
-        output_names: tuple[str, ...],
-        index: int,
-        clock: Clock,
-    ) -> None:
-        super().__init__(ort, session, batch, input_name=input_name, output_names=output_names, index=index)
-        self._batch, self._clock = batch, clock
+    def step() -> tuple[float, float]:
+        start = clock()
+        binding.write(batch)
+        copied = clock()
+        binding.infer()
+        done = clock()
+        binding.read()
+        return copied - start + clock() - done, done - copied
 
-    def step(self) -> tuple[float, float]:
-        """Seconds of one inference: for the copies there and back, and on the device."""
-        start = self._clock()
-        self._input.update_inplace(self._batch)
-        copied = self._clock()
-        self._session.run_with_iobinding(self._binding)  # returns when the device is done
-        done = self._clock()
-        for value in self._outputs:
-            np.array(value.numpy())
-        return copied - start + self._clock() - done, done - copied
+    return step
 
 
 def _host_step(
     session: Any, batch: NDArray[Any], input_name: str, output_names: tuple[str, ...], clock: Clock
-) -> Callable[[], tuple[float, float]]:
+) -> Step:
     """The same where the caller's own array is the bound memory: there is nothing to copy."""
     feed = {input_name: batch}
 

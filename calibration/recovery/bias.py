@@ -2,7 +2,8 @@
 
 Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (arXiv 1906.04721), in
 its empirical form: the means are measured on calibration inputs, layer after layer, so that each layer is
-corrected for what the layers before it, already corrected, hand on.
+corrected for what the layers before it, already corrected, hand on. Of the samples' means the median counts:
+one input whose values are cut off must not move the answers to all others.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ class BiasCorrection:
         name = self._biased.get(node.output[0])
         if name is None:
             return value
-        missing = self._means[node.output[0]] - _channel_means(value)
+        missing = (self._means[node.output[0]] - _channel_means(value)).median(dim=0).values
         self._student.biases[name] += missing
         return value + missing.reshape([1, -1] + [1] * (value.ndim - 2))
 
 
 def _channel_means(value: Tensor) -> Tensor:
-    """Mean over all but axis 1, shape (C,)."""
-    return value.mean(dim=[axis for axis in range(value.ndim) if axis != 1])
+    """Mean over all but the first two axes, shape (N, C)."""
+    return value.flatten(2).mean(dim=2) if value.ndim > 2 else value

@@ -19,7 +19,7 @@ from ..collect import Range
 from ..equalize import factors, find_pairs, reach
 from ..formats import MIN_SCALE, QMAX, symmetric_int8
 from ..graph import as_tensor, initializers
-from ..sites import Site, layers
+from ..sites import Site
 from ..weight_scales import best_scale
 from .network import After, TorchGraph, Track
 
@@ -59,7 +59,7 @@ class QuantizedGraph:
         steps: each activation's step size, by value; a scalar, or one a channel.
         weights: weights in units of their own step sizes, by initializer.
         weight_steps: their step sizes, one an output channel, shaped to be multiplied with the weights.
-        biases: biases of the quantized nodes, by initializer.
+        biases: of every layer that has one, by initializer.
     """
 
     def __init__(
@@ -95,11 +95,10 @@ class QuantizedGraph:
             )
             axes = self._graph.weights[pair.second.input[1]].ndim
             self.steps[pair.value] = _broadcast(torch.from_numpy(step.astype(np.float32)), axes, 1)
-        quantized = set(layers(sites))
         self.biases = {
             node.input[2]: self._graph.weights[node.input[2]]
             for node in model.graph.node
-            if node.output[0] in quantized and node.op_type in BIASED and len(node.input) > 2
+            if node.op_type in BIASED and len(node.input) > 2
             if node.input[2] in self._graph.weights
         }
 

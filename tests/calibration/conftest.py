@@ -106,6 +106,13 @@ def photos(rng):
 
 
 @pytest.fixture(scope="session")
+def pictures(photos, rng):
+    """Twenty different smooth pictures, enough to calibrate with."""
+    weights = rng(4).dirichlet(np.ones(len(photos)), 20)
+    return np.tensordot(weights, photos, 1).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
 def run():
     """Outputs of an artifact on one batch, each node computed as it is written."""
 

@@ -13,13 +13,6 @@ from edgeproof.runtime.manifest import TensorSpec
 SPEC = TensorSpec("image", ("batch", 3, 16, 16), "float32")
 
 
-@pytest.fixture(scope="module")
-def pictures(photos, rng):
-    """Twenty different smooth pictures."""
-    weights = rng(4).dirichlet(np.ones(len(photos)), 20)
-    return np.tensordot(weights, photos, 1).astype(np.float32)
-
-
 @pytest.fixture
 def saved(tmp_path):
     """Saves arrays under a file name and gives the path."""

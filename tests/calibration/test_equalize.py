@@ -76,6 +76,13 @@ def test_with_a_cap_what_lies_beyond_a_limit_is_cut_off_there(relu6, photos):
     assert (after / factors <= 0.5 + 1e-6).all()
 
 
+@pytest.mark.parametrize("above", [np.inf, np.finfo(np.float32).max])
+def test_a_cap_that_caps_nothing_is_none(chain, above):
+    pairs = find_pairs(chain(RELU6, low=np.float32(0), high=np.float32(above)).model)
+
+    assert [pair.cap for pair in pairs] == [None]
+
+
 def test_a_dead_channel_is_not_blown_up_without_end(chain, photos, network_weights):
     dead = network_weights["conv_w"].copy()
     dead[2] = 0
@@ -95,12 +102,14 @@ def test_a_dead_channel_is_not_blown_up_without_end(chain, photos, network_weigh
         "between = HardSwish(conv)",
         "between = Sigmoid(conv)",
         "between = Clip(conv, below, above)",
+        "between = Clip(conv, zero, below)",
+        "computed = Neg(below) between = Clip(conv, zero, computed)",
         "relu = Relu(conv) between = Add(relu, conv)",
     ],
 )
 def test_what_does_not_scale_along_is_left_alone(chain, activation):
-    limits = {"below": np.float32(-1), "above": np.float32(6)} if "Clip" in activation else {}
-    artifact = chain(activation, **limits)
+    limits = {"below": np.float32(-1), "above": np.float32(6), "zero": np.float32(0)}
+    artifact = chain(activation, **{name: limit for name, limit in limits.items() if name in activation})
 
     assert find_pairs(artifact.model) == []
     assert equalize(artifact, {"between": np.ones(8)}) is artifact

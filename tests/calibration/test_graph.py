@@ -4,6 +4,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeproof.calibration.graph import (
+    activation_limits,
     array_of,
     as_tensor,
     describe,
@@ -13,6 +14,7 @@ from edgeproof.calibration.graph import (
     initializers,
     module_path,
     opset,
+    reader_counts,
 )
 from edgeproof.runtime.errors import ModelError
 
@@ -163,3 +165,37 @@ def test_exposed_values_are_those_that_the_model_computes(mixed, values_of, buil
     x = rng().standard_normal((4, 3)).astype(np.float32)
     values = values_of(build(MIXED, zero=np.float32(0)), x)
     np.testing.assert_array_equal(values["back"], x.astype(np.float16).astype(np.float32))
+
+
+LIMITS = {
+    "y = Relu(x)": (0, np.inf),
+    "y = Clip(x, zero, six)": (0, 6),
+    "y = Clip(x, zero)": (0, np.inf),
+    'y = Clip(x, "", six)': (-np.inf, 6),
+    "y = Clip(x)": (-np.inf, np.inf),
+    "y = Clip(x, zero, endless)": (0, np.inf),
+    "y = Clip(x, zero, largest)": (0, np.inf),
+    "h = Neg(six) y = Clip(x, zero, h)": None,
+    "h = Neg(six) y = Clip(x, h)": None,
+    "y = Sigmoid(x)": None,
+}
+
+
+@pytest.mark.parametrize(("body", "limits"), LIMITS.items())
+def test_the_limits_of_an_activation(vector, body, limits):
+    constants = {"zero": 0, "six": 6, "endless": np.inf, "largest": np.finfo(np.float32).max}
+    model = vector(body, **{name: np.float32(value) for name, value in constants.items()}).model
+    assert activation_limits(model.graph.node[-1], initializers(model)) == limits
+
+
+def test_limits_that_are_attributes_are_not_believed_to_be_absent(build):
+    text = "g (float[batch,4] x) => (float[batch,4] y) { y = Clip<min = 0.0, max = 6.0>(x) }"
+    model = build(text, opset=9).model
+    assert activation_limits(model.graph.node[0], {}) is None
+
+
+def test_to_be_an_output_counts_as_being_read(build):
+    model = build(
+        "g (float[batch,4] x) => (float[batch,4] y, float[batch,4] z) { y = Relu(x) z = Add(y, y) }"
+    ).model
+    assert reader_counts(model) == {"x": 1, "y": 3, "z": 1}

@@ -85,6 +85,16 @@ SHORTCUTS = {
 }
 
 
+def test_a_convolution_whose_result_is_an_answer_takes_no_addition_in(build, eye):
+    artifact = build(
+        """g (float[batch,4,2,2] x) => (float[batch,4,2,2] y, float[batch,4,2,2] b) {
+            a = Relu(x) b = Conv(a, w) y = Add(a, b)
+        }""",
+        w=eye.reshape(4, 4, 1, 1),
+    )
+    assert [site.node for site in find_sites(artifact.model)] == ["b", "b"]
+
+
 @pytest.mark.parametrize(("body", "wanted"), SHORTCUTS.values(), ids=SHORTCUTS)
 def test_shortcuts_of_additions_that_a_convolution_can_take_in(build, eye, body, wanted):
     weights = {"w": eye.reshape(4, 4, 1, 1), **({"one": np.float32(1)} if "one" in body else {})}

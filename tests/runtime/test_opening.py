@@ -1,6 +1,7 @@
 """Sessions on a machine with a GPU, as the fixture `machine` plays it, and on this one."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -234,6 +235,22 @@ def test_on_the_cpu_int8_keeps_its_fast_kernels_whoever_was_asked_first(machine,
         options = machine.created[-1].real.get_session_options()
         with pytest.raises(RuntimeError, match="disable_quant_qdq"):
             options.get_session_config_entry("session.disable_quant_qdq")
+
+
+@pytest.mark.parametrize(("vnni", "provider"), [(False, "cpu"), (True, "cpu"), (False, "cuda")])
+def test_int8_sums_are_exact_where_the_processors_own_are_not(monkeypatch, vnni, provider):
+    monkeypatch.setattr(opening, "has_vnni", lambda: vnni)
+    options = opening.session_options(onnxruntime, ProviderRequest(provider, "int8"), provider)
+    if provider == "cpu" and not vnni:
+        assert options.get_session_config_entry(opening.EXACT_SUMS) == "1"
+    else:
+        with pytest.raises(RuntimeError, match=opening.EXACT_SUMS):
+            options.get_session_config_entry(opening.EXACT_SUMS)
+
+
+def test_onnxruntime_knows_the_option_for_exact_sums():
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    assert any(opening.EXACT_SUMS.encode() in file.read_bytes() for file in folder.glob("*pybind11_state*"))
 
 
 # --- running ----------------------------------------------------------------------------------------

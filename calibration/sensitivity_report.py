@@ -1,0 +1,96 @@
+"""`edgeproof sensitivity`: which layers of a model suffer from INT8, and how much each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..runtime.errors import ModelError
+from .artifact import OnnxArtifact
+from .batches import CalibrationSet
+from .collect import Range, collect_statistics
+from .equalize import channel_maxima, find_pairs
+from .judge import shown
+from .progress import Stages
+from .qdq import NOTHING_TO_QUANTIZE
+from .ranges import AFFINE_INT8, SYMMETRIC_INT8, mse_range
+from .recenter import find_capped
+from .scores import scores_of
+from .sites import activations, find_sites
+from .subject import Subject
+
+if TYPE_CHECKING:
+    from .recovery.sensitivity import LayerDamage
+    from .recovery.simulate import QuantizedGraph
+
+RANKING_SAMPLES = 16
+
+
+def rank(subject: Subject, stages: Stages) -> list[LayerDamage]:
+    """Every layer that INT8 for TensorRT rounds, with the error at the scores when it alone is rounded.
+
+    Ranges are those of least square error, with channels equalized and values moved as `edgeproof quantize`
+    does; nothing is recovered.
+
+    Args:
+        subject: the model and its calibration inputs.
+        stages: shows what goes on.
+
+    Returns:
+        The layers, the worst first.
+
+    Raises:
+        ModelError: the model has no such layer, or an operator cannot be simulated.
+        DataError: a value is NaN or Inf on the inputs.
+    """
+    from .recovery.sensitivity import rank_layers
+
+    artifact, samples = scores_of(subject.artifact), subject.samples
+    if not find_sites(artifact.model):
+        raise ModelError(NOTHING_TO_QUANTIZE)
+    with stages.stage("calibrate"):
+        simulation = _simulation(artifact, samples, stages)
+    with stages.stage("rank"):
+        count = len(simulation.layers)
+        return rank_layers(
+            artifact.model,
+            simulation,
+            samples.sample(RANKING_SAMPLES),
+            lambda layers: stages.track(layers, count, "ranking layers"),
+        )
+
+
+def summarize(ranked: Sequence[LayerDamage]) -> str:
+    """The layers as a table."""
+    lines = [" error   share  layer"]
+    for damage, share in zip(ranked, _shares(ranked), strict=True):
+        lines.append(f"{damage.relative_l2:6.4f}  {share:5.1%}  {damage.layer}")
+    return "\n".join(lines)
+
+
+def describe(ranked: Sequence[LayerDamage]) -> list[dict[str, Any]]:
+    """The same as plain values."""
+    return [
+        {"node": damage.node, "layer": damage.layer, "relative_l2": damage.relative_l2, "share": share}
+        for damage, share in zip(ranked, _shares(ranked), strict=True)
+    ]
+
+
+def _shares(ranked: Sequence[LayerDamage]) -> list[float]:
+    """Each layer's part of the sum of squares, which is about the square of the error of all together."""
+    squares = [damage.relative_l2**2 for damage in ranked]
+    return [square / (sum(squares) or 1.0) for square in squares]
+
+
+def _simulation(artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
+    from .recovery.simulate import QuantizedGraph
+
+    model, sites = artifact.model, find_sites(artifact.model)
+    batches = shown(artifact, samples, stages, "calibrating")
+    histograms = collect_statistics(model, batches, activations(sites)).histograms
+    ranges = {name: mse_range(histogram, SYMMETRIC_INT8) for name, histogram in histograms.items()}
+    capped = [entry.value for entry in find_capped(model) if entry.value in histograms]
+    halves = {name: mse_range(histograms[name], AFFINE_INT8).high / 2 for name in capped}
+    ranges |= {name: Range(-half, half) for name, half in halves.items()}
+    limits = channel_maxima(model, find_pairs(model), shown(artifact, samples, stages, "equalizing"))
+    return QuantizedGraph(model, sites, ranges, limits, halves)

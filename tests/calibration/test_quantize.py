@@ -1,0 +1,131 @@
+"""`edgeproof quantize`, from a user's files to the model that it writes."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeproof.calibration.artifact import OnnxArtifact
+from edgeproof.calibration.int8 import Int8Request
+from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.quantize import QuantizeRequest, quantize
+from edgeproof.calibration.targets import TARGETS, find_target
+from edgeproof.runtime.errors import AccuracyError, ModelError, OutputError
+
+LAST = "logits = Gemm<transB=1>(flat, head_w, head_b)"
+QUIET = Stages(quiet=True)
+
+
+@pytest.fixture
+def ask(tmp_path, pictures):
+    """A request for a model that was saved as a user would."""
+
+    def ask(model, target="tensorrt", **changes):
+        onnx.save_model(model, tmp_path / "model.onnx")
+        np.savez(tmp_path / "inputs.npz", pictures)
+        request = QuantizeRequest(
+            tmp_path / "model.onnx",
+            str(tmp_path / "inputs.npz"),
+            tmp_path / "int8.onnx",
+            Int8Request(max_drop=10, recover="off"),
+            find_target(target),
+        )
+        return replace(request, **changes)
+
+    return ask
+
+
+@pytest.fixture
+def ending(change_network, network_weights):
+    """The network with a node behind its scores, which are made so large that it saturates."""
+
+    def ending(operator):
+        return change_network(
+            LAST,
+            f"{LAST.replace('logits', 'scores')}\n    logits = {operator}(scores)",
+            head_w=network_weights["head_w"] * np.float32(100),
+        )
+
+    return ending
+
+
+def test_what_is_written_is_what_was_proven(ask, network, tmp_path):
+    result = quantize(ask(network.model), QUIET)
+
+    assert (tmp_path / "int8.onnx").read_bytes() == result.artifact.data
+    assert result.parity
+    onnx.checker.check_model(result.artifact.model, full_check=True)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("operator", ["Softmax", "Sigmoid", "LogSoftmax"])
+def test_a_model_that_ends_in_probabilities(ask, ending, pictures, run, target, operator):
+    whole = ending(operator)
+
+    result = quantize(ask(whole.model, target), QUIET)
+
+    written = OnnxArtifact(onnx.load_model(ask(whole.model).out), "int8")
+    onnx.checker.check_model(written.model, full_check=True)
+    assert written.model.graph.node[-1].op_type == operator
+    assert list(written.model.graph.output) == list(whole.model.graph.output)
+    got, wanted = run(written, pictures)["logits"], run(whole, pictures)["logits"]
+    if operator != "LogSoftmax":
+        assert ((got >= 0) & (got <= 1)).all()
+    if operator == "Softmax":
+        assert 100 * (got.argmax(axis=1) != wanted.argmax(axis=1)).mean() == result.drop
+
+
+def test_such_a_model_is_judged_by_its_scores(ask, ending, change_network, network_weights):
+    scores = change_network(head_w=network_weights["head_w"] * np.float32(100))
+
+    before = quantize(ask(scores.model), QUIET)
+    after = quantize(ask(ending("Softmax").model), QUIET)
+
+    assert after.parity == before.parity
+    assert (after.drop, after.layers) == (before.drop, before.layers)
+
+
+@pytest.mark.parametrize("recover", ["off", "always"])
+def test_where_the_budget_does_not_hold_nothing_is_written(ask, network, tmp_path, recover):
+    request = ask(network.model, int8=Int8Request(max_drop=-1, recover=recover))
+    with pytest.raises(AccuracyError, match="does not keep"):
+        quantize(request, QUIET)
+    assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "inputs.npz"}
+
+
+@pytest.mark.parametrize("place", ["", "model.onnx/int8.onnx"], ids=["a folder", "below a file"])
+def test_a_place_that_cannot_be_written_is_found_before_the_work(ask, network, tmp_path, monkeypatch, place):
+    monkeypatch.setattr("edgeproof.calibration.quantize.read_subject", pytest.fail)
+    request = ask(network.model, out=tmp_path / place)
+    with pytest.raises(OutputError, match=r"(?s)is a folder|cannot be written"):
+        quantize(request, QUIET)
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_fixed_batch_stays_and_recovery_sees_all_inputs_at_once(ask, build, network_weights, batch):
+    text = """g (float[{n},3,16,16] image) => (float[{n},5] y) {{
+        c = Conv<pads=[1,1,1,1]>(image, conv_w, conv_b) r = Relu(c)
+        p = GlobalAveragePool(r) f = Reshape(p, flat) y = Gemm<transB=1>(f, head_w, head_b)
+    }}"""
+    weights = {name: network_weights[name] for name in ("conv_w", "conv_b", "head_w", "head_b")}
+    model = build(text.format(n=batch), flat=np.array([batch, 8]), **weights).model
+
+    result = quantize(ask(model, int8=Int8Request(max_drop=50, recover="always")), QUIET)
+
+    assert result.recovered
+    assert list(result.artifact.model.graph.input) == list(model.graph.input)
+
+
+def test_a_missing_folder_is_made(ask, network, tmp_path):
+    quantize(ask(network.model, out=tmp_path / "new" / "int8.onnx"), QUIET)
+    assert (tmp_path / "new" / "int8.onnx").exists()
+
+
+def test_answers_that_are_no_scores_are_refused(ask, change_network):
+    model = change_network("(float[batch,5] logits) {", "(float[batch] sum) {").model
+    axis = onnx.numpy_helper.from_array(np.array([1]), "axis")
+    model.graph.initializer.append(axis)
+    model.graph.node.append(onnx.helper.make_node("ReduceSum", ["logits", "axis"], ["sum"], keepdims=0))
+    with pytest.raises(ModelError, match=r"(?s)'sum', does not hold scores.*classes.*got: +shape \(2,\)"):
+        quantize(ask(model), QUIET)
