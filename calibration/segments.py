@@ -1,0 +1,76 @@
+"""A graph cut into stretches, so that what comes before one is computed only once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnx import ValueInfoProto
+
+from .graph import initializers
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A graph from one of its values on, and those of its values that are looked at.
+
+    Attributes:
+        model: its input is that value; its outputs are the graph's first one and `following`.
+        names: activations made from there up to `following`, in the order of the graph.
+        following: the value at which the next segment starts; None for the last.
+    """
+
+    model: onnx.ModelProto
+    names: Sequence[str]
+    following: str | None
+
+
+def segments(model: onnx.ModelProto, names: Collection[str]) -> list[Segment]:
+    """The fewest nodes for each activation: from the last value before it that every path crosses.
+
+    Args:
+        model: a float model with one input, shapes inferred as far as they can be.
+        names: activations, each of which comes to be in one segment.
+    """
+    graph, cuts = model.graph, _cuts(model)
+    made_at = {name: index for index, node in enumerate(graph.node) for name in node.output}
+    shares: dict[int, list[str]] = {}
+    for name in sorted(names, key=lambda name: made_at.get(name, -1)):
+        start = max(at for at, value in cuts.items() if value == name or at <= made_at.get(name, -1))
+        shares.setdefault(start, []).append(name)
+    following = [*(cuts[at] for at in list(shares)[1:]), None][: len(shares)]
+    return [
+        Segment(_from(model, at, cuts[at], after), found, after)
+        for (at, found), after in zip(shares.items(), following, strict=True)
+    ]
+
+
+def _cuts(model: onnx.ModelProto) -> dict[int, str]:
+    """The only value that the nodes from an index on need of what was before, by that index."""
+    graph, known = model.graph, _infos(model)
+    last = {name: index for index, node in enumerate(graph.node) for name in node.input}
+    last[graph.output[0].name] = len(graph.node)
+    alive = {graph.input[0].name}
+    cuts = {0: graph.input[0].name}
+    for index, node in enumerate(graph.node):
+        alive = {name for name in (*alive, *node.output) if last.get(name, -1) > index}
+        if len(alive) == 1 and alive <= known.keys() and index + 1 < len(graph.node):
+            cuts[index + 1] = next(iter(alive))
+    return cuts
+
+
+def _from(model: onnx.ModelProto, at: int, start: str, following: str | None) -> onnx.ModelProto:
+    known, weights = _infos(model), initializers(model)
+    nodes = model.graph.node[at:]
+    outputs = [model.graph.output[0], *([known[following]] if following else [])]
+    read = dict.fromkeys(name for node in nodes for name in node.input if name in weights)
+    graph = onnx.helper.make_graph(
+        nodes, f"from {start}", [known[start]], outputs, [weights[name] for name in read]
+    )
+    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+def _infos(model: onnx.ModelProto) -> dict[str, ValueInfoProto]:
+    graph = model.graph
+    return {info.name: info for info in (*graph.value_info, *graph.output, *graph.input)}
