@@ -21,6 +21,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from edgeproof.calibration.preflight import is_installed, preflight
@@ -31,6 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RIVALS = ROOT / ".venv-rivals"
 PACKAGES = ("nvidia-modelopt[onnx]==0.47.0",)
 SHAPE = (3, 224, 224)
+TURNS = 40
 QUANTIZE = [sys.executable, "-m", "edgeproof.export", "quantize"]
 OURS = {
     "edgeproof, ranges alone": ["--recover", "off"],
@@ -38,13 +40,14 @@ OURS = {
     "edgeproof, target cpu": ["--target", "cpu", "--max-drop", "2.5"],
 }
 COLUMNS = (
-    *("tool", "top-1, %", "agreement with float, %", "SQNR of the logits, dB", "s", "peak MB"),
-    "TensorRT accepts",
+    *("tool", "top-1, %", "agreement with float, %", "SQNR of the logits, dB", "convolutions in INT8"),
+    *("s", "peak MB", "times float's speed on the CPU", "TensorRT accepts"),
 )
 THEIRS = {
     "Model Optimizer, max": "modelopt-max",
     "Model Optimizer, entropy": "modelopt-entropy",
     "onnxruntime quantize_static": "onnxruntime",
+    "onnxruntime, unsigned, per channel": "onnxruntime-channels",
     "onnxsim, mse": "onnxsim-mse",
 }
 
@@ -82,10 +85,12 @@ def main() -> None:
         place = Path(folder)
         model = export(options.photographs, options.checkpoint, place)
         np.save(place / "calibration.npy", photographs.calibration)
+        np.save(place / "all.npy", np.concatenate([photographs.calibration, photographs.judging]))
         right = answers(model, photographs.judging)
         top1 = 100 * float((right.argmax(axis=1) == photographs.labels).mean())
         rows = [line(name, model, place, photographs, right) for name in names]
-    report = render(rows, len(photographs.calibration), len(photographs.labels), top1)
+        collecting = [collected(model, place, file) for file in ("calibration.npy", "all.npy")]
+    report = render(rows, collecting, len(photographs.calibration), len(photographs.labels), top1)
     print(report)
     if options.write:
         options.write.write_text(report, encoding="utf-8")
@@ -115,13 +120,18 @@ def line(name: str, model: Path, place: Path, photographs: Photographs, right: N
     try:
         run = measured(command_of(name, model, place / "calibration.npy", out))
     except subprocess.CalledProcessError as error:
-        return f"| {name} | failed: {(error.stderr or '').strip().splitlines()[-1:]} | | | | | |"
+        failure = (error.stderr or "").strip().splitlines()[-1:]
+        return f"| {name} | failed: {failure} {'| ' * (len(COLUMNS) - 1)}"
     found = answers(out, photographs.judging)
     agreement = 100 * float((found.argmax(axis=1) == right.argmax(axis=1)).mean())
     top1 = 100 * float((found.argmax(axis=1) == photographs.labels).mean())
     sqnr = 20 * np.log10(np.linalg.norm(right) / np.linalg.norm(found - right))
-    figures = (f"{top1:.2f}", f"{agreement:.1f}", f"{sqnr:.1f}", f"{run.seconds:.0f}", f"{run.megabytes:.0f}")
-    cells = (*figures, accepted(out))
+    cells = (
+        *(f"{top1:.2f}", f"{agreement:.1f}", f"{sqnr:.1f}", convolutions(out)),
+        *(f"{run.seconds:.0f}", f"{run.megabytes:.0f}"),
+        f"{speed(model, out, photographs.judging[:1]):.2f}",
+        accepted(out),
+    )
     return f"| {name} | {' | '.join(cells)} |"
 
 
@@ -165,6 +175,36 @@ def answers(model: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.concatenate([session.run(inputs[i : i + 4])[name] for i in range(0, len(inputs), 4)])
 
 
+def convolutions(model: Path) -> str:
+    """How many convolutions take an input that was rounded, of how many."""
+    graph = onnx.load(model).graph
+    rounded = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    found = [node for node in graph.node if node.op_type == "Conv"]
+    whole = sum(node.op_type == "QLinearConv" for node in graph.node)
+    return f"{whole + sum(node.input[0] in rounded for node in found)} of {whole + len(found)}"
+
+
+def speed(reference: Path, model: Path, sample: NDArray[np.float32]) -> float:
+    """Median time of the float model over that of another, one sample at a time, taken in turns."""
+    seconds: dict[Path, list[float]] = {reference: [], model: []}
+    with Session(reference.read_bytes()) as first, Session(model.read_bytes()) as second:
+        for _ in range(TURNS):
+            for path, session in ((reference, first), (model, second)):
+                start = time.perf_counter()
+                session.run(sample)
+                seconds[path].append(time.perf_counter() - start)
+    return float(np.median(seconds[reference]) / np.median(seconds[model]))
+
+
+def collected(model: Path, place: Path, file: str) -> str:
+    """One line: the collecting of ranges alone, in a process of its own."""
+    count = len(np.load(place / file, mmap_mode="r"))
+    run = measured(
+        [sys.executable, str(ROOT / "benchmarks" / "int8_collect.py"), str(model), str(place / file)]
+    )
+    return f"| {count} | {run.seconds:.1f} | {run.megabytes:.0f} |"
+
+
 def accepted(model: Path) -> str:
     """What TensorRT's compiler says of a model."""
     if not is_installed():
@@ -172,7 +212,7 @@ def accepted(model: Path) -> str:
     return "yes" if preflight(model.read_bytes()) else "no"
 
 
-def render(rows: list[str], calibration: int, judging: int, top1: float) -> str:
+def render(rows: list[str], collecting: list[str], calibration: int, judging: int, top1: float) -> str:
     """The report as Markdown."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     return "\n".join(
@@ -186,6 +226,12 @@ def render(rows: list[str], calibration: int, judging: int, top1: float) -> str:
             f"| {' | '.join(COLUMNS)} |",
             "|" + "---|" * len(COLUMNS),
             *rows,
+            "",
+            "The collecting of ranges alone, imports included:",
+            "",
+            "| photographs | s | peak MB |",
+            "|---|---|---|",
+            *collecting,
             "",
         ]
     )

@@ -29,22 +29,27 @@ def modelopt(method: str) -> Callable[[str, Path, str], None]:
     return quantize
 
 
-def onnxruntime_default(model: str, calibration: Path, out: str) -> None:
-    """onnxruntime's quantize_static as it comes."""
-    import onnxruntime
-    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+def onnxruntime_static(**options: object) -> Callable[[str, Path, str], None]:
+    """onnxruntime's quantize_static, as it comes or with options."""
 
-    name = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).get_inputs()[0].name
+    def quantize(model: str, calibration: Path, out: str) -> None:
+        import onnxruntime
+        from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
-    class Reader(CalibrationDataReader):
-        def __init__(self) -> None:
-            self._rows = iter(np.load(calibration))
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
 
-        def get_next(self) -> dict[str, np.ndarray] | None:
-            row = next(self._rows, None)
-            return None if row is None else {name: row[None]}
+        class Reader(CalibrationDataReader):
+            def __init__(self) -> None:
+                self._rows = iter(np.load(calibration))
 
-    quantize_static(model, out, Reader())
+            def get_next(self) -> dict[str, np.ndarray] | None:
+                row = next(self._rows, None)
+                return None if row is None else {name: row[None]}
+
+        quantize_static(model, out, Reader(), **options)
+
+    return quantize
 
 
 def onnxsim_mse(model: str, calibration: Path, out: str) -> None:
@@ -63,7 +68,8 @@ def onnxsim_mse(model: str, calibration: Path, out: str) -> None:
 TOOLS: dict[str, Callable[[str, Path, str], None]] = {
     "modelopt-max": modelopt("max"),
     "modelopt-entropy": modelopt("entropy"),
-    "onnxruntime": onnxruntime_default,
+    "onnxruntime": onnxruntime_static(),
+    "onnxruntime-channels": onnxruntime_static(per_channel=True),  # activations are unsigned by default
     "onnxsim-mse": onnxsim_mse,
 }
 

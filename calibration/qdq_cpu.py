@@ -5,7 +5,8 @@ of the products: then ONNX Runtime computes in integers from one operator to the
 al., arXiv 1712.05877). TensorRT refuses such a graph; `quantize_qdq` writes the one that it takes.
 
 On x86 processors without VNNI instructions ONNX Runtime sums two products of uint8 and int8 in 16 bits, which
-may saturate. There `Session` sets ONNX Runtime's option `session.x64quantprecision`, which gives exact sums and takes longer.
+may saturate. There `Session` sets ONNX Runtime's option `session.x64quantprecision`: sums are then exact, and
+take longer.
 """
 
 from __future__ import annotations

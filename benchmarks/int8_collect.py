@@ -1,0 +1,36 @@
+"""Collect the ranges of a model, as `edgeproof quantize` does; run by int8.py, which times it.
+
+python int8_collect.py MODEL.onnx INPUTS.npy
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeproof.calibration.artifact import OnnxArtifact
+from edgeproof.calibration.batches import CalibrationSet
+from edgeproof.calibration.normalize import normalize
+from edgeproof.calibration.onnx_file import read_onnx
+from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.targets import find_target
+
+
+def main() -> None:
+    """Read a few inputs at a time, so that memory is that of the collecting."""
+    model, inputs = map(Path, sys.argv[1:])
+    count = len(np.load(inputs, mmap_mode="r"))
+
+    def read(positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        return np.array(np.load(inputs, mmap_mode="r")[positions])  # opened anew: pages that were read count
+
+    samples = CalibrationSet(read, count, "")
+    artifact = OnnxArtifact(normalize(read_onnx(model)), "normalize")
+    find_target("tensorrt").calibrate(artifact, samples, Stages(quiet=True))
+
+
+if __name__ == "__main__":
+    main()
