@@ -29,12 +29,12 @@ def modelopt(method: str) -> Callable[[str, Path, str], None]:
     return quantize
 
 
-def onnxruntime_static(**options: object) -> Callable[[str, Path, str], None]:
-    """onnxruntime's quantize_static, as it comes or with options."""
+def onnxruntime_static(activations: str, *, per_channel: bool) -> Callable[[str, Path, str], None]:
+    """onnxruntime's quantize_static; activations are "QInt8", as it comes, or "QUInt8"."""
 
     def quantize(model: str, calibration: Path, out: str) -> None:
         import onnxruntime
-        from onnxruntime.quantization import CalibrationDataReader, quantize_static
+        from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
@@ -47,7 +47,7 @@ def onnxruntime_static(**options: object) -> Callable[[str, Path, str], None]:
                 row = next(self._rows, None)
                 return None if row is None else {name: row[None]}
 
-        quantize_static(model, out, Reader(), **options)
+        quantize_static(model, out, Reader(), per_channel=per_channel, activation_type=QuantType[activations])
 
     return quantize
 
@@ -68,8 +68,8 @@ def onnxsim_mse(model: str, calibration: Path, out: str) -> None:
 TOOLS: dict[str, Callable[[str, Path, str], None]] = {
     "modelopt-max": modelopt("max"),
     "modelopt-entropy": modelopt("entropy"),
-    "onnxruntime": onnxruntime_static(),
-    "onnxruntime-channels": onnxruntime_static(per_channel=True),  # activations are unsigned by default
+    "onnxruntime": onnxruntime_static("QInt8", per_channel=False),
+    "onnxruntime-channels": onnxruntime_static("QUInt8", per_channel=True),
     "onnxsim-mse": onnxsim_mse,
 }
 
