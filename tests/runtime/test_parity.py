@@ -242,6 +242,15 @@ def test_top1_disagreement_fails_though_the_error_is_small():
     assert compare(reference, candidate, Tolerance(1e-4, 0.75))
 
 
+@pytest.mark.parametrize(("flips", "passed"), [(0, True), (1, True), (2, False)])
+def test_of_few_samples_one_may_be_decided_otherwise_where_not_all_must_agree(flips, passed):
+    reference = np.tile([1.0, 0.999], (32, 1)) + np.arange(32)[:, None]
+    candidate = reference.copy()
+    candidate[:flips] = candidate[:flips, ::-1]
+
+    assert compare(reference, candidate, TOLERANCES["fp16"]).passed is passed
+
+
 @pytest.mark.parametrize("shape", [(4, 1), (4,), (4, 3, 2)])
 def test_top1_is_only_for_rows_of_classes(shape):
     values = draw(0, shape)
