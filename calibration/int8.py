@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from ..runtime.errors import InputError
@@ -21,6 +22,7 @@ from .artifact import OnnxArtifact
 from .batches import CalibrationSet
 from .choose import Choice, choose_ranges
 from .collect import Range, Statistics
+from .cost import multiply_adds
 from .equalize import channel_maxima, equalize, find_pairs, reach
 from .judge import Judge, shown
 from .progress import Stages
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from .recovery.simulate import QuantizedGraph
 
 FEWEST_CHOOSING, MOST_CHOOSING = 8, 32  # samples; with fewer a range is chosen that cuts the others' outliers
-CHOOSING_COST = 2.6e8  # samples times tensors times elements of an input: MobileNetV2 at 224x224 sees 32
+CHOOSING_COST = 5.1e11  # samples times tensors times multiply-adds: MobileNetV2 at 224x224 sees 32
 RANKING_SAMPLES = 16
 RECOVERY_ELEMENTS = 2e7  # samples times elements of an input that recovery sees: 128 at 224x224
 FEW_FLOAT = 0.1  # share of the layers, those that do most damage, that stay float at once
@@ -187,7 +189,7 @@ def _prepare(
     highs = {name: mse_range(statistics.histograms[name], AFFINE_INT8).high for name in capped}
     moved = [Choice(name, "mse", Range(0.0, high), {}) for name, high in highs.items()]
     others = [site for site in sites if site.value not in highs]
-    some = _choosing_samples(samples, len(named))
+    some = _choosing_samples(artifact.model, samples, len(named))
     chosen = choose_ranges(artifact.model, others, statistics.histograms, some, SYMMETRIC_INT8)
     choices = (*stages.track(chosen, len(activations(others)), "choosing ranges"), *moved)
     ranges = {choice.value: choice.range for choice in choices}
@@ -196,10 +198,10 @@ def _prepare(
     return _Start(artifact, sites, choices, ranges, offsets, _limits(artifact, sites, samples, stages))
 
 
-def _choosing_samples(samples: CalibrationSet, tensors: int) -> NDArray[Any]:
-    """As many calibration inputs as their number of tensors and their size allow."""
-    elements = samples.sample(1).size
-    count = int(CHOOSING_COST / (max(1, tensors) * elements))
+def _choosing_samples(model: onnx.ModelProto, samples: CalibrationSet, tensors: int) -> NDArray[Any]:
+    """As many calibration inputs as the number of tensors and the cost of a pass allow."""
+    cost = tensors * multiply_adds(model, samples.sample(1).shape)
+    count = int(CHOOSING_COST / max(1, cost))
     return samples.sample(min(MOST_CHOOSING, max(FEWEST_CHOOSING, count)))
 
 
