@@ -24,7 +24,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgeproof.calibration.preflight import is_installed, preflight
+from edgeproof.calibration.preflight.check import is_installed, preflight
 from edgeproof.export.data import catalog
 from edgeproof.runtime.session import Session
 

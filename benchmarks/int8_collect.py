@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.batches import CalibrationSet
-from edgeproof.calibration.normalize import normalize
-from edgeproof.calibration.onnx_file import read_onnx
+from edgeproof.calibration.normal_form.normalize import normalize
+from edgeproof.calibration.normal_form.onnx_file import read_onnx
 from edgeproof.calibration.progress import Stages
 from edgeproof.calibration.targets import find_target
 

@@ -15,9 +15,9 @@ from ..runtime.errors import ModelError
 from .collect import Range
 from .graph import opset
 from .histogram import Histogram
+from .qdq.sites import Site, activations
 from .ranges import METHODS, Grid
 from .segments import Segment, segments
-from .sites import Site, activations
 from .switches import Switches
 
 ALIKE = 0.02  # ranges whose ends differ by less give the same output but for chance

@@ -16,7 +16,7 @@ from ..runtime.command import EXIT_PROOF_FAILED, JsonOption, emit
 from ..runtime.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:
-    from .preflight import PreflightResult
+    from .preflight.check import PreflightResult
 
 ModelOrBundle = Annotated[
     Path,
@@ -68,8 +68,8 @@ def preflight(
     A refusal names the node, why, and what to do; the exit status is then 1.
     """
     _require_onnx("Pre-flight")
-    from .preflight import ORIN_KIN, PreflightRequest
-    from .preflight import preflight as check
+    from .preflight.check import ORIN_KIN, PreflightRequest
+    from .preflight.check import preflight as check
 
     request = PreflightRequest(
         tuple(dict.fromkeys(capability or [ORIN_KIN])),
@@ -162,7 +162,7 @@ def _models(path: Path, precision: str | None) -> Iterator[tuple[str, bytes]]:
         raise InputError(
             f"{path} is one model, of which no precision can be chosen.", todo="leave --precision out"
         )
-    from .onnx_file import read_onnx
+    from .normal_form.onnx_file import read_onnx
 
     yield path.name, read_onnx(path).SerializeToString()
 

@@ -26,11 +26,11 @@ from .cost import multiply_adds
 from .equalize import channel_maxima, equalize, find_pairs, reach
 from .judge import Judge, shown
 from .progress import Stages
-from .qdq import quantize_qdq
+from .qdq.sites import Site, activations, find_sites, layers
+from .qdq.tensorrt import quantize_qdq
+from .qdq.weight_scales import best_scales, on_grid
 from .ranges import AFFINE_INT8, SYMMETRIC_INT8, mse_range
 from .recenter import find_capped, recenter
-from .sites import Site, activations, find_sites, layers
-from .weight_scales import best_scales, on_grid
 
 if TYPE_CHECKING:
     from .recovery.sensitivity import LayerDamage

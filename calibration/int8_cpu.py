@@ -14,9 +14,9 @@ from .collect import Range, Statistics
 from .int8 import Int8Request, Int8Result, layers_of
 from .judge import Judge
 from .progress import Stages
-from .qdq_cpu import quantize_cpu
+from .qdq.cpu import quantize_cpu
+from .qdq.sites import find_sites, layers
 from .ranges import AFFINE_INT8, mse_range
-from .sites import find_sites, layers
 
 MOST_FLOAT = 4  # layers from the input on: their tensors are large, and float costs more the more there are
 

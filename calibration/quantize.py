@@ -13,8 +13,8 @@ from ..runtime.records import encode
 from .calibration_cache import read_calibration_cache
 from .int8 import Int8Request, Int8Result, with_ranges
 from .progress import Stages
+from .qdq.sites import activations, find_sites
 from .scores import scores_of, with_ending
-from .sites import activations, find_sites
 from .subject import Subject, read_subject
 from .targets import Target
 

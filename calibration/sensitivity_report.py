@@ -12,11 +12,11 @@ from .collect import Range, collect_statistics
 from .equalize import channel_maxima, find_pairs
 from .judge import shown
 from .progress import Stages
-from .qdq import NOTHING_TO_QUANTIZE
+from .qdq.sites import activations, find_sites
+from .qdq.tensorrt import NOTHING_TO_QUANTIZE
 from .ranges import AFFINE_INT8, SYMMETRIC_INT8, mse_range
 from .recenter import find_capped
 from .scores import scores_of
-from .sites import activations, find_sites
 from .subject import Subject
 
 if TYPE_CHECKING:

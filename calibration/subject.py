@@ -20,9 +20,9 @@ from ..runtime.sources import expand, read_image
 from .artifact import OnnxArtifact
 from .batches import CalibrationSet, input_of, inspect, read_calibration
 from .judge import batch_of
-from .keep_batch import keep_batch
-from .normalize import normalize
-from .onnx_file import parse_onnx, read_onnx
+from .normal_form.keep_batch import keep_batch
+from .normal_form.normalize import normalize
+from .normal_form.onnx_file import parse_onnx, read_onnx
 from .progress import Stages
 
 IMAGES = "images:"

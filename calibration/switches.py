@@ -14,8 +14,8 @@ from onnx import NodeProto, TensorProto, helper
 from ..runtime.errors import ModelError
 from ..runtime.session import load_onnxruntime
 from .graph import as_tensor
+from .qdq.sites import Site
 from .segments import Segment
-from .sites import Site
 
 NO_SITE = -1
 SCALARS = {

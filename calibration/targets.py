@@ -17,7 +17,7 @@ from .int8_cpu import make_int8_cpu
 from .int8_fp16 import make_int8_fp16
 from .judge import shown
 from .progress import Stages
-from .sites import activations, find_sites
+from .qdq.sites import activations, find_sites
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..calibration.batches import CalibrationSet
 from ..calibration.collect import Statistics
 from ..calibration.fp16 import convert_to_fp16
 from ..calibration.int8 import Int8Request, as_recover
-from ..calibration.preflight import is_installed, preflight
+from ..calibration.preflight.check import is_installed, preflight
 from ..calibration.progress import Stages
 from ..calibration.targets import find_target
 from ..runtime.bundle import Bundle, is_bundle

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 from torch import Tensor
 
-from ..sites import Site
+from ..qdq.sites import Site
 from .bias import BiasCorrection
 from .inputs import matrix, meet
 from .network import TorchGraph, Track

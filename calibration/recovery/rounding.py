@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..formats import MIN_SCALE, QMAX
+from ..qdq.formats import MIN_SCALE, QMAX
 
 DAMPING = 0.01  # of the mean variance, added to each: so many inputs do not tell every direction
 NARROWEST = 0.5  # share of the largest magnitude that is tried last

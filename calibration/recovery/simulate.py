@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ..collect import Range
 from ..equalize import factors, find_pairs, reach
-from ..formats import MIN_SCALE, QMAX, symmetric_int8
 from ..graph import as_tensor, initializers
-from ..sites import Site
-from ..weight_scales import best_scale
+from ..qdq.formats import MIN_SCALE, QMAX, symmetric_int8
+from ..qdq.sites import Site
+from ..qdq.weight_scales import best_scale
 from .network import After, TorchGraph, Track
 
 QMIN = -QMAX - 1

@@ -100,7 +100,7 @@ def test_a_folder_is_refused(tmp_path):
         read_calibration(tmp_path, SPEC)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ending=st.sampled_from([".npy", ".npz"]), data=st.data())
 def test_a_truncated_file_is_refused(tmp_path_factory, pictures, ending, data):
     path = tmp_path_factory.mktemp("truncated") / f"c{ending}"

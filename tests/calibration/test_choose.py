@@ -3,9 +3,9 @@ import pytest
 
 from edgeproof.calibration.choose import choose_ranges
 from edgeproof.calibration.collect import collect_statistics
-from edgeproof.calibration.qdq import quantize_qdq
+from edgeproof.calibration.qdq.sites import activations, find_sites
+from edgeproof.calibration.qdq.tensorrt import quantize_qdq
 from edgeproof.calibration.ranges import AFFINE_INT8, METHODS, SYMMETRIC_INT8
-from edgeproof.calibration.sites import activations, find_sites
 from edgeproof.runtime.errors import ModelError
 
 

@@ -8,9 +8,9 @@ import typer
 from typer.testing import CliRunner
 
 from edgeproof.calibration import cli
-from edgeproof.calibration import preflight as module
-from edgeproof.calibration.preflight import PreflightResult
-from edgeproof.calibration.refusals import Refusal
+from edgeproof.calibration.preflight import check as module
+from edgeproof.calibration.preflight.check import PreflightResult
+from edgeproof.calibration.preflight.refusals import Refusal
 from edgeproof.runtime import cli as runtime_cli
 from edgeproof.runtime.errors import InputError
 

@@ -36,7 +36,7 @@ def test_ranges_are_numpys_minimum_and_maximum(affine, samples):
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cuts=st.lists(st.integers(1, 19), unique=True, max_size=8))
 def test_any_split_into_batches_gives_the_same_ranges(affine, samples, cuts):
     batches = np.split(samples, sorted(cuts))
@@ -184,7 +184,7 @@ def pictures(rng):
     return rng(5).standard_normal((6, 3, 64, 96)).astype(np.float32)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(order=st.permutations(range(6)), cuts=st.lists(st.integers(1, 5), unique=True, max_size=3))
 def test_neither_order_nor_batches_change_the_counts(large, pictures, order, cuts):
     shuffled = np.split(pictures[list(order)], sorted(cuts))

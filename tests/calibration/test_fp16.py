@@ -6,7 +6,7 @@ from onnx import TensorProto, helper
 from edgeproof.calibration.collect import Range, collect_ranges
 from edgeproof.calibration.fp16 import HALF_MAX, HEADROOM, convert_to_fp16
 from edgeproof.calibration.graph import array_of, element_types, initializers
-from edgeproof.calibration.qdq import quantize_qdq
+from edgeproof.calibration.qdq.tensorrt import quantize_qdq
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session import Session
 

@@ -48,7 +48,7 @@ def draw(rng):
 
 
 @methods
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values=samples)
 def test_symmetric_ranges_mirror_zero_and_lie_within_the_extremes(method, values):
     found = METHODS[method](count(values), SYMMETRIC_INT8)
@@ -57,7 +57,7 @@ def test_symmetric_ranges_mirror_zero_and_lie_within_the_extremes(method, values
 
 
 @methods
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values=samples)
 def test_affine_ranges_hold_zero_and_lie_within_the_extremes(method, values):
     found = METHODS[method](count(values), AFFINE_INT8)
@@ -65,7 +65,7 @@ def test_affine_ranges_hold_zero_and_lie_within_the_extremes(method, values):
 
 
 @grids
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values=samples)
 def test_no_other_method_has_a_smaller_square_error(grid, values):
     histogram = count(values)
@@ -80,7 +80,7 @@ def test_no_other_method_has_a_smaller_square_error(grid, values):
 
 @grids
 @methods
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(values=samples, power=st.integers(-12, 12))
 def test_scaling_the_values_scales_the_range(method, grid, values, power):
     find, factor = METHODS[method], 2.0**power
@@ -89,7 +89,7 @@ def test_scaling_the_values_scales_the_range(method, grid, values, power):
     assert scaled.high == pytest.approx(plain.high * factor, rel=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(values=samples)
 def test_the_sign_of_the_values_does_not_change_the_widest_symmetric_range(values):
     assert max_range(count(values), SYMMETRIC_INT8) == max_range(count(-values), SYMMETRIC_INT8)

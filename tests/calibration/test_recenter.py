@@ -41,7 +41,7 @@ def test_the_value_lies_around_zero(chain, values_of, photos):
 
 
 @given(offset=st.floats(0, 6, width=32))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_no_answer_changes(chain, run, photos, offset):
     artifact = chain()
 

@@ -5,9 +5,9 @@ import onnx
 import pytest
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.normalize import normalize
+from edgeproof.calibration.normal_form.normalize import normalize
+from edgeproof.calibration.qdq.sites import activations, find_sites
 from edgeproof.calibration.segments import segments
-from edgeproof.calibration.sites import activations, find_sites
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from edgeproof.calibration.graph import array_of, as_tensor
-from edgeproof.calibration.preflight import is_installed
+from edgeproof.calibration.preflight.check import is_installed
 from edgeproof.export import pipeline, publish
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.train import predict

@@ -2,8 +2,8 @@
 
 import pytest
 
-from edgeproof.calibration import preflight as module
-from edgeproof.calibration.preflight import is_installed
+from edgeproof.calibration.preflight import check as module
+from edgeproof.calibration.preflight.check import is_installed
 from edgeproof.export import pipeline
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.runtime.errors import ProofError

@@ -59,7 +59,7 @@ outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_siz
 
 
 @given(outcomes)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_interval_holds_the_drop_and_stays_within_100_points(pairs):
     accuracy = measure(*zip(*pairs, strict=True))
     low, high = accuracy.ci95
@@ -68,7 +68,7 @@ def test_the_interval_holds_the_drop_and_stays_within_100_points(pairs):
 
 
 @given(outcomes)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_exchanging_reference_and_candidate_mirrors_the_interval(pairs):
     was, now = zip(*pairs, strict=True)
     forth, back = measure(was, now), measure(now, was)
@@ -77,7 +77,7 @@ def test_exchanging_reference_and_candidate_mirrors_the_interval(pairs):
 
 
 @given(st.integers(1, 500))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_identical_answers_are_no_drop_but_still_uncertain(samples):
     accuracy = measure(*pairs(kept=samples))
     assert accuracy.drop == 0

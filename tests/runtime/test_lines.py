@@ -15,7 +15,7 @@ PREDICTIONS = st.builds(Prediction, TEXT, st.integers(0), SHARE, SCORES, SHARE, 
 BAD = st.builds(BadFrame, TEXT, st.integers(0), SHARE, TEXT)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.one_of(PREDICTIONS, BAD))
 def test_a_json_line_is_one_object_on_one_line(result):
     line = json_line(result)
@@ -25,7 +25,7 @@ def test_a_json_line_is_one_object_on_one_line(result):
     assert ("error" in value) == isinstance(result, BadFrame)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.one_of(PREDICTIONS, BAD), max_size=5))
 def test_a_table_says_what_the_results_say(results):
     text = "\n".join([csv_header(3), *(csv_line(result, 3) for result in results)]) + "\n"

@@ -71,7 +71,7 @@ def test_no_cosine_where_the_candidate_is_zero():
 
 
 @given(seeds, shapes, st.sampled_from(sorted(TOLERANCES)), st.sampled_from(["float16", "float32", "float64"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_identical_outputs_pass(seed, shape, precision, dtype):
     reference = draw(seed, shape).astype(dtype)
     parity = compare(reference, reference.copy(), TOLERANCES[precision])
@@ -102,7 +102,7 @@ def test_tolerances_loosen_with_the_precision():
 
 
 @given(seeds, shapes, magnitudes, st.sampled_from([0.0, 1e-6, 1e-3, 0.1, 1.0, 10.0]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_unit_of_the_output_does_not_matter(seed, shape, magnitude, error):
     reference = draw(seed, shape)
     candidate = off_by(reference, error, seed)
@@ -113,7 +113,7 @@ def test_the_unit_of_the_output_does_not_matter(seed, shape, magnitude, error):
 
 
 @given(seeds, shapes, st.floats(-100, 100), st.sampled_from([1e-6, 1e-3, 0.1, 1.0]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_constant_added_to_both_hides_no_error(seed, shape, constant, error):
     reference = draw(seed, shape)
     candidate = off_by(reference, error, seed)
@@ -124,7 +124,7 @@ def test_a_constant_added_to_both_hides_no_error(seed, shape, constant, error):
 
 
 @given(seeds, shapes)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_order_of_the_samples_does_not_matter(seed, shape):
     reference = draw(seed, shape)
     candidate = off_by(reference, 0.01, seed)
@@ -136,7 +136,7 @@ def test_the_order_of_the_samples_does_not_matter(seed, shape):
 
 
 @given(seeds, shapes, st.sampled_from([np.nan, np.inf, -np.inf]), st.sampled_from(["reference", "candidate"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_nan_and_inf_never_pass(seed, shape, bad, where):
     arrays = {"reference": draw(seed, shape), "candidate": draw(seed, shape)}
     position = seed % math.prod(shape)
@@ -155,7 +155,7 @@ def test_nan_in_the_same_place_of_both_does_not_pass():
 
 
 @given(seeds, shapes, shapes)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_other_shapes_never_pass(seed, shape, other):
     assume(shape != other)
     parity = compare(draw(seed, shape), draw(seed, other), LOOSE)

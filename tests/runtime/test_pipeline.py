@@ -17,7 +17,7 @@ def settled(read, wanted):
     return read()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     items=st.lists(st.integers()), workers=st.integers(1, 6), depth=st.integers(1, 8), most=st.integers(1, 9)
 )
@@ -31,7 +31,7 @@ def test_it_is_a_map_that_keeps_the_order(items, workers, depth, most):
     assert results == [item * 2 for item in items]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(items=st.lists(st.integers()), first=st.integers(1, 4), second=st.integers(1, 4))
 def test_stages_follow_one_another(items, first, second):
     with (

@@ -51,7 +51,7 @@ def by_hand(preprocess, image):
     st.integers(1, 64),
     st.sampled_from(["nearest", "bilinear", "bicubic"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_equal_to_torchvisions_image_classification(seed, height, width, mode, resize, crop, interpolation):
     image = picture(seed, height, width, mode)
     ours = Preprocess(resize, (crop, crop), MEAN, STD, interpolation)
@@ -75,7 +75,7 @@ def test_equal_to_torchvisions_image_classification(seed, height, width, mode, r
     interpolations,
     st.sampled_from(["rgb", "gray"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_equal_to_transforms_composed_by_hand(seed, height, width, mode, resize, crop, interpolation, color):
     image = picture(seed, height, width, mode)
     channels = 1 if color == "gray" else 3

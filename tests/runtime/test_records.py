@@ -49,7 +49,7 @@ def an_oak(**changes):
 
 
 @given(trees)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_encoded_decodes_to_the_same(tree):
     assert decode(Tree, json.loads(json.dumps(encode(tree)))) == tree
 

@@ -165,7 +165,7 @@ def test_frames_are_read_a_bounded_number_ahead():
         stream.close()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     shares=st.lists(st.sampled_from([0.0, 1.0, None]), max_size=40),
     workers=st.integers(1, 5),

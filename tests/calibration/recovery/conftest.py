@@ -4,8 +4,8 @@ import pytest
 
 from edgeproof.calibration.collect import collect_ranges
 from edgeproof.calibration.equalize import channel_maxima, find_pairs
+from edgeproof.calibration.qdq.sites import find_sites
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
-from edgeproof.calibration.sites import find_sites
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from edgeproof.calibration.collect import collect_ranges
+from edgeproof.calibration.qdq.sites import find_sites
 from edgeproof.calibration.recovery.reconstruct import reconstruct
 from edgeproof.calibration.recovery.sensitivity import rank_layers
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
-from edgeproof.calibration.sites import find_sites
 
 
 def answers(simulation, photos):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeproof.calibration.recovery.rounding import best_steps, damped, round_together
@@ -35,7 +35,6 @@ def nearest(weights, steps):
     return (weights / steps).round().clamp(-127, 127)
 
 
-@settings(deadline=None)
 @given(problems)
 def test_integers_are_whole_and_within_int8(case):
     weights, covariance = case
@@ -67,7 +66,6 @@ def test_the_best_steps_do_no_more_harm_than_those_of_the_largest_weight():
         assert harm[0] <= harm[1]
 
 
-@settings(deadline=None)
 @given(problems)
 def test_inputs_that_have_nothing_in_common_leave_nothing_to_make_up_for(case):
     weights, covariance = case

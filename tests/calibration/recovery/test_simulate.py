@@ -6,9 +6,9 @@ import torch
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.collect import collect_ranges
 from edgeproof.calibration.equalize import channel_maxima, find_pairs
-from edgeproof.calibration.qdq import quantize_qdq
+from edgeproof.calibration.qdq.sites import find_sites
+from edgeproof.calibration.qdq.tensorrt import quantize_qdq
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
-from edgeproof.calibration.sites import find_sites
 
 
 def written(student):

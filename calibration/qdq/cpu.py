@@ -18,16 +18,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
-from ..runtime.errors import ModelError
-from .admission import admit, require_per_channel
-from .artifact import OnnxArtifact
-from .collect import Range
+from ...runtime.errors import ModelError
+from ..artifact import OnnxArtifact
+from ..collect import Range
+from ..graph import array_of, initializers
+from ..normal_form.admission import admit, require_per_channel
 from .formats import LEVELS, MIN_SCALE, IntegerGrid, round_weight
-from .graph import array_of, initializers
 from .integer_plan import MOVES, hard_sigmoid, plan_integers
 from .lowering import lower
 from .pairs import PairWriter
-from .qdq import NOTHING_TO_QUANTIZE
+from .tensorrt import NOTHING_TO_QUANTIZE
 
 CHANNEL_STEP = (
     4  # of the input of ONNX Runtime's fast integer convolution; three channels take 3 times as long

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from .graph import array_of, as_tensor, initializers
+from ..graph import array_of, as_tensor, initializers
 
 
 def keep_batch(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgeproof.calibration.admission import admit, require_per_channel
+from edgeproof.calibration.normal_form.admission import admit, require_per_channel
 from edgeproof.runtime.errors import ModelError
 
 ONE = {"s": np.float32(0.1), "z": np.int8(0)}

@@ -19,10 +19,10 @@ from typing import Any
 
 import onnx
 
-from ..runtime.errors import InputError, MissingDependency, ModelError, ProofError
-from ..runtime.manifest import Preflight
+from ...runtime.errors import InputError, MissingDependency, ModelError, ProofError
+from ...runtime.manifest import Preflight
+from ..normal_form.onnx_file import is_whole, parse_onnx
 from . import compiler
-from .onnx_file import is_whole, parse_onnx
 from .refusals import OTHER_ANSWERS, Refusal, explain, plain_words
 
 Batch = tuple[int, int, int]

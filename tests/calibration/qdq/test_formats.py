@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from edgeproof.calibration.collect import Range
-from edgeproof.calibration.formats import affine_uint8, quantize_weight, symmetric_int8
+from edgeproof.calibration.qdq.formats import affine_uint8, quantize_weight, symmetric_int8
 
 matrices = hnp.arrays(
     np.float32,
@@ -14,7 +14,6 @@ matrices = hnp.arrays(
 )
 
 
-@settings(deadline=None)
 @given(weight=matrices, data=st.data())
 def test_a_weight_comes_back_within_half_a_step(weight, data):
     axis = data.draw(st.integers(0, weight.ndim - 1))
@@ -25,7 +24,6 @@ def test_a_weight_comes_back_within_half_a_step(weight, data):
     assert (np.abs(integers * steps - weight) <= steps * 0.5001).all()
 
 
-@settings(deadline=None)
 @given(weight=matrices, data=st.data())
 def test_weight_scales_are_usable_and_integers_symmetric(weight, data):
     axis = data.draw(st.integers(0, weight.ndim - 1))
@@ -51,7 +49,6 @@ def test_a_dead_channel_has_a_scale_and_leaves_the_others_alone():
 ends = st.floats(-1e6, 1e6, width=32)
 
 
-@settings(deadline=None)
 @given(first=ends, second=ends, position=st.floats(0, 1))
 def test_every_value_of_a_range_is_within_half_a_step_of_the_unsigned_grid(first, second, position):
     low, high = min(first, second), max(first, second)
@@ -63,7 +60,6 @@ def test_every_value_of_a_range_is_within_half_a_step_of_the_unsigned_grid(first
     assert abs((integer - zero_point) * scale - value) <= scale * 1.001
 
 
-@settings(deadline=None)
 @given(first=ends, second=ends)
 def test_zero_lies_on_both_grids(first, second):
     values = Range(min(first, second), max(first, second))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeproof.calibration.refusals import advise, explain, find_node, plain_words
+from edgeproof.calibration.preflight.refusals import advise, explain, find_node, plain_words
 
 DRIVER = (
     "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at "

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from edgeproof.calibration.graph import array_of
-from edgeproof.calibration.onnx_file import is_whole, parse_onnx, read_onnx
+from edgeproof.calibration.normal_form.onnx_file import is_whole, parse_onnx, read_onnx
 from edgeproof.runtime.errors import InputError, ModelError
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.errors import ModelError
-from .collect import Range
+from ...runtime.errors import ModelError
+from ..collect import Range
 
 QMAX = 127
 LEVELS = 255

@@ -10,9 +10,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from ..runtime.errors import ModelError
+from ...runtime.errors import ModelError
+from ..graph import array_of, as_tensor, initializers
 from .formats import IntegerGrid, checked_scales, round_weight, weight_scale
-from .graph import array_of, as_tensor, initializers
 
 
 class PairWriter:

@@ -10,8 +10,8 @@ from google.protobuf.message import DecodeError
 from onnx import FunctionProto, GraphProto, TensorProto
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
-from ..runtime.errors import InputError, ModelError, gist
-from .graph import array_of
+from ...runtime.errors import InputError, ModelError, gist
+from ..graph import array_of
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:

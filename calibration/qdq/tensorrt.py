@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ..runtime.errors import ModelError
-from .admission import admit, require_per_channel
-from .artifact import OnnxArtifact
-from .collect import Range
+from ...runtime.errors import ModelError
+from ..artifact import OnnxArtifact
+from ..collect import Range
+from ..normal_form.admission import admit, require_per_channel
 from .formats import symmetric_int8
 from .pairs import PairWriter
 from .sites import Site, find_sites

@@ -9,8 +9,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from .graph import array_of, as_tensor, initializers, makers, reader_counts
-from .shapes import ranks
+from ..graph import array_of, as_tensor, initializers, makers, reader_counts
+from ..shapes import ranks
 
 BATCH_NORM_EPSILON = 1e-5  # what ONNX takes where none is given
 

@@ -4,7 +4,7 @@ from onnx import TensorProto
 
 from edgeproof.calibration.collect import Range, collect_ranges
 from edgeproof.calibration.graph import array_of, initializers
-from edgeproof.calibration.qdq import quantize_qdq
+from edgeproof.calibration.qdq.tensorrt import quantize_qdq
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session import Session
 

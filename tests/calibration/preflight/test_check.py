@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from edgeproof.calibration import preflight as module
-from edgeproof.calibration.preflight import (
+from edgeproof.calibration.preflight import check as module
+from edgeproof.calibration.preflight.check import (
     USUAL_BATCH,
     PreflightRequest,
     input_profile,

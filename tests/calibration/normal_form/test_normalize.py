@@ -8,10 +8,10 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.collect import collect_ranges
 from edgeproof.calibration.graph import array_of, element_types, initializers, opset
-from edgeproof.calibration.normalize import NEWEST_OPSET, OLDEST_OPSET, normalize
-from edgeproof.calibration.qdq import quantize_qdq
-from edgeproof.calibration.qdq_cpu import quantize_cpu
-from edgeproof.calibration.sites import find_sites
+from edgeproof.calibration.normal_form.normalize import NEWEST_OPSET, OLDEST_OPSET, normalize
+from edgeproof.calibration.qdq.cpu import quantize_cpu
+from edgeproof.calibration.qdq.sites import find_sites
+from edgeproof.calibration.qdq.tensorrt import quantize_qdq
 from edgeproof.runtime.errors import ModelError
 
 IMAGES = "g (float[{batch},3,{side},{side}] image) => (float[{batch},{classes}] y) {{ {body} }}"
@@ -323,7 +323,7 @@ LAYERS = {
 }
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     layers=st.lists(st.sampled_from(sorted(LAYERS)), min_size=1, max_size=7),
     version=st.sampled_from([12, 15, 20]),

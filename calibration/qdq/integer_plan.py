@@ -14,9 +14,9 @@ import numpy as np
 import onnx
 from onnx import NodeProto
 
-from .collect import Range
+from ..collect import Range
+from ..graph import activation_limits, initializers, reader_counts
 from .formats import LEVELS, IntegerGrid, affine_uint8
-from .graph import activation_limits, initializers, reader_counts
 from .sites import find_sites
 
 KERNELS = {"Add", "Mul", "Sigmoid", "LeakyRelu", "AveragePool", "GlobalAveragePool", "Concat", "HardSigmoid"}

@@ -16,10 +16,10 @@ from google.protobuf.message import Message
 from onnx import NodeProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
-from ..runtime.errors import ModelError, gist
+from ...runtime.errors import ModelError, gist
+from ..graph import as_tensor, describe, initializers, opset
 from .admission import admit
 from .fusion import fold_batch_norms, fuse_matmul_add
-from .graph import as_tensor, describe, initializers, opset
 
 OLDEST_OPSET = 19  # the first whose Q/DQ pairs may stand between float16 values
 NEWEST_OPSET = 26  # of ONNX Runtime 1.31

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.graph import array_of, initializers
-from edgeproof.calibration.keep_batch import keep_batch
-from edgeproof.calibration.normalize import normalize
+from edgeproof.calibration.normal_form.keep_batch import keep_batch
+from edgeproof.calibration.normal_form.normalize import normalize
 
 TEXT = "g (float[{batch},2,3,2] x) => (float[{batch},{sides}] y) {{ r = Relu(x) y = Reshape(r, shape) }}"
 

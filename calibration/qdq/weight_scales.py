@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from ..graph import array_of, as_tensor, initializers
 from .formats import round_weight, weight_scale
-from .graph import array_of, as_tensor, initializers
 from .sites import Site
 
 NARROWEST = 0.5  # share of the largest magnitude that is tried last

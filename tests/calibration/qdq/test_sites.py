@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgeproof.calibration.sites import Site, activations, find_sites
+from edgeproof.calibration.qdq.sites import Site, activations, find_sites
 from edgeproof.runtime.errors import ModelError
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edgeproof.calibration.collect import Range, collect_ranges
 from edgeproof.calibration.graph import array_of, initializers
-from edgeproof.calibration.qdq_cpu import quantize_cpu
+from edgeproof.calibration.qdq.cpu import quantize_cpu
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session import Session
 
@@ -209,7 +209,7 @@ def test_another_mean_stays_as_it_is(convolving, quantize, weight, images, kinds
     assert "ReduceMean" in kinds(quantize(artifact, images))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(low=st.floats(-8, 0), high=st.floats(0.5, 8))
 def test_integer_hard_swish_is_within_two_steps(convolving, run, low, high):
     eye = np.eye(4, dtype=np.float32).reshape(4, 4, 1, 1)

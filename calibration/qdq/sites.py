@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import NodeProto, TensorProto
 
-from ..runtime.errors import ModelError
-from .graph import element_types, initializers, reader_counts
+from ...runtime.errors import ModelError
+from ..graph import element_types, initializers, reader_counts
 
 
 @dataclass(frozen=True)

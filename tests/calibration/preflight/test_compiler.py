@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from edgeproof.calibration import compiler
+from edgeproof.calibration.preflight import compiler
 
 JOB = {"capabilities": ["86"], "profile": {}}
 

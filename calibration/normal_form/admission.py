@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from ..runtime.errors import ModelError
-from .graph import array_of, describe, initializers, opset, refuse_control_flow
+from ...runtime.errors import ModelError
+from ..graph import array_of, describe, initializers, opset, refuse_control_flow
 
 FIRST_PER_CHANNEL_OPSET = 13
 QUANTIZED = {

@@ -1,0 +1,1 @@
+"""Pre-flight: NVIDIA's compiler asked on a machine without a GPU, and its refusals explained."""
