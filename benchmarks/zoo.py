@@ -142,6 +142,7 @@ def render(rows: list[Row], registry: Mapping[str, Any]) -> str:
         f"Written by `make zoo` on {date.today().isoformat()} ({machine}).",
         "Parity is the SQNR against PyTorch's answers. Random weights are there to try the way of networks",
         "too large to train here: their top-1 means nothing, and their INT8 stands for nothing learned.",
+        "Seconds are each export's own; exports may have run side by side, on a core each.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         "|" + "---|" * len(COLUMNS),
