@@ -23,6 +23,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import onnx
+
+from edgeproof.calibration.cost import multiply_adds
+
 BUNDLES = Path("artifacts/zoo")
 LARGE_SIDE = 128  # inputs from here on are ImageNet-size: too slow to train here
 SMALL_FORMS = ("mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large")  # trained here in their small form
@@ -30,7 +34,8 @@ EPOCHS = {"senet18": 2, "hybridsn": 3, "hybridsn_plain": 1}  # whose own recipe 
 PRECISIONS = ("fp32", "fp16", "int8")
 COLUMNS = (
     "network", "weights, data", "input", "multiply-adds, M", "top-1 float / FP16 / INT8, %",
-    "parity FP32 / FP16 / INT8, dB", "nodes before / after", "bytes FP32 / FP16 / INT8, k", "ship", "s",
+    "parity FP32 / FP16 / INT8, dB", "layers float in INT8", "TensorRT's compiler accepts",
+    "nodes before / after", "bytes FP32 / FP16 / INT8, k", "ship", "s",
 )  # fmt: skip
 
 
@@ -68,7 +73,7 @@ def main() -> None:
         print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
         rows.append(export(name, registry[name], material))
         print(rows[-1].error or "done", file=sys.stderr)
-    report = render(rows, registry)
+    report = render(rows)
     print(report)
     if options.write:
         options.write.write_text(report, encoding="utf-8")
@@ -131,7 +136,7 @@ def weights_of(training: Path) -> list[str]:
     return ["--weights", str(training / "weights.safetensors"), "--data", data]
 
 
-def render(rows: list[Row], registry: Mapping[str, Any]) -> str:
+def render(rows: list[Row]) -> str:
     """The table as Markdown."""
     machine = (
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, CPU provider"
@@ -146,25 +151,27 @@ def render(rows: list[Row], registry: Mapping[str, Any]) -> str:
         "",
         f"| {' | '.join(COLUMNS)} |",
         "|" + "---|" * len(COLUMNS),
-        *(f"| {' | '.join(cells(row, registry[row.name]))} |" for row in rows),
+        *(f"| {' | '.join(cells(row))} |" for row in rows),
     ]
     return "\n".join(lines) + "\n"
 
 
-def cells(row: Row, entry: Mapping[str, Any]) -> list[str]:
+def cells(row: Row) -> list[str]:
     """One line of the table."""
     if row.manifest is None:
         return [row.name, row.error, *[""] * (len(COLUMNS) - 2)]
     models = [row.manifest["models"].get(name) for name in PRECISIONS]
     steps = {step["stage"]: step["nodes"] for step in row.manifest["lineage"]}
-    shape = "x".join(map(str, row.manifest["input"]["shape"][1:]))
+    sides = row.manifest["input"]["shape"][1:]
     return [
         row.name,
         f"{row.manifest['weights']['source']}, {row.manifest['data']['name']}",
-        shape,
-        f"{entry['multiply_adds'] / 1e6:.1f}" if shape == "x".join(map(str, entry["input"])) else "",
+        "x".join(map(str, sides)),
+        f"{multiply_adds(onnx.load(BUNDLES / row.name / 'model.fp32.onnx'), [1, *sides]) / 1e6:.1f}",
         joined(models, lambda model: f"{model['accuracy']['top1']:.2f}"),
         joined(models, decibels),
+        kept_float(models[-1]),
+        joined(models, accepted),
         f"{steps['export']} / {steps['simplify']}",
         joined(models, lambda model: f"{model['bytes'] / 1000:.0f}"),
         row.manifest["verdict"]["ship"],
@@ -177,6 +184,16 @@ def decibels(model: Mapping[str, Any]) -> str:
     value = model["parity"]["sqnr_db"]
     shown = "exact" if value is None else f"{value:.1f}"
     return shown if model["parity"]["passed"] else f"{shown} (failed)"
+
+
+def kept_float(model: Mapping[str, Any] | None) -> str:
+    """Names of the layers that INT8 leaves float."""
+    return ", ".join(model["kept_float32"]) or "none" if model else "-"
+
+
+def accepted(model: Mapping[str, Any]) -> str:
+    """The compiler's word."""
+    return {True: "yes", False: "no", None: "not checked"}[model["preflight"]["accepted"]]
 
 
 def joined(models: list[Any], show: Any) -> str:
