@@ -27,7 +27,7 @@ from .equalize import channel_maxima, equalize, find_pairs, reach
 from .judge import Judge, shown
 from .progress import Stages
 from .qdq.sites import Site, activations, find_sites, layers
-from .qdq.tensorrt import quantize_qdq
+from .qdq.tensorrt import quantize_tensorrt
 from .qdq.weight_scales import best_scales, on_grid
 from .ranges import AFFINE_INT8, SYMMETRIC_INT8, mse_range
 from .recenter import find_capped, recenter
@@ -293,7 +293,7 @@ def _write(artifact: OnnxArtifact, recipe: _Recipe) -> OnnxArtifact:
     sites = find_sites(recipe.source.model, recipe.kept_float)
     quantized = {site.value for site in sites if site.axis is not None}
     scales = {name: scale for name, scale in recipe.weight_scales.items() if name in quantized}
-    made = quantize_qdq(recipe.source, recipe.ranges, weight_scales=scales, keep_float=recipe.kept_float)
+    made = quantize_tensorrt(recipe.source, recipe.ranges, weight_scales=scales, keep_float=recipe.kept_float)
     return artifact.derive(made.model, "int8", "int8")
 
 

@@ -2,7 +2,7 @@
 
 Activations are uint8 with a zero point, weights int8 symmetric per output channel, biases int32 on the grid
 of the products: then ONNX Runtime computes in integers from one operator to the next (the scheme of Jacob et
-al., arXiv 1712.05877). TensorRT refuses such a graph; `quantize_qdq` writes the one that it takes.
+al., arXiv 1712.05877). TensorRT refuses such a graph; `quantize_tensorrt` writes the one that it takes.
 
 On x86 processors without VNNI instructions ONNX Runtime sums two products of uint8 and int8 in 16 bits, which
 may saturate. There `Session` sets ONNX Runtime's option `session.x64quantprecision`: sums are then exact, and
@@ -29,9 +29,7 @@ from .lowering import lower
 from .pairs import PairWriter
 from .tensorrt import NOTHING_TO_QUANTIZE
 
-CHANNEL_STEP = (
-    4  # of the input of ONNX Runtime's fast integer convolution; three channels take 3 times as long
-)
+CHANNEL_STEP = 4  # channels that ONNX Runtime's fast integer convolution takes at a time
 LARGEST_BIAS = 2.0**30  # in steps: leaves the other half of int32 to the sum of the products
 
 

@@ -23,7 +23,7 @@ from .pairs import PairWriter
 from .sites import Site, find_sites
 
 
-def quantize_qdq(
+def quantize_tensorrt(
     artifact: OnnxArtifact,
     ranges: Mapping[str, Range],
     *,

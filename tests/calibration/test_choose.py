@@ -4,7 +4,7 @@ import pytest
 from edgeproof.calibration.choose import choose_ranges
 from edgeproof.calibration.collect import collect_statistics
 from edgeproof.calibration.qdq.sites import activations, find_sites
-from edgeproof.calibration.qdq.tensorrt import quantize_qdq
+from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.calibration.ranges import AFFINE_INT8, METHODS, SYMMETRIC_INT8
 from edgeproof.runtime.errors import ModelError
 
@@ -70,7 +70,7 @@ def test_the_choice_is_no_worse_for_the_whole_network_than_the_widest_ranges(
     found, choices = choose(network, photos)
     reference = run(network, photos)["logits"]
     errors = [
-        relative_error(reference, run(quantize_qdq(network, ranges), photos)["logits"])
+        relative_error(reference, run(quantize_tensorrt(network, ranges), photos)["logits"])
         for ranges in ({choice.value: choice.range for choice in choices}, found.ranges)
     ]
     assert errors[0] <= errors[1] * 1.05

@@ -6,7 +6,7 @@ from onnx import TensorProto, helper
 from edgeproof.calibration.collect import Range, collect_ranges
 from edgeproof.calibration.fp16 import HALF_MAX, HEADROOM, convert_to_fp16
 from edgeproof.calibration.graph import array_of, element_types, initializers
-from edgeproof.calibration.qdq.tensorrt import quantize_qdq
+from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session import Session
 
@@ -358,7 +358,7 @@ def test_a_node_that_leaves_out_its_first_output_is_kept_by_its_own_reason(build
 
 @pytest.fixture(scope="module")
 def quantized(network, photos):
-    return quantize_qdq(network, collect_ranges(network.model, [photos]), keep_float=["excite"])
+    return quantize_tensorrt(network, collect_ranges(network.model, [photos]), keep_float=["excite"])
 
 
 def test_what_is_float_in_an_int8_model_becomes_float16(quantized, network, photos, run, relative_error):
@@ -389,7 +389,7 @@ def test_pairs_of_an_old_opset_stay_float32_by_name(build, x, run):
         opset=17,
         w=np.eye(4, dtype=np.float32),
     )
-    quantized = quantize_qdq(artifact, {"x": Range(-4, 4)})
+    quantized = quantize_tensorrt(artifact, {"x": Range(-4, 4)})
     mixed = convert_to_fp16(quantized, {})
     onnx.checker.check_model(mixed.artifact.model, full_check=True)
     assert "dequantize/x" in mixed.kept_float32
@@ -398,7 +398,7 @@ def test_pairs_of_an_old_opset_stay_float32_by_name(build, x, run):
 
 def test_a_pair_whose_scale_would_vanish_stays_float32_by_name(vector, x, run):
     artifact = vector("y = MatMul(x, w)", w=np.eye(4, dtype=np.float32))
-    quantized = quantize_qdq(artifact, {"x": Range(-1e-7, 1e-7)})
+    quantized = quantize_tensorrt(artifact, {"x": Range(-1e-7, 1e-7)})
     mixed = convert_to_fp16(quantized, {})
     onnx.checker.check_model(mixed.artifact.model, full_check=True)
     assert set(mixed.kept_float32) == {"quantize/x", "dequantize/x"}

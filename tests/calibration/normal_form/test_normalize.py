@@ -11,7 +11,7 @@ from edgeproof.calibration.graph import array_of, element_types, initializers, o
 from edgeproof.calibration.normal_form.normalize import NEWEST_OPSET, OLDEST_OPSET, normalize
 from edgeproof.calibration.qdq.cpu import quantize_cpu
 from edgeproof.calibration.qdq.sites import find_sites
-from edgeproof.calibration.qdq.tensorrt import quantize_qdq
+from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.runtime.errors import ModelError
 
 IMAGES = "g (float[{batch},3,{side},{side}] image) => (float[{batch},{classes}] y) {{ {body} }}"
@@ -209,7 +209,7 @@ def test_older_opsets_are_raised_and_can_then_be_quantized(imaging, assert_same,
     assert opset(result) == OLDEST_OPSET
     artifact = OnnxArtifact(result, "normalize")
     ranges = collect_ranges(result, [images])
-    for quantize in (quantize_qdq, quantize_cpu):
+    for quantize in (quantize_tensorrt, quantize_cpu):
         onnx.checker.check_model(quantize(artifact, ranges).model, full_check=True)
 
 
@@ -276,7 +276,7 @@ def test_bytes_in_the_layout_of_pictures_are_kept_and_quantized(
     artifact = OnnxArtifact(assert_same(model, pictures), "normalize")
     ranges = collect_ranges(artifact.model, [pictures])
     wanted = run(artifact, pictures)["y"]
-    for quantize in (quantize_qdq, quantize_cpu):
+    for quantize in (quantize_tensorrt, quantize_cpu):
         result = quantize(artifact, ranges)
         onnx.checker.check_model(result.model, full_check=True)
         assert relative_error(wanted, run(result, pictures)["y"]) < 0.05

@@ -4,7 +4,7 @@ from onnx import TensorProto
 
 from edgeproof.calibration.collect import Range, collect_ranges
 from edgeproof.calibration.graph import array_of, initializers
-from edgeproof.calibration.qdq.tensorrt import quantize_qdq
+from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session import Session
 
@@ -15,7 +15,7 @@ QUANTIZED_WEIGHTS = {"conv_w": 0, "depthwise_w": 0, "excite_w": 0, "head_w": 0}
 @pytest.fixture(scope="module")
 def quantize():
     """Quantizes an artifact, calibrated on the batch."""
-    return lambda artifact, batch: quantize_qdq(artifact, collect_ranges(artifact.model, [batch]))
+    return lambda artifact, batch: quantize_tensorrt(artifact, collect_ranges(artifact.model, [batch]))
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,9 @@ def test_an_operator_without_constant_weights_stays_float(vector, quantize, x, m
 
 def test_an_activation_without_a_range_stays_float(vector, matrix):
     artifact = vector("a = MatMul(x, w) y = MatMul(a, v)", w=matrix(1), v=matrix(2))
-    makers = {node.output[0]: node for node in quantize_qdq(artifact, {"x": Range(-1, 1)}).model.graph.node}
+    makers = {
+        node.output[0]: node for node in quantize_tensorrt(artifact, {"x": Range(-1, 1)}).model.graph.node
+    }
     assert list(makers["y"].input) == ["a", "v"]
     assert list(makers["a"].input) == ["x.dequantized", "w.axis1.dequantized"]
 
@@ -258,7 +260,7 @@ def test_a_constant_activation_is_exact_but_for_its_weights(vector, quantize, x,
 
 def test_values_beyond_the_range_saturate(vector, matrix, run):
     artifact = vector("y = MatMul(x, w)", w=np.eye(4, dtype=np.float32))
-    result = quantize_qdq(artifact, {"x": Range(-1, 0.5)})
+    result = quantize_tensorrt(artifact, {"x": Range(-1, 0.5)})
     got = run(result, np.float32([[5, -5, 1, -1]]))["y"]
     np.testing.assert_allclose(got, [[1, -128 / 127, 1, -1]], rtol=1e-5)
 
@@ -266,7 +268,7 @@ def test_values_beyond_the_range_saturate(vector, matrix, run):
 def test_opsets_before_per_channel_quantization_are_refused(build, matrix):
     artifact = build("g (float[batch,4] x) => (float[batch,4] y) { y = MatMul(x, w) }", opset=12, w=matrix(1))
     with pytest.raises(ModelError, match=r"(?s)opset.*wanted: +opset 13 or later.*got: +opset 12"):
-        quantize_qdq(artifact, {"x": Range(-1, 1)})
+        quantize_tensorrt(artifact, {"x": Range(-1, 1)})
 
 
 @pytest.mark.parametrize("opset", [13, 17, 20])
@@ -287,7 +289,7 @@ def test_a_model_with_nothing_to_quantize_is_refused(vector, body, matrix):
     weights = {"w": matrix(1), "batched": np.stack([matrix(1), matrix(2)]), "axis": np.array([0])}
     artifact = vector(body, **{name: values for name, values in weights.items() if name in body})
     with pytest.raises(ModelError, match="no Conv, Gemm or MatMul"):
-        quantize_qdq(artifact, {"x": Range(-1, 1)})
+        quantize_tensorrt(artifact, {"x": Range(-1, 1)})
 
 
 def test_the_input_artifact_is_not_changed(network, photos, quantize):
@@ -314,7 +316,7 @@ def test_control_flow_is_refused_by_name(vector, matrix):
         factor=np.float32(2),
     )
     with pytest.raises(ModelError, match=r"control flow \(If 'node_y'\)"):
-        quantize_qdq(artifact, {"x": Range(-1, 1)})
+        quantize_tensorrt(artifact, {"x": Range(-1, 1)})
 
 
 RESIDUAL = """
@@ -355,7 +357,7 @@ def test_learned_scales_take_the_place_of_the_largest_magnitude(
     artifact = vector("y = MatMul(x, w)", w=matrix(1))
     ranges = collect_ranges(artifact.model, [x])
     scales = np.float32([0.01, 0.02, 0.005, 0.04])
-    result = quantize_qdq(artifact, ranges, weight_scales={"w": scales})
+    result = quantize_tensorrt(artifact, ranges, weight_scales={"w": scales})
     np.testing.assert_array_equal(array_of(initializers(result.model)["w.axis1.scale"]), scales)
     wanted = np.clip(np.rint(matrix(1) / scales), -127, 127) * scales
     np.testing.assert_allclose(dequantized_weight(result, "w", 1), wanted, rtol=1e-6)
@@ -374,18 +376,18 @@ def test_learned_scales_take_the_place_of_the_largest_magnitude(
 def test_scales_that_cannot_be_used_are_refused(vector, matrix, scales):
     artifact = vector("y = MatMul(x, w)", w=matrix(1))
     with pytest.raises(ModelError, match=r"(?s)scales of the weight 'w'.*4 positive numbers"):
-        quantize_qdq(artifact, {"x": Range(-1, 1)}, weight_scales={"w": scales})
+        quantize_tensorrt(artifact, {"x": Range(-1, 1)}, weight_scales={"w": scales})
 
 
 def test_scales_of_unknown_weights_are_refused(vector, matrix):
     artifact = vector("y = MatMul(x, w)", w=matrix(1))
     with pytest.raises(ModelError, match=r"(?s)weights that the model does not have.*elsewhere"):
-        quantize_qdq(artifact, {"x": Range(-1, 1)}, weight_scales={"elsewhere": np.ones(4, np.float32)})
+        quantize_tensorrt(artifact, {"x": Range(-1, 1)}, weight_scales={"elsewhere": np.ones(4, np.float32)})
 
 
 def test_what_is_kept_float_reads_and_weighs_as_before(vector, quantize, x, matrix):
     artifact = vector("a = MatMul(x, w) y = MatMul(a, v)", w=matrix(1), v=matrix(2))
-    result = quantize_qdq(artifact, collect_ranges(artifact.model, [x]), keep_float=["a"])
+    result = quantize_tensorrt(artifact, collect_ranges(artifact.model, [x]), keep_float=["a"])
     makers = {node.output[0]: node for node in result.model.graph.node}
     assert list(makers["a"].input) == ["x", "w"]
     assert list(makers["y"].input) == ["a.dequantized", "v.axis1.dequantized"]
@@ -394,15 +396,15 @@ def test_what_is_kept_float_reads_and_weighs_as_before(vector, quantize, x, matr
 def test_keeping_all_float_leaves_nothing_to_quantize(vector, matrix):
     artifact = vector("y = MatMul(x, w)", w=matrix(1))
     with pytest.raises(ModelError, match="no Conv, Gemm or MatMul"):
-        quantize_qdq(artifact, {"x": Range(-1, 1)}, keep_float=["y"])
+        quantize_tensorrt(artifact, {"x": Range(-1, 1)}, keep_float=["y"])
 
 
 def test_keeping_float_what_is_not_there_is_refused(vector, matrix):
     artifact = vector("y = MatMul(x, w)", w=matrix(1))
     with pytest.raises(ModelError, match=r"(?s)stay float that the model does not have.*got: +z"):
-        quantize_qdq(artifact, {"x": Range(-1, 1)}, keep_float=["z"])
+        quantize_tensorrt(artifact, {"x": Range(-1, 1)}, keep_float=["z"])
 
 
 def test_a_quantized_model_is_not_quantized_again(network, photos, quantize, quantized):
     with pytest.raises(ModelError, match=r"quantized already: it holds QuantizeLinear 'quantize/image'"):
-        quantize_qdq(quantized, collect_ranges(network.model, [photos]))
+        quantize_tensorrt(quantized, collect_ranges(network.model, [photos]))

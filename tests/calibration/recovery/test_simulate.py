@@ -7,7 +7,7 @@ from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.collect import collect_ranges
 from edgeproof.calibration.equalize import channel_maxima, find_pairs
 from edgeproof.calibration.qdq.sites import find_sites
-from edgeproof.calibration.qdq.tensorrt import quantize_qdq
+from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
 
 
@@ -15,7 +15,7 @@ def written(student):
     """The INT8 artifact of what a simulation holds."""
     recovered = student.recovered()
     source = OnnxArtifact(recovered.model, "recovered")
-    return quantize_qdq(source, recovered.ranges, weight_scales=recovered.weight_scales)
+    return quantize_tensorrt(source, recovered.ranges, weight_scales=recovered.weight_scales)
 
 
 def test_the_graph_that_is_written_computes_what_was_simulated(student, photos, run, relative_error):
@@ -72,7 +72,7 @@ def test_channels_are_scaled_behind_a_layer_that_stays_float(
     simulation = QuantizedGraph(chain.model, sites, collect_ranges(chain.model, [photos]), limits)
 
     recovered = simulation.recovered()
-    int8 = quantize_qdq(
+    int8 = quantize_tensorrt(
         OnnxArtifact(recovered.model, "recovered"),
         recovered.ranges,
         weight_scales=recovered.weight_scales,
