@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -26,12 +26,15 @@ class Segment:
     following: str | None
 
 
-def segments(model: onnx.ModelProto, names: Collection[str]) -> list[Segment]:
+def segments(model: onnx.ModelProto, names: Collection[str]) -> Iterator[Segment]:
     """The fewest nodes for each activation: from the last value before it that every path crosses.
 
     Args:
         model: a float model with one input, shapes inferred as far as they can be.
         names: activations, each of which comes to be in one segment.
+
+    Yields:
+        In the order of the graph, one at a time: each holds a copy of the weights that it needs.
     """
     graph, cuts = model.graph, _cuts(model)
     made_at = {name: index for index, node in enumerate(graph.node) for name in node.output}
@@ -40,10 +43,8 @@ def segments(model: onnx.ModelProto, names: Collection[str]) -> list[Segment]:
         start = max(at for at, value in cuts.items() if value == name or at <= made_at.get(name, -1))
         shares.setdefault(start, []).append(name)
     following = [*(cuts[at] for at in list(shares)[1:]), None][: len(shares)]
-    return [
-        Segment(_from(model, at, cuts[at], after), found, after)
-        for (at, found), after in zip(shares.items(), following, strict=True)
-    ]
+    for (at, found), after in zip(shares.items(), following, strict=True):
+        yield Segment(_from(model, at, cuts[at], after), found, after)
 
 
 def _cuts(model: onnx.ModelProto) -> dict[int, str]:

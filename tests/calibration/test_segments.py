@@ -25,7 +25,7 @@ def test_every_activation_is_in_one_segment_in_the_order_of_the_graph(whole):
 
 
 def test_each_segment_hands_on_what_the_next_one_needs(whole, run, photos):
-    parts = segments(whole.model, activations(find_sites(whole.model)))
+    parts = list(segments(whole.model, activations(find_sites(whole.model))))
     expected = run(whole, photos)["logits"]
 
     value = photos
@@ -46,4 +46,4 @@ def test_a_value_beside_which_another_path_runs_starts_no_segment(whole):
 
 
 def test_without_activations_there_is_nothing_to_look_at(whole):
-    assert segments(whole.model, []) == []
+    assert list(segments(whole.model, [])) == []
