@@ -37,7 +37,7 @@ QUANTIZE = [sys.executable, "-m", "edgeproof.export", "quantize"]
 OURS = {
     "edgeproof, ranges alone": ["--recover", "off"],
     "edgeproof": ["--recover", "always"],
-    "edgeproof, target cpu": ["--target", "cpu", "--max-drop", "2.5"],
+    "edgeproof, target cpu": ["--target", "cpu", "--recover", "always"],
 }
 COLUMNS = (
     *("tool", "top-1, %", "agreement with float, %", "SQNR of the logits, dB", "convolutions in INT8"),
@@ -138,9 +138,8 @@ def line(name: str, model: Path, place: Path, photographs: Photographs, right: N
 def command_of(name: str, model: Path, calibration: Path, out: Path) -> list[str]:
     """The command that makes a tool write its model."""
     if name in OURS:
-        given = OURS[name]
-        budget = [] if "--max-drop" in given else ["--max-drop", "100"]
-        return [*QUANTIZE, str(model), "--calibration", str(calibration), "--out", str(out), *given, *budget]
+        files = [str(model), "--calibration", str(calibration), "--out", str(out)]
+        return [*QUANTIZE, *files, *OURS[name], "--max-drop", "100"]
     tool = THEIRS[name]
     python = sys.executable if tool == "onnxsim-mse" else str(rivals_python())
     return [python, str(ROOT / "benchmarks" / "rivals.py"), tool, str(model), str(calibration), str(out)]
@@ -158,14 +157,9 @@ def rivals_python() -> Path:
 def measured(command: list[str]) -> Run:
     """Run a command to its end, and read its peak memory from the system."""
     start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        if status:
-            errors.seek(0)
-            raise subprocess.CalledProcessError(status, command, stderr=errors.read())
-    return Run(seconds, usage.ru_maxrss / 1000)
+    watched = [sys.executable, str(ROOT / "benchmarks" / "peak_memory.py"), *command]
+    peak = subprocess.run(watched, check=True, capture_output=True, text=True).stdout
+    return Run(time.perf_counter() - start, int(peak) / 1000)
 
 
 def answers(model: Path, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -62,7 +62,7 @@ class Int8Request:
 
 
 @dataclass(frozen=True)
-class _Start:
+class Start:
     """The float model, and what calibration says of it.
 
     Attributes:
@@ -156,8 +156,8 @@ def make_int8(
     if request.recover == "off" or (request.recover == "auto" and plain.drop <= request.max_drop):
         return plain
     best = None
-    for recipe in _recoveries(start, samples, stages):
-        found = _result(artifact, recipe, start.choices, judge, recovered=True)
+    for student, kept in recoveries(start, FEW_FLOAT, samples, stages):
+        found = _result(artifact, _recipe(start, student, kept), start.choices, judge, recovered=True)
         best = found if best is None or found.drop < best.drop else best
         if best.drop <= request.max_drop:
             break
@@ -181,7 +181,7 @@ def with_ranges(artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping
 
 def _prepare(
     artifact: OnnxArtifact, samples: CalibrationSet, statistics: Statistics, stages: Stages
-) -> _Start:
+) -> Start:
     """Choose the ranges, and move the values that then have twice the levels."""
     sites = find_sites(artifact.model)
     named = activations(sites)
@@ -195,7 +195,9 @@ def _prepare(
     ranges = {choice.value: choice.range for choice in choices}
     ranges |= {name: Range(-high / 2, high / 2) for name, high in highs.items()}
     offsets = {name: high / 2 for name, high in highs.items()}
-    return _Start(artifact, sites, choices, ranges, offsets, _limits(artifact, sites, samples, stages))
+    return Start(
+        artifact, sites, choices, ranges, offsets, equalization_limits(artifact, sites, samples, stages)
+    )
 
 
 def _choosing_samples(model: onnx.ModelProto, samples: CalibrationSet, tensors: int) -> NDArray[Any]:
@@ -205,7 +207,7 @@ def _choosing_samples(model: onnx.ModelProto, samples: CalibrationSet, tensors: 
     return samples.sample(min(MOST_CHOOSING, max(FEWEST_CHOOSING, count)))
 
 
-def _limits(
+def equalization_limits(
     artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, stages: Stages
 ) -> dict[str, NDArray[np.float64]]:
     """The largest magnitude of each channel that can be equalized."""
@@ -216,7 +218,7 @@ def _limits(
     return channel_maxima(artifact.model, pairs, shown(artifact, samples, stages, "equalizing"))
 
 
-def _plain(start: _Start) -> _Recipe:
+def _plain(start: Start) -> _Recipe:
     even = equalize(start.source, start.limits)
     pairs = [pair for pair in find_pairs(start.source.model) if pair.value in start.limits]
     ends = {pair.value: reach(pair, start.limits[pair.value]) for pair in pairs}
@@ -226,22 +228,32 @@ def _plain(start: _Start) -> _Recipe:
     return _Recipe(recenter(rounded, start.offsets), {**start.ranges, **scaled}, scales, {})
 
 
-def _recoveries(start: _Start, samples: CalibrationSet, stages: Stages) -> Iterator[_Recipe]:
-    """Recovered models, each with more layers in float than the one before."""
-    whole = _reconstructed(start, samples, stages)
-    few = int(FEW_FLOAT * len(whole.layers))
-    if not few:
-        yield _recipe(start, whole, {})
+def recoveries(
+    start: Start, few: float, samples: CalibrationSet, stages: Stages
+) -> Iterator[tuple[QuantizedGraph, Mapping[str, str]]]:
+    """Recovered graphs, each with more layers in float than the one before, and why these.
+
+    Args:
+        start: what is quantized, and how.
+        few: share of the layers that stays float at once.
+        samples: calibration inputs.
+        stages: shows what goes on.
+    """
+    whole = reconstructed(start, samples, stages)
+    count = int(few * len(layers(start.sites)))
+    if not count:
+        yield whole, {}
     ranked = _rank(start, whole, samples, stages)
-    count = few or 1
+    count = count or 1
     while count <= MOST_FLOAT * len(ranked):
         kept = _reasons(ranked[:count])
         mixed = replace(start, sites=find_sites(start.source.model, kept))
-        yield _recipe(mixed, _reconstructed(mixed, samples, stages), kept)
+        yield reconstructed(mixed, samples, stages), kept
         count *= 2
 
 
-def _reconstructed(start: _Start, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
+def reconstructed(start: Start, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
+    """The simulated INT8 graph, its weights and biases fitted to the calibration inputs."""
     from .recovery.reconstruct import reconstruct
     from .recovery.simulate import QuantizedGraph
 
@@ -254,7 +266,7 @@ def _reconstructed(start: _Start, samples: CalibrationSet, stages: Stages) -> Qu
     return student
 
 
-def _recipe(start: _Start, student: QuantizedGraph, kept_float: Mapping[str, str]) -> _Recipe:
+def _recipe(start: Start, student: QuantizedGraph, kept_float: Mapping[str, str]) -> _Recipe:
     recovered = student.recovered()
     rounded = replace(start.source, model=recovered.model)
     source = recenter(rounded, start.offsets)
@@ -262,7 +274,7 @@ def _recipe(start: _Start, student: QuantizedGraph, kept_float: Mapping[str, str
 
 
 def _rank(
-    start: _Start, student: QuantizedGraph, samples: CalibrationSet, stages: Stages
+    start: Start, student: QuantizedGraph, samples: CalibrationSet, stages: Stages
 ) -> list[LayerDamage]:
     from .recovery.sensitivity import rank_layers
 

@@ -1,8 +1,10 @@
-"""INT8 for ONNX Runtime's CPU provider: ranges of least square error, and first layers float if need be."""
+"""INT8 for ONNX Runtime's CPU provider: affine ranges of least square error, and recovery if need be."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,15 +12,19 @@ from numpy.typing import NDArray
 from .artifact import OnnxArtifact
 from .batches import CalibrationSet
 from .choose import Choice
-from .collect import Range, Statistics
-from .int8 import Int8Request, Int8Result, layers_of
-from .judge import Judge
+from .collect import Range, Statistics, collect_statistics
+from .equalize import equalize
+from .int8 import Int8Request, Int8Result, Start, equalization_limits, layers_of, recoveries
+from .judge import Judge, shown
 from .progress import Stages
 from .qdq.cpu import quantize_cpu
-from .qdq.sites import find_sites, layers
+from .qdq.sites import activations, find_sites
 from .ranges import AFFINE_INT8, mse_range
 
-MOST_FLOAT = 4  # layers from the input on: their tensors are large, and float costs more the more there are
+if TYPE_CHECKING:
+    from .recovery.simulate import QuantizedGraph
+
+FEW_FLOAT = 0.04  # share of the layers that stay float at once: here each costs half of what INT8 wins on it
 
 
 def make_int8_cpu(
@@ -29,46 +35,85 @@ def make_int8_cpu(
     labels: NDArray[np.integer] | None = None,
     stages: Stages | None = None,
 ) -> Int8Result:
-    """Quantize for ONNX Runtime's CPU kernels.
+    """Quantize for ONNX Runtime's CPU kernels, and recover what that costs.
 
-    If the answers change by more than the budget, the first layers stay float, one after the other: they see
-    the widest tensors with the fewest channels, where one step size fits worst. Nothing is recovered.
+    If the answers change by more than the budget, channels are equalized, the layers that do most damage stay
+    float, and the others' weights and biases are fitted to the rounded inputs.
 
     Args:
         artifact: a float32 model.
         samples: calibration inputs.
         statistics: what was found on them, with histograms of every float value.
-        request: the budget; with `recover` "off" no layer stays float.
+        request: the budget; with `recover` "off" nothing is fitted and no layer stays float.
         labels: class of each calibration input, shape (N,), for the budget.
-        stages: shows nothing: no step of this takes long.
+        stages: shows what goes on; None for silence.
 
     Raises:
-        ModelError: the model cannot be quantized.
+        ModelError: the model cannot be quantized, or recovered where that is needed.
     """
+    stages = stages or Stages(quiet=True)
     judge = Judge(artifact, samples, labels)
-    ranges = {name: mse_range(histogram, AFFINE_INT8) for name, histogram in statistics.histograms.items()}
-    choices = tuple(Choice(name, "mse", found, {}) for name, found in ranges.items())
-    named = layers(find_sites(artifact.model))
-    most = 0 if request.recover == "off" else min(MOST_FLOAT, len(named) - 1)
-    best = _attempt(artifact, ranges, [], judge, choices)
-    for count in range(1, most + 1):
+    ranges: Mapping[str, Range] = _ranges(statistics)
+    plain = _result(artifact, quantize_cpu(artifact, ranges), ranges, {}, judge)
+    if request.recover == "off" or (request.recover == "auto" and plain.drop <= request.max_drop):
+        return plain
+    best = None
+    even, ranges = _evened(artifact, samples, ranges, stages)
+    for student, kept in recoveries(_start(even, ranges), FEW_FLOAT, samples, stages):
+        made = _write(artifact, even, ranges, student, kept)
+        found = _result(artifact, made, ranges, kept, judge, recovered=True)
+        best = found if best is None or found.drop < best.drop else best
         if best.drop <= request.max_drop:
             break
-        found = _attempt(artifact, ranges, named[:count], judge, choices)
-        best = found if found.drop < best.drop else best
-    return best
+    return best or plain
 
 
-def _attempt(
+def _ranges(statistics: Statistics) -> dict[str, Range]:
+    return {name: mse_range(histogram, AFFINE_INT8) for name, histogram in statistics.histograms.items()}
+
+
+def _evened(
+    artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping[str, Range], stages: Stages
+) -> tuple[OnnxArtifact, Mapping[str, Range]]:
+    """The model with its channels equalized, and the ranges of its values then."""
+    limits = equalization_limits(artifact, find_sites(artifact.model), samples, stages)
+    even = equalize(artifact, limits)
+    if even is artifact:
+        return artifact, ranges
+    batches = shown(even, samples, stages, "calibrating")
+    return even, _ranges(collect_statistics(even.model, batches, list(ranges)))
+
+
+def _start(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Start:
+    """Affine ranges as what recovery simulates: symmetric ones around an offset."""
+    sites = find_sites(artifact.model)
+    offsets = {name: (ranges[name].low + ranges[name].high) / 2 for name in activations(sites)}
+    around = {name: Range(ranges[name].low - at, ranges[name].high - at) for name, at in offsets.items()}
+    return Start(artifact, sites, (), around, offsets, {})
+
+
+def _write(
     artifact: OnnxArtifact,
+    even: OnnxArtifact,
     ranges: Mapping[str, Range],
-    kept: list[str],
+    student: QuantizedGraph,
+    kept: Collection[str],
+) -> OnnxArtifact:
+    found = student.recovered()
+    fitted = replace(even, model=found.model)
+    made = quantize_cpu(fitted, ranges, weight_scales=found.weight_scales, keep_float=kept)
+    return artifact.derive(made.model, "int8", "int8")
+
+
+def _result(
+    artifact: OnnxArtifact,
+    made: OnnxArtifact,
+    ranges: Mapping[str, Range],
+    kept: Mapping[str, str],
     judge: Judge,
-    choices: tuple[Choice, ...],
+    *,
+    recovered: bool = False,
 ) -> Int8Result:
-    made = quantize_cpu(artifact, ranges, keep_float=kept)
     parity, drop = judge.judge(made)
-    reasons = dict.fromkeys(kept, "one of the first layers")
-    return Int8Result(
-        made, parity, drop, choices, recovered=False, kept_float=reasons, layers=layers_of(artifact)
-    )
+    choices = tuple(Choice(name, "mse", found, {}) for name, found in ranges.items())
+    return Int8Result(made, parity, drop, choices, recovered, kept, layers_of(artifact))
