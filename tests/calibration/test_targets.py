@@ -49,13 +49,23 @@ def test_what_stays_float_may_be_float16(network, samples):
     assert not set(float32) - {"image", "logits"}
 
 
-def test_on_the_cpu_the_first_layers_stay_float_if_the_budget_asks_for_it(network, samples):
+def test_on_the_cpu_the_worst_layers_stay_float_if_the_budget_asks_for_it(network, samples):
     strict = made(network, samples, "cpu", max_drop=-1)  # which nothing can hold
     off = made(network, samples, "cpu", max_drop=-1, recover="off")
 
     assert off.kept_float == {}
-    assert set(strict.kept_float) <= {"conv", "depthwise", "excite"}
+    assert set(strict.kept_float) <= {"conv", "depthwise", "excite", "residual", "logits"}
     assert strict.drop <= off.drop
+
+
+def test_on_the_cpu_recovery_lowers_the_error(network, samples, assert_sound_child):
+    off = made(network, samples, "cpu", recover="off")
+    always = made(network, samples, "cpu", recover="always")
+
+    assert_sound_child(always.artifact, network, "int8")
+    assert always.recovered
+    assert not off.recovered
+    assert always.parity.relative_l2 < off.parity.relative_l2
 
 
 def test_an_unknown_target_is_refused_with_those_that_there_are():
