@@ -24,7 +24,7 @@ from .ranges import AFFINE_INT8, mse_range
 if TYPE_CHECKING:
     from .recovery.simulate import QuantizedGraph
 
-FEW_FLOAT = 0.04  # share of the layers that stay float at once: here each costs half of what INT8 wins on it
+FEW_FLOAT = 0.04  # share of the layers that stay float at once: each costs speed here
 
 
 def make_int8_cpu(
