@@ -76,6 +76,12 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
             show_default="1, with an inference for every core",
         ),
     ] = None,
+    streams: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Inferences at once.", show_default="as many as the CPU has cores for; 1 on a GPU"
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Threads that decode and preprocess.", show_default="one a core"),
@@ -108,6 +114,7 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
         workspace=_bytes(workspace),
         cuda_graph=cuda_graph,
         threads=threads,
+        streams=streams,
     )
     visit = Annotator(annotate) if annotate else None
     with (
@@ -129,7 +136,9 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
 
 def verify(
     bundle: BundleArgument,
-    precision: PrecisionOption = None,
+    precision: Annotated[
+        str | None, typer.Option(help="fp32, fp16 or int8.", show_default="every one that was proven")
+    ] = None,
     provider: ProviderOption = "cpu",
     allow_fallback: FallbackOption = False,
     device: DeviceOption = 0,

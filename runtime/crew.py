@@ -37,7 +37,7 @@ def choose(request: ProviderRequest, placement: Placement, shape: Shape, workers
 
     On the CPU every core gets an inference of one thread, and a reader that works while there is room for
     what it reads. One inference on several threads would wait at each of its operators for whichever thread
-    shares its core with a reader. A GPU is fed by one thread.
+    shares its core with a reader. A GPU is fed by one thread, unless more streams are asked for.
 
     Args:
         request: how the model was opened.
@@ -52,7 +52,8 @@ def choose(request: ProviderRequest, placement: Placement, shape: Shape, workers
     fixed = shape[0] if isinstance(shape[0], int) else None
     if fixed and batch not in (1, fixed):
         raise InputError(f"The model takes batches of {fixed}.", got=f"a request for batches of {batch}")
-    lanes = max(1, cores() // (request.threads or 1)) if placement.provider == "cpu" else 1
+    usual = max(1, cores() // (request.threads or 1)) if placement.provider == "cpu" else 1
+    lanes = request.streams or usual
     return Crew(workers or cores(), lanes, fixed or batch, padded=bool(fixed) or request.cuda_graph)
 
 

@@ -61,6 +61,8 @@ class ProviderRequest:
         dla_core: deep learning accelerator of a Jetson to use; None for the GPU.
         workspace: most bytes that TensorRT may use while it compiles; None for its own choice.
         threads: CPU threads that compute one inference; None for one a core.
+        streams: inferences that a `Runner` has under way at once; None for as many as the CPU has cores for
+            them, and one on a GPU.
 
     Raises:
         InputError: a name is unknown, or two wishes exclude each other.
@@ -76,11 +78,12 @@ class ProviderRequest:
     dla_core: int | None = None
     workspace: int | None = None
     threads: int | None = None
+    streams: int | None = None
 
     def __post_init__(self) -> None:
         _among("provider", self.provider, CHOICES)
         _among("precision", self.precision, PRECISIONS)
-        for name, least in (("device", 0), ("dla_core", 0), ("workspace", 1), ("threads", 1)):
+        for name, least in (("device", 0), ("dla_core", 0), ("workspace", 1), ("threads", 1), ("streams", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"{name} is {value}.", wanted=f"{least} or more")
@@ -90,6 +93,12 @@ class ProviderRequest:
             raise InputError(
                 "A CUDA graph is recorded for one batch size.",
                 got=f"batches from {self.batches.smallest} to {self.batches.largest}",
+            )
+        if self.cuda_graph and (self.streams or 1) > 1:
+            raise InputError(
+                "A CUDA graph is replayed by one stream.",
+                got=f"a request for {self.streams}",
+                todo="leave out --streams or --cuda-graph",
             )
         if self.dla_core is not None and self.provider != "tensorrt":
             raise InputError("Only TensorRT reaches the DLA.", todo="add --provider tensorrt")

@@ -53,7 +53,7 @@ class Model(Protocol):
         ...
 
     def run(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Infer one batch; on the CPU called by several threads at once."""
+        """Infer one batch; called by several threads at once if there are several streams."""
         ...
 
     def close(self) -> None:
@@ -139,7 +139,8 @@ class Runner:
             provider: where to run it; a name alone stands for a request with that provider. Its
                 `batches.usual` is the most frames that go together. Its `threads` compute one inference:
                 None stands for one thread here, and as many inferences at once as there are cores, which
-                labels the most frames; more threads label a single frame sooner.
+                labels the most frames; more threads label a single frame sooner. Its `streams` are the
+                inferences at once.
             top: how many classes to give.
             workers: threads that decode and preprocess; None for one a core.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -15,14 +16,21 @@ from .opening import Engine, open_session, sole_input
 from .placement import Placement
 from .providers import ProviderRequest
 
-BINDINGS = 8  # shapes of batch whose buffers are kept on a device
+BINDINGS = 8  # shapes of batch whose buffers a thread keeps on a device
+
+
+class _Buffers(threading.local):
+    """Each thread's bindings by shape of batch: two inferences at once must not share buffers."""
+
+    def __init__(self) -> None:
+        self.bound: dict[tuple[int, ...], Binding] = {}
 
 
 class Session:
     """Runs a model with one input and named outputs.
 
-    On a GPU the buffers of each shape of batch are bound once and updated in place. On the CPU the caller's
-    own array is the bound memory: copying a picture into a buffer would cost more than binding it.
+    On a GPU each thread binds the buffers of a shape of batch once, and updates them in place. On the CPU the
+    caller's own array is the bound memory: copying a picture into a buffer would cost more than binding it.
 
     Args:
         model: the serialized ONNX model.
@@ -49,7 +57,7 @@ class Session:
         found = sole_input(opened.session)
         self._session: Any = opened.session
         self._request = request
-        self._bindings: dict[tuple[int, ...], Binding] = {}
+        self._buffers = _Buffers()
         self._accepted: tuple[tuple[int, ...], np.dtype[Any]] | None = None
         self.placement: Placement = opened.placement
         self.engine: Engine | None = opened.engine
@@ -79,7 +87,7 @@ class Session:
 
     def close(self) -> None:
         """Release the model's memory, and the device's."""
-        self._bindings.clear()
+        self._buffers = _Buffers()
         self._session = None
 
     def __enter__(self) -> Session:
@@ -93,10 +101,11 @@ class Session:
     def _infer(self, batch: NDArray[Any]) -> list[Any]:
         if self.placement.provider == "cpu":
             return self._session.run(self.output_names, {self.input_name: batch})
-        binding = self._bindings.get(batch.shape)
+        bound = self._buffers.bound
+        binding = bound.get(batch.shape)
         if binding is None:
-            if len(self._bindings) == BINDINGS:
-                del self._bindings[next(iter(self._bindings))]
+            if len(bound) == BINDINGS:
+                del bound[next(iter(bound))]
             binding = Binding(
                 self._ort,
                 self._session,
@@ -105,7 +114,7 @@ class Session:
                 output_names=self.output_names,
                 index=self._request.device,
             )
-            self._bindings[batch.shape] = binding
+            bound[batch.shape] = binding
         return binding.run(batch)
 
     def _check(self, batch: NDArray[Any]) -> None:

@@ -116,6 +116,8 @@ def test_cuda_stands_behind_tensorrt_only_where_nodes_may_run_elsewhere(provider
         ({"threads": 0}, "threads is 0"),
         ({"cuda_graph": True}, "no CUDA graph"),
         ({"provider": "cuda", "cuda_graph": True, "batches": Batches(1, 2, 4)}, "one batch size"),
+        ({"provider": "cuda", "cuda_graph": True, "streams": 2}, "replayed by one stream"),
+        ({"streams": 0}, "streams is 0"),
         ({"provider": "cuda", "precision": "fp16", "dla_core": 0}, "Only TensorRT reaches the DLA"),
     ],
 )

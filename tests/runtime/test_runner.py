@@ -308,6 +308,16 @@ def test_on_the_cpu_inferences_share_the_cores(monkeypatch, threads, lanes):
         assert (runner.crew.lanes, runner.crew.readers) == (lanes, 4)
 
 
+@pytest.mark.parametrize("provider", ["cpu", "cuda"])
+def test_as_many_inferences_at_once_as_streams_are_asked_for(machine, bundle, provider):
+    pictures = [random_picture(seed) for seed in range(40)]
+    with Runner.open(bundle, provider=provider) as runner:
+        alone = [result.top[0].index for result in runner.stream(memory(pictures))]
+    with Runner.open(bundle, provider=ProviderRequest(provider, streams=3)) as runner:
+        assert runner.crew.lanes == 3
+        assert [result.top[0].index for result in runner.stream(memory(pictures))] == alone
+
+
 def test_a_prediction_says_where_it_was_computed(machine, bundle):
     with Runner.open(bundle, provider="cuda") as runner:
         assert runner.placement.label == "cuda"
