@@ -89,9 +89,8 @@ def export(name: str, entry: Mapping[str, Any], material: Material) -> Row:
         done = done or edgeproof("export", name, "--out", str(bundle), *choose(name, entry, material))
         if done.returncode:
             told = ("error:", "  got:", "  available:")
-            return Row(
-                name, None, " ".join(line for line in done.stderr.splitlines() if line.startswith(told))
-            )
+            why = " ".join(line for line in done.stderr.splitlines() if line.startswith(told))
+            return Row(name, None, why or f"it ended with status {done.returncode}")  # killed, for instance
     return Row(name, json.loads(edgeproof("inspect", str(bundle), "--json").stdout))
 
 
