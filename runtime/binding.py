@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 CUDA = "cuda"
+SHAPES = 8  # of batch, whose buffers are kept on a device
 
 
 class Binding:
@@ -64,3 +67,41 @@ class Binding:
     def read(self) -> list[NDArray[Any]]:
         """Copies of the outputs."""
         return [np.array(value.numpy()) for value in self._outputs]
+
+
+class BindingPool:
+    """Bindings that no inference uses, by shape of batch.
+
+    Inferences at once never share buffers. One after the other they do, on whichever thread, as a CUDA graph
+    needs: it was recorded for the addresses of the first.
+    """
+
+    def __init__(self) -> None:
+        self._idle: dict[tuple[int, ...], list[Binding]] = {}
+        self._lock = Lock()
+
+    def run(self, batch: NDArray[Any], bind: Callable[[NDArray[Any]], Binding]) -> list[NDArray[Any]]:
+        """Infer one batch and return copies of the outputs.
+
+        Args:
+            batch: what to infer.
+            bind: makes a binding, where none of the batch's shape is idle.
+        """
+        binding = self._take(batch.shape) or bind(batch)
+        try:
+            return binding.run(batch)
+        finally:
+            with self._lock:
+                self._idle.setdefault(batch.shape, []).append(binding)
+
+    def clear(self) -> None:
+        """Release the buffers."""
+        with self._lock:
+            self._idle.clear()
+
+    def _take(self, shape: tuple[int, ...]) -> Binding | None:
+        with self._lock:
+            if shape not in self._idle and len(self._idle) >= SHAPES:
+                del self._idle[next(iter(self._idle))]
+            idle = self._idle.setdefault(shape, [])
+            return idle.pop() if idle else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -10,27 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .binding import Binding
+from .binding import Binding, BindingPool
 from .errors import InputError, MissingDependency, ModelError
 from .opening import Engine, open_session, sole_input
 from .placement import Placement
 from .providers import ProviderRequest
 
-BINDINGS = 8  # shapes of batch whose buffers a thread keeps on a device
-
-
-class _Buffers(threading.local):
-    """Each thread's bindings by shape of batch: two inferences at once must not share buffers."""
-
-    def __init__(self) -> None:
-        self.bound: dict[tuple[int, ...], Binding] = {}
-
 
 class Session:
     """Runs a model with one input and named outputs.
 
-    On a GPU each thread binds the buffers of a shape of batch once, and updates them in place. On the CPU the
-    caller's own array is the bound memory: copying a picture into a buffer would cost more than binding it.
+    On a GPU the buffers of each shape of batch are bound once and updated in place; inferences at once have
+    buffers of their own. On the CPU the caller's own array is the bound memory: copying a picture into a
+    buffer would cost more than binding it.
 
     Args:
         model: the serialized ONNX model.
@@ -57,7 +48,7 @@ class Session:
         found = sole_input(opened.session)
         self._session: Any = opened.session
         self._request = request
-        self._buffers = _Buffers()
+        self._bindings = BindingPool()
         self._accepted: tuple[tuple[int, ...], np.dtype[Any]] | None = None
         self.placement: Placement = opened.placement
         self.engine: Engine | None = opened.engine
@@ -87,7 +78,7 @@ class Session:
 
     def close(self) -> None:
         """Release the model's memory, and the device's."""
-        self._buffers = _Buffers()
+        self._bindings.clear()
         self._session = None
 
     def __enter__(self) -> Session:
@@ -101,21 +92,17 @@ class Session:
     def _infer(self, batch: NDArray[Any]) -> list[Any]:
         if self.placement.provider == "cpu":
             return self._session.run(self.output_names, {self.input_name: batch})
-        bound = self._buffers.bound
-        binding = bound.get(batch.shape)
-        if binding is None:
-            if len(bound) == BINDINGS:
-                del bound[next(iter(bound))]
-            binding = Binding(
-                self._ort,
-                self._session,
-                batch,
-                input_name=self.input_name,
-                output_names=self.output_names,
-                index=self._request.device,
-            )
-            bound[batch.shape] = binding
-        return binding.run(batch)
+        return self._bindings.run(batch, self._bind)
+
+    def _bind(self, batch: NDArray[Any]) -> Binding:
+        return Binding(
+            self._ort,
+            self._session,
+            batch,
+            input_name=self.input_name,
+            output_names=self.output_names,
+            index=self._request.device,
+        )
 
     def _check(self, batch: NDArray[Any]) -> None:
         wanted = self.input_shape

@@ -1,8 +1,10 @@
+from threading import Barrier, Thread
+
 import numpy as np
 import onnxruntime
 import pytest
 
-from edgeproof.runtime.binding import Binding
+from edgeproof.runtime.binding import SHAPES, Binding, BindingPool
 
 
 @pytest.fixture
@@ -51,3 +53,60 @@ def test_buffers_stay_where_they_are(session, bind, monkeypatch):
     for seed in range(3):
         binding.run(pictures(1, seed))
     assert {value.data_ptr() for value in binding._binding.get_outputs()} == addresses
+
+
+@pytest.fixture
+def counted(bind):
+    """`bind`, and the bindings that it made."""
+    made = []
+
+    def counting(batch):
+        made.append(bind(batch))
+        return made[-1]
+
+    return counting, made
+
+
+def on_threads(work, count):
+    threads = [Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_one_after_the_other_shares_buffers_on_whichever_thread(session, counted):
+    bind, made = counted
+    pool = BindingPool()
+    for seed in range(4):
+        batch = pictures(1, seed)
+        on_threads(lambda _, batch=batch: pool.run(batch, bind), 1)
+        assert np.array_equal(pool.run(batch, bind)[0], session.run(None, {"input": batch})[0])
+    assert len(made) == 1
+
+
+def test_inferences_at_once_have_buffers_of_their_own(session, counted):
+    bind, made = counted
+    pool, together, right = BindingPool(), Barrier(3), []
+
+    def bind_together(batch):
+        together.wait(20)
+        return bind(batch)
+
+    def work(number):
+        batch = pictures(1, number)
+        found = pool.run(batch, bind_together)[0]
+        right.append(np.array_equal(found, session.run(None, {"input": batch})[0]))
+
+    on_threads(work, 3)
+
+    assert right == [True] * 3
+    assert len(made) == 3
+
+
+def test_buffers_of_few_shapes_are_kept(counted):
+    bind, made = counted
+    pool = BindingPool()
+    for count in [*range(1, SHAPES + 2), SHAPES + 1, 1]:
+        pool.run(pictures(count, 0), bind)
+    assert len(made) == SHAPES + 2  # the first shape was let go, the latest was not
