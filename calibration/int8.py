@@ -7,8 +7,7 @@ what INT8 makes of their inputs. If that is not enough, more layers stay float.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,25 +22,22 @@ from .batches import CalibrationSet
 from .choose import Choice, choose_ranges
 from .collect import Range, Statistics
 from .cost import multiply_adds
-from .equalize import channel_maxima, equalize, find_pairs, reach
-from .judge import Judge, shown
+from .equalize import equalize, find_pairs, reach
+from .judge import Judge
 from .progress import Stages
-from .qdq.sites import Site, activations, find_sites, layers
+from .qdq.sites import activations, find_sites, layers
 from .qdq.tensorrt import quantize_tensorrt
 from .qdq.weight_scales import best_scales, on_grid
-from .ranges import AFFINE_INT8, SYMMETRIC_INT8, mse_range
-from .recenter import find_capped, recenter
+from .ranges import SYMMETRIC_INT8
+from .recenter import best_offsets, recenter
+from .recoveries import Start, equalization_limits, recoveries
 
 if TYPE_CHECKING:
-    from .recovery.sensitivity import LayerDamage
     from .recovery.simulate import QuantizedGraph
 
 FEWEST_CHOOSING, MOST_CHOOSING = 8, 32  # samples; with fewer a range is chosen that cuts the others' outliers
 CHOOSING_COST = 5.1e11  # samples times tensors times multiply-adds: MobileNetV2 at 224x224 sees 32
-RANKING_SAMPLES = 16
-RECOVERY_ELEMENTS = 2e7  # samples times elements of an input that recovery sees: 128 at 224x224
 FEW_FLOAT = 0.1  # share of the layers, those that do most damage, that stay float at once
-MOST_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
 
 Recover = Literal["auto", "off", "always"]
 RECOVER: tuple[Recover, ...] = ("auto", "off", "always")
@@ -59,27 +55,6 @@ class Int8Request:
 
     max_drop: float = 1.0
     recover: Recover = "auto"
-
-
-@dataclass(frozen=True)
-class Start:
-    """The float model, and what calibration says of it.
-
-    Attributes:
-        source: the float model.
-        sites: its quantized inputs.
-        choices: how the range of each activation was chosen.
-        ranges: range of each activation, around its offset.
-        offsets: what is taken off the activations that can be moved.
-        limits: largest magnitude of each channel that can be equalized.
-    """
-
-    source: OnnxArtifact
-    sites: list[Site]
-    choices: tuple[Choice, ...]
-    ranges: Mapping[str, Range]
-    offsets: Mapping[str, float]
-    limits: Mapping[str, NDArray[np.float64]]
 
 
 def as_recover(text: str) -> Recover:
@@ -151,13 +126,27 @@ def make_int8(
     """
     stages = stages or Stages(quiet=True)
     judge = Judge(artifact, samples, labels)
-    start = _prepare(artifact, samples, statistics, stages)
-    plain = _result(artifact, _plain(start), start.choices, judge, recovered=False)
+    start, choices = _prepare(artifact, samples, statistics, stages)
+    plain = _result(artifact, _plain(start), choices, judge, recovered=False)
+    found = (
+        _result(artifact, _recipe(start, student, kept), choices, judge, recovered=True)
+        for student, kept in recoveries(start, FEW_FLOAT, samples, stages)
+    )
+    return hold_budget(request, plain, found)
+
+
+def hold_budget(request: Int8Request, plain: Int8Result, recovered: Iterable[Int8Result]) -> Int8Result:
+    """The plain model if that is enough; else the first recovered one that holds the budget, or the best.
+
+    Args:
+        request: the budget, and whether there may or must be recovery.
+        plain: what the ranges alone give.
+        recovered: each is made when it is asked for.
+    """
     if request.recover == "off" or (request.recover == "auto" and plain.drop <= request.max_drop):
         return plain
     best = None
-    for student, kept in recoveries(start, FEW_FLOAT, samples, stages):
-        found = _result(artifact, _recipe(start, student, kept), start.choices, judge, recovered=True)
+    for found in recovered:
         best = found if best is None or found.drop < best.drop else best
         if best.drop <= request.max_drop:
             break
@@ -181,23 +170,20 @@ def with_ranges(artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping
 
 def _prepare(
     artifact: OnnxArtifact, samples: CalibrationSet, statistics: Statistics, stages: Stages
-) -> Start:
+) -> tuple[Start, tuple[Choice, ...]]:
     """Choose the ranges, and move the values that then have twice the levels."""
     sites = find_sites(artifact.model)
-    named = activations(sites)
-    capped = [entry.value for entry in find_capped(artifact.model) if entry.value in named]
-    highs = {name: mse_range(statistics.histograms[name], AFFINE_INT8).high for name in capped}
-    moved = [Choice(name, "mse", Range(0.0, high), {}) for name, high in highs.items()]
-    others = [site for site in sites if site.value not in highs]
+    named, histograms = activations(sites), statistics.histograms
+    offsets = best_offsets(artifact.model, {name: histograms[name] for name in named})
+    others = [site for site in sites if site.value not in offsets]
     some = _choosing_samples(artifact.model, samples, len(named))
-    chosen = choose_ranges(artifact.model, others, statistics.histograms, some, SYMMETRIC_INT8)
-    choices = (*stages.track(chosen, len(activations(others)), "choosing ranges"), *moved)
+    chosen = choose_ranges(artifact.model, others, histograms, some, SYMMETRIC_INT8)
+    choices = tuple(stages.track(chosen, len(activations(others)), "choosing ranges"))
     ranges = {choice.value: choice.range for choice in choices}
-    ranges |= {name: Range(-high / 2, high / 2) for name, high in highs.items()}
-    offsets = {name: high / 2 for name, high in highs.items()}
-    return Start(
-        artifact, sites, choices, ranges, offsets, equalization_limits(artifact, sites, samples, stages)
-    )
+    ranges |= {name: Range(-half, half) for name, half in offsets.items()}
+    limits = equalization_limits(artifact, sites, samples, stages)
+    moved = [Choice(name, "mse", Range(0.0, 2 * half), {}) for name, half in offsets.items()]
+    return Start(artifact, sites, ranges, offsets, limits), (*choices, *moved)
 
 
 def _choosing_samples(model: onnx.ModelProto, samples: CalibrationSet, tensors: int) -> NDArray[Any]:
@@ -205,17 +191,6 @@ def _choosing_samples(model: onnx.ModelProto, samples: CalibrationSet, tensors: 
     cost = tensors * multiply_adds(model, samples.sample(1).shape)
     count = int(CHOOSING_COST / max(1, cost))
     return samples.sample(min(MOST_CHOOSING, max(FEWEST_CHOOSING, count)))
-
-
-def equalization_limits(
-    artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, stages: Stages
-) -> dict[str, NDArray[np.float64]]:
-    """The largest magnitude of each channel that can be equalized."""
-    read = Counter(site.value for site in sites)
-    pairs = [pair for pair in find_pairs(artifact.model) if read[pair.value] == 1]
-    if not pairs:
-        return {}
-    return channel_maxima(artifact.model, pairs, shown(artifact, samples, stages, "equalizing"))
 
 
 def _plain(start: Start) -> _Recipe:
@@ -228,60 +203,11 @@ def _plain(start: Start) -> _Recipe:
     return _Recipe(recenter(rounded, start.offsets), {**start.ranges, **scaled}, scales, {})
 
 
-def recoveries(
-    start: Start, few: float, samples: CalibrationSet, stages: Stages
-) -> Iterator[tuple[QuantizedGraph, Mapping[str, str]]]:
-    """Recovered graphs, each with more layers in float than the one before, and why these.
-
-    Args:
-        start: what is quantized, and how.
-        few: share of the layers that stays float at once.
-        samples: calibration inputs.
-        stages: shows what goes on.
-    """
-    whole = reconstructed(start, samples, stages)
-    count = int(few * len(layers(start.sites)))
-    if not count:
-        yield whole, {}
-    ranked = _rank(start, whole, samples, stages)
-    count = count or 1
-    while count <= MOST_FLOAT * len(ranked):
-        kept = _reasons(ranked[:count])
-        mixed = replace(start, sites=find_sites(start.source.model, kept))
-        yield reconstructed(mixed, samples, stages), kept
-        count *= 2
-
-
-def reconstructed(start: Start, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
-    """The simulated INT8 graph, its weights and biases fitted to the calibration inputs."""
-    from .recovery.reconstruct import reconstruct
-    from .recovery.simulate import QuantizedGraph
-
-    model = start.source.model
-    student = QuantizedGraph(model, start.sites, start.ranges, start.limits, start.offsets)
-    some = samples.sample(max(1, int(RECOVERY_ELEMENTS / samples.sample(1).size)))
-    reconstruct(
-        model, student, start.sites, some, lambda nodes: stages.track(nodes, len(nodes), "recovering")
-    )
-    return student
-
-
 def _recipe(start: Start, student: QuantizedGraph, kept_float: Mapping[str, str]) -> _Recipe:
     recovered = student.recovered()
     rounded = replace(start.source, model=recovered.model)
     source = recenter(rounded, start.offsets)
     return _Recipe(source, recovered.ranges, recovered.weight_scales, kept_float)
-
-
-def _rank(
-    start: Start, student: QuantizedGraph, samples: CalibrationSet, stages: Stages
-) -> list[LayerDamage]:
-    from .recovery.sensitivity import rank_layers
-
-    some, count = samples.sample(RANKING_SAMPLES), len(student.layers)
-    return rank_layers(
-        start.source.model, student, some, lambda layers: stages.track(layers, count, "ranking layers")
-    )
 
 
 def _result(
@@ -291,13 +217,6 @@ def _result(
     candidate = _write(artifact, recipe)
     parity, drop = judge.judge(candidate)
     return Int8Result(candidate, parity, drop, choices, recovered, recipe.kept_float, layers_of(artifact))
-
-
-def _reasons(ranked: list[LayerDamage]) -> dict[str, str]:
-    return {
-        damage.node: f"alone in INT8 it gives a relative error of {damage.relative_l2:.3f}"
-        for damage in ranked
-    }
 
 
 def _write(artifact: OnnxArtifact, recipe: _Recipe) -> OnnxArtifact:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,13 @@ from .batches import CalibrationSet
 from .choose import Choice
 from .collect import Range, Statistics, collect_statistics
 from .equalize import equalize
-from .int8 import Int8Request, Int8Result, Start, equalization_limits, layers_of, recoveries
+from .int8 import Int8Request, Int8Result, hold_budget, layers_of
 from .judge import Judge, shown
 from .progress import Stages
 from .qdq.cpu import quantize_cpu
 from .qdq.sites import activations, find_sites
 from .ranges import AFFINE_INT8, mse_range
+from .recoveries import Start, equalization_limits, recoveries
 
 if TYPE_CHECKING:
     from .recovery.simulate import QuantizedGraph
@@ -53,19 +54,22 @@ def make_int8_cpu(
     """
     stages = stages or Stages(quiet=True)
     judge = Judge(artifact, samples, labels)
-    ranges: Mapping[str, Range] = _ranges(statistics)
+    ranges = _ranges(statistics)
     plain = _result(artifact, quantize_cpu(artifact, ranges), ranges, {}, judge)
-    if request.recover == "off" or (request.recover == "auto" and plain.drop <= request.max_drop):
-        return plain
-    best = None
+    return hold_budget(request, plain, _recovered(artifact, samples, ranges, judge, stages))
+
+
+def _recovered(
+    artifact: OnnxArtifact,
+    samples: CalibrationSet,
+    ranges: Mapping[str, Range],
+    judge: Judge,
+    stages: Stages,
+) -> Iterator[Int8Result]:
     even, ranges = _evened(artifact, samples, ranges, stages)
     for student, kept in recoveries(_start(even, ranges), FEW_FLOAT, samples, stages):
         made = _write(artifact, even, ranges, student, kept)
-        found = _result(artifact, made, ranges, kept, judge, recovered=True)
-        best = found if best is None or found.drop < best.drop else best
-        if best.drop <= request.max_drop:
-            break
-    return best or plain
+        yield _result(artifact, made, ranges, kept, judge, recovered=True)
 
 
 def _ranges(statistics: Statistics) -> dict[str, Range]:
@@ -89,7 +93,7 @@ def _start(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Start:
     sites = find_sites(artifact.model)
     offsets = {name: (ranges[name].low + ranges[name].high) / 2 for name in activations(sites)}
     around = {name: Range(ranges[name].low - at, ranges[name].high - at) for name, at in offsets.items()}
-    return Start(artifact, sites, (), around, offsets, {})
+    return Start(artifact, sites, around, offsets, {})
 
 
 def _write(

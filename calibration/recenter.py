@@ -28,6 +28,8 @@ from onnx import NodeProto, TensorProto
 
 from .artifact import OnnxArtifact
 from .graph import activation_limits, array_of, as_tensor, initializers, makers, reader_counts
+from .histogram import Histogram
+from .ranges import AFFINE_INT8, mse_range
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,17 @@ def _has_own_bias(node: NodeProto, weights: Mapping[str, TensorProto], uses: Cou
         and node.input[2] in weights
         and uses[node.input[2]] == 1
     )
+
+
+def best_offsets(model: onnx.ModelProto, histograms: Mapping[str, Histogram]) -> dict[str, float]:
+    """What to take off each value that can be moved: the middle of its range of least square error.
+
+    Args:
+        model: a float32 model.
+        histograms: of the values that INT8 rounds; others stay.
+    """
+    capped = [entry.value for entry in find_capped(model) if entry.value in histograms]
+    return {name: mse_range(histograms[name], AFFINE_INT8).high / 2 for name in capped}
 
 
 def _takes_offset(

@@ -9,21 +9,19 @@ from ..runtime.errors import ModelError
 from .artifact import OnnxArtifact
 from .batches import CalibrationSet
 from .collect import Range, collect_statistics
-from .equalize import channel_maxima, find_pairs
 from .judge import shown
 from .progress import Stages
 from .qdq.sites import activations, find_sites
 from .qdq.tensorrt import NOTHING_TO_QUANTIZE
-from .ranges import AFFINE_INT8, SYMMETRIC_INT8, mse_range
-from .recenter import find_capped
+from .ranges import SYMMETRIC_INT8, mse_range
+from .recenter import best_offsets
+from .recoveries import Start, equalization_limits, simulated
+from .recoveries import rank as rank_simulated
 from .scores import scores_of
 from .subject import Subject
 
 if TYPE_CHECKING:
     from .recovery.sensitivity import LayerDamage
-    from .recovery.simulate import QuantizedGraph
-
-RANKING_SAMPLES = 16
 
 
 def rank(subject: Subject, stages: Stages) -> list[LayerDamage]:
@@ -43,21 +41,13 @@ def rank(subject: Subject, stages: Stages) -> list[LayerDamage]:
         ModelError: the model has no such layer, or an operator cannot be simulated.
         DataError: a value is NaN or Inf on the inputs.
     """
-    from .recovery.sensitivity import rank_layers
-
     artifact, samples = scores_of(subject.artifact), subject.samples
     if not find_sites(artifact.model):
         raise ModelError(NOTHING_TO_QUANTIZE)
     with stages.stage("calibrate"):
-        simulation = _simulation(artifact, samples, stages)
+        start = _start(artifact, samples, stages)
     with stages.stage("rank"):
-        count = len(simulation.layers)
-        return rank_layers(
-            artifact.model,
-            simulation,
-            samples.sample(RANKING_SAMPLES),
-            lambda layers: stages.track(layers, count, "ranking layers"),
-        )
+        return rank_simulated(start, simulated(start), samples, stages)
 
 
 def summarize(ranked: Sequence[LayerDamage]) -> str:
@@ -82,15 +72,11 @@ def _shares(ranked: Sequence[LayerDamage]) -> list[float]:
     return [square / (sum(squares) or 1.0) for square in squares]
 
 
-def _simulation(artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
-    from .recovery.simulate import QuantizedGraph
-
+def _start(artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages) -> Start:
     model, sites = artifact.model, find_sites(artifact.model)
     batches = shown(artifact, samples, stages, "calibrating")
     histograms = collect_statistics(model, batches, activations(sites)).histograms
     ranges = {name: mse_range(histogram, SYMMETRIC_INT8) for name, histogram in histograms.items()}
-    capped = [entry.value for entry in find_capped(model) if entry.value in histograms]
-    halves = {name: mse_range(histograms[name], AFFINE_INT8).high / 2 for name in capped}
-    ranges |= {name: Range(-half, half) for name, half in halves.items()}
-    limits = channel_maxima(model, find_pairs(model), shown(artifact, samples, stages, "equalizing"))
-    return QuantizedGraph(model, sites, ranges, limits, halves)
+    offsets = best_offsets(model, histograms)
+    ranges |= {name: Range(-half, half) for name, half in offsets.items()}
+    return Start(artifact, sites, ranges, offsets, equalization_limits(artifact, sites, samples, stages))
