@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edgeproof.runtime.contender import Contender
 from edgeproof.runtime.errors import gist
 from edgeproof.runtime.latency import Latency, summarize_latency
+from edgeproof.runtime.opening import single
 from edgeproof.runtime.power import Meter, read_sensors
 from edgeproof.runtime.providers import Batches, ProviderRequest
 
@@ -82,7 +83,9 @@ class OurSide:
 
     def __init__(self, ort: Any, model: bytes, request: ProviderRequest, samples: NDArray[Any]) -> None:
         exact = replace(request, batches=Batches(*[len(samples)] * 3))
-        self._contender = Contender(ort, model, exact, samples, time.perf_counter, Meter(read_sensors))
+        self._contender = Contender(
+            ort, single(model, exact), exact, samples, time.perf_counter, Meter(read_sensors)
+        )
         self.warm_up = self._contender.warm_up
         self.take_turn = self._contender.take_turn
 

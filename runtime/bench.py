@@ -25,6 +25,7 @@ from .memory import resident_bytes
 from .power import Meter, Reading, read_sensors
 from .preprocess import Preprocess
 from .providers import Batches, ProviderRequest
+from .selection import model_for
 from .session import load_onnxruntime
 
 TURNS = 5
@@ -116,7 +117,6 @@ def bench(
         MissingDependency: ONNX Runtime is not installed.
     """
     ort = load_onnxruntime()
-    models = {request.precision: bundle.model_bytes(request.precision) for request in plan.requests}
     golden = bundle.golden().input
     picture_s = _picture_seconds(bundle.manifest.preprocess, clock)
 
@@ -124,9 +124,11 @@ def bench(
         samples = np.ascontiguousarray(np.resize(golden, (batch, *golden.shape[1:])))
         contenders: list[Contender] = []
         for request in plan.requests:
-            tell(f"{request.provider} {request.precision}, batch {batch}: opening and warming up")
+            what = " ".join(filter(None, (request.provider, request.precision)))
+            tell(f"{what}, batch {batch}: opening and warming up")
             exact = replace(request, batches=Batches(batch, batch, batch))
-            contender = Contender(ort, models[request.precision], exact, samples, clock, Meter(sensors))
+            model = model_for(bundle, request)
+            contender = Contender(ort, model, exact, samples, clock, Meter(sensors))
             contender.warm_up(plan.warm_up)
             contenders.append(contender)
         for _ in range(TURNS):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
-from typing import Any
+from threading import Lock, get_ident
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .device_gate import GATE
 
 CUDA = "cuda"
 SHAPES = 8  # of batch, whose buffers are kept on a device
@@ -69,27 +71,79 @@ class Binding:
         return [np.array(value.numpy()) for value in self._outputs]
 
 
-class BindingPool:
-    """Bindings that no inference uses, by shape of batch.
+Bind = Callable[[NDArray[Any]], Binding]
 
-    Inferences at once never share buffers. One after the other they do, on whichever thread, as a CUDA graph
-    needs: it was recorded for the addresses of the first.
+
+class Bindings(Protocol):
+    """The bindings of one session."""
+
+    def run(self, batch: NDArray[Any], bind: Bind) -> list[NDArray[Any]]:
+        """Infer one batch and return copies of the outputs.
+
+        Args:
+            batch: what to infer.
+            bind: makes a binding, where there is none that can be used.
+        """
+        ...
+
+    def clear(self) -> None:
+        """Release the buffers."""
+        ...
+
+
+class RecordedBinding:
+    """The one binding of a session whose launches are replayed as a CUDA graph.
+
+    A graph is recorded for the addresses of this binding, and must not be replayed by two threads at once.
+    The CUDA provider keeps one graph for each thread, so a thread's first inference records, alone on the
+    device; TensorRT's keeps one in all.
     """
+
+    def __init__(self) -> None:
+        self._turn = Lock()
+        self._binding: Binding | None = None
+        self._recorded: set[int] = set()
+
+    def run(self, batch: NDArray[Any], bind: Bind) -> list[NDArray[Any]]:
+        """Infer one batch, in this binding's turn, and return copies of the outputs."""
+        thread = get_ident()
+        if thread not in self._recorded:
+            return self._record(thread, batch, bind)
+        with GATE.shared(), self._turn:
+            if self._binding is not None:
+                return self._binding.run(batch)
+        return self._record(thread, batch, bind)
+
+    def clear(self) -> None:
+        """Release the buffers."""
+        with self._turn:
+            self._binding = None
+            self._recorded.clear()
+
+    def _record(self, thread: int, batch: NDArray[Any], bind: Bind) -> list[NDArray[Any]]:
+        with GATE.alone(), self._turn:
+            self._binding = self._binding or bind(batch)
+            answers = self._binding.run(batch)
+            self._recorded.add(thread)
+            return answers
+
+
+class BindingPool:
+    """Bindings that no inference uses, by shape of batch: inferences at once never share buffers."""
 
     def __init__(self) -> None:
         self._idle: dict[tuple[int, ...], list[Binding]] = {}
         self._lock = Lock()
 
-    def run(self, batch: NDArray[Any], bind: Callable[[NDArray[Any]], Binding]) -> list[NDArray[Any]]:
-        """Infer one batch and return copies of the outputs.
-
-        Args:
-            batch: what to infer.
-            bind: makes a binding, where none of the batch's shape is idle.
-        """
-        binding = self._take(batch.shape) or bind(batch)
+    def run(self, batch: NDArray[Any], bind: Bind) -> list[NDArray[Any]]:
+        """Infer one batch and return copies of the outputs."""
+        binding = self._take(batch.shape)
+        if binding is None:
+            with GATE.alone():  # it allocates
+                binding = bind(batch)
         try:
-            return binding.run(batch)
+            with GATE.shared():
+                return binding.run(batch)
         finally:
             with self._lock:
                 self._idle.setdefault(batch.shape, []).append(binding)

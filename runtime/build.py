@@ -10,6 +10,7 @@ from .bundle import Bundle
 from .errors import InputError
 from .opening import export_context
 from .providers import ProviderRequest
+from .selection import model_for
 from .session import Session, load_onnxruntime
 
 
@@ -34,13 +35,13 @@ class Build:
     context: str | None = None
 
 
-def build(bundle: Bundle, precision: str, request: ProviderRequest, context: Path | None = None) -> Build:
+def build(bundle: Bundle, request: ProviderRequest, context: Path | None = None) -> Build:
     """Compile one precision with TensorRT and keep the engine where `Session` finds it.
 
     Args:
         bundle: the bundle.
-        precision: fp32, fp16 or int8.
-        request: how it will be run; an engine serves only the same request.
+        request: how it will be run; an engine serves only the same request. Without a precision it is the
+            one in which TensorRT runs the bundle.
         context: also write the model with its engine to this ONNX file, which any ONNX Runtime with the
             same TensorRT loads on the same kind of device.
 
@@ -55,11 +56,9 @@ def build(bundle: Bundle, precision: str, request: ProviderRequest, context: Pat
             available="tensorrt",
             todo="add --provider tensorrt, or run the bundle as it is",
         )
-    model = bundle.model_bytes(precision)
-    request = replace(request, precision=precision)
     start = time.perf_counter()
-    with Session(model, provider=request) as session:
-        engine, placement = session.engine, session.placement
+    with Session(model_for(bundle, request), provider=request) as session:
+        engine, placement, precision = session.engine, session.placement, session.precision
     seconds = round(time.perf_counter() - start, 3)
     if engine is None:
         raise InputError(
@@ -68,7 +67,8 @@ def build(bundle: Bundle, precision: str, request: ProviderRequest, context: Pat
             todo="edgeproof doctor",
         )
     if context:
-        export_context(load_onnxruntime(), model, request, context)
+        request = replace(request, precision=precision)
+        export_context(load_onnxruntime(), bundle.model_bytes(precision), request, context)
     return Build(
         precision,
         str(engine.folder),

@@ -18,7 +18,6 @@ from .command import EXIT_BAD_INPUT, EXIT_PROOF_FAILED, SIGNALS, JsonOption, emi
 from .errors import ProofError
 
 if TYPE_CHECKING:
-    from .placement import Placement
     from .providers import Batches
     from .results import Totals
     from .runner import Runner
@@ -30,7 +29,7 @@ BundleArgument = Annotated[
 ]
 PrecisionOption = Annotated[
     str | None,
-    typer.Option(help="fp32, fp16 or int8.", show_default="the one of the bundle's verdict"),
+    typer.Option(help="fp32, fp16 or int8.", show_default="the one that suits the provider"),
 ]
 ProviderOption = Annotated[
     str, typer.Option(help="tensorrt, cuda, cpu, or auto: the first of these that takes every node.")
@@ -61,7 +60,7 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
         ),
     ],
     precision: PrecisionOption = None,
-    provider: ProviderOption = "cpu",
+    provider: ProviderOption = "auto",
     allow_fallback: FallbackOption = False,
     device: DeviceOption = 0,
     dla: DlaOption = None,
@@ -121,7 +120,7 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
         Runner.open(bundle, precision=precision, provider=request, top=top, workers=workers) as runner,
         _finishing(runner) as signals,
     ):
-        _tell(runner.placement)
+        _tell(runner, precision)
         classes = min(top, len(runner.bundle.manifest.labels))
         if as_csv:
             emit(csv_header(classes))
@@ -139,7 +138,7 @@ def verify(
     precision: Annotated[
         str | None, typer.Option(help="fp32, fp16 or int8.", show_default="every one that was proven")
     ] = None,
-    provider: ProviderOption = "cpu",
+    provider: ProviderOption = "auto",
     allow_fallback: FallbackOption = False,
     device: DeviceOption = 0,
     dla: DlaOption = None,
@@ -153,6 +152,7 @@ def verify(
     from .bundle import Bundle
     from .providers import ProviderRequest
     from .records import encode
+    from .verification import replayed
     from .verification import verify as replay
 
     opened = Bundle.open(bundle)
@@ -169,16 +169,14 @@ def verify(
     )
     results = {name: replay(opened, name, request) for name in chosen}
     for name, result in results.items():
-        if provider == "auto" or result.fallback:
-            typer.echo(f"{name}: {result.placement}", err=True)
+        typer.echo(f"{name}: {result.placement}", err=True)
     if as_json:
         emit(json.dumps(encode(results), indent=2))
     else:
-        for name, parity in results.items():
-            error = "unknown" if parity.relative_l2 is None else f"{parity.relative_l2:.2e}"
-            where = f"on {parity.provider}" + (" (fallback)" if parity.fallback else "")
-            verdict = "ok" if parity else "FAILED"
-            emit(f"{name}: {verdict}  relative error {error}  {where}  {parity.reason}".rstrip())
+        for name, result in results.items():
+            for title, found in ((name, result), (f"{name} without TF32", result.exact)):
+                if found is not None:
+                    emit(f"{title}: {replayed(found)}")
     if not all(results.values()):
         raise typer.Exit(EXIT_PROOF_FAILED)
 
@@ -208,29 +206,29 @@ def build(
     from .records import encode
 
     opened = Bundle.open(bundle)
-    name = precision or opened.manifest.verdict.ship
     request = ProviderRequest(
         provider=provider,
+        precision=precision,
         batches=_batches(batch, cuda_graph),
         device=device,
         dla_core=dla,
         workspace=_bytes(workspace),
         cuda_graph=cuda_graph,
     )
-    with _ticking(f"compiling {opened.manifest.name} {name}"):
-        result = compile_engine(opened, name, request, context)
+    with _ticking(f"compiling {opened.manifest.name}"):
+        result = compile_engine(opened, request, context)
     if as_json:
         emit(json.dumps(encode(result), indent=2))
         return
     how = "compiled" if result.built else "was there already"
-    emit(f"{name}: {how}, {result.seconds:.1f} s, on {result.placement}\nengine: {result.folder}")
+    emit(f"{result.precision}: {how}, {result.seconds:.1f} s, on {result.placement}\nengine: {result.folder}")
     if result.context:
         emit(f"context model: {result.context}")
 
 
 def bench(  # noqa: PLR0913 - a command has as many arguments as options
     bundle: BundleArgument,
-    provider: ProviderOption = "cpu",
+    provider: ProviderOption = "auto",
     precision: PrecisionOption = None,
     batch: Annotated[str, typer.Option(metavar="N,N,...", help="Sizes of batch, one after the other.")] = "1",
     warm_up: Annotated[float, typer.Option("--warm-up", min=0, help="Seconds before it counts.")] = 1.0,
@@ -269,7 +267,7 @@ def bench(  # noqa: PLR0913 - a command has as many arguments as options
     opened = Bundle.open(bundle)
     request = ProviderRequest(
         provider=provider,
-        precision=precision or opened.manifest.verdict.ship,
+        precision=precision,
         allow_fallback=allow_fallback,
         device=device,
         dla_core=dla,
@@ -280,9 +278,9 @@ def bench(  # noqa: PLR0913 - a command has as many arguments as options
     rivals = parse_rivals(compare, request) if compare else ()
     plan = Plan((request, *rivals), parse_batches(batch), warm_up, duration)
     report = measure(opened, plan, tell=lambda line: typer.echo(line, err=True))
-    for measurement in report.measurements:
-        if measurement.wanted == "auto" or measurement.fallback:
-            typer.echo(f"batch {measurement.batch}: {measurement.placement}", err=True)
+    for found in report.measurements:
+        if found.wanted == "auto" or found.fallback:
+            typer.echo(f"batch {found.batch}: {found.placement}, precision {found.precision}", err=True)
     emit(json.dumps(encode(report), indent=2) if as_json else bench_report.text(report))
     if plot:
         bench_report.plot(report, plot)
@@ -323,10 +321,14 @@ def _batches(most: int, cuda_graph: bool) -> Batches:
     return Batches(most if cuda_graph else 1, most, most)
 
 
-def _tell(placement: Placement) -> None:
-    """Say on stderr where the model runs, where that was not simply as asked."""
-    if placement.wanted == "auto" or placement.fallback:
-        typer.echo(str(placement), err=True)
+def _tell(runner: Runner, asked: str | None) -> None:
+    """Say on stderr where the model runs and in which precision, where that was not simply as asked."""
+    from .selection import explain_precision
+
+    placement, precision = runner.placement, runner.precision
+    why = "" if asked else explain_precision(runner.bundle.manifest, placement.provider, precision)
+    if placement.wanted == "auto" or placement.fallback or placement.dla or why:
+        typer.echo(f"{placement}\n  precision {precision}" + (f" ({why})" if why else ""), err=True)
 
 
 def _tell_totals(totals: Totals, signals: list[int]) -> None:

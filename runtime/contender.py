@@ -15,7 +15,7 @@ from .binding import Binding
 from .errors import InputError, ModelError, gist
 from .latency import Latency, summarize_latency
 from .memory import gpu_bytes_used, resident_bytes
-from .opening import open_session, sole_input
+from .opening import ModelFor, open_first, sole_input
 from .power import Meter, Power
 from .providers import ProviderRequest
 
@@ -82,7 +82,7 @@ class Contender:
 
     Args:
         ort: the onnxruntime module.
-        model: the serialized ONNX model.
+        model_for: gives the model for a provider.
         request: where and how to run it.
         samples: the batch.
         clock: gives seconds.
@@ -97,7 +97,7 @@ class Contender:
     def __init__(
         self,
         ort: Any,
-        model: bytes,
+        model_for: ModelFor,
         request: ProviderRequest,
         samples: NDArray[Any],
         clock: Clock,
@@ -106,9 +106,10 @@ class Contender:
         self._request, self._samples, self._clock, self._meter = request, samples, clock, meter
         self._before = self._memory()
         start = clock()
-        opened = open_session(ort, model, request)
+        opened = open_first(ort, model_for, request)
         self._opening = clock() - start
         self._placement = opened.placement
+        self._precision = opened.request.precision or "fp32"
         found = sole_input(opened.session)
         if isinstance(found.shape[0], int) and found.shape[0] != len(samples):
             raise InputError(
@@ -157,7 +158,7 @@ class Contender:
         session_bytes, gpu_bytes = self._growth
         return Measurement(
             wanted=self._request.provider,
-            precision=self._request.precision,
+            precision=self._precision,
             batch=batch,
             provider=self._placement.label,
             fallback=self._placement.fallback,

@@ -18,7 +18,8 @@ class Crew:
         readers: threads that decode and preprocess.
         lanes: threads that infer, each a batch of its own.
         batch: most frames of one inference; those that are ready go, none waits for others.
-        padded: whether every batch must have that size, as a CUDA graph's must.
+        padded: whether every batch is filled up to that size: a CUDA graph takes no other, and the CUDA
+            provider plans every convolution anew when the batch changes (ONNX Runtime issue 23006).
     """
 
     readers: int
@@ -37,7 +38,8 @@ def choose(request: ProviderRequest, placement: Placement, shape: Shape, workers
 
     On the CPU every core gets an inference of one thread, and a reader that works while there is room for
     what it reads. One inference on several threads would wait at each of its operators for whichever thread
-    shares its core with a reader. A GPU is fed by one thread, unless more streams are asked for.
+    shares its core with a reader. A GPU is fed by one thread, unless more streams are asked for, each with a
+    session of its own.
 
     Args:
         request: how the model was opened.
@@ -54,7 +56,8 @@ def choose(request: ProviderRequest, placement: Placement, shape: Shape, workers
         raise InputError(f"The model takes batches of {fixed}.", got=f"a request for batches of {batch}")
     usual = max(1, cores() // (request.threads or 1)) if placement.provider == "cpu" else 1
     lanes = request.streams or usual
-    return Crew(workers or cores(), lanes, fixed or batch, padded=bool(fixed) or request.cuda_graph)
+    padded = bool(fixed) or request.cuda_graph or placement.provider == "cuda"
+    return Crew(workers or cores(), lanes, fixed or batch, padded)
 
 
 def cores() -> int:

@@ -40,6 +40,9 @@ class EngineKey:
         onnxruntime, tensorrt, cuda, driver: versions.
         gpu: name and compute capability.
         jetpack: version of the device's system; empty elsewhere.
+        power_mode: of a Jetson. TensorRT chooses kernels by timing them, and they rank otherwise in another
+            mode.
+        clocks: whether they are pinned, which changes the timings too.
     """
 
     model: str
@@ -50,6 +53,8 @@ class EngineKey:
     driver: str
     gpu: str
     jetpack: str
+    power_mode: str = ""
+    clocks: str = ""
 
     def digest(self) -> str:
         """The key as 32 hexadecimal digits."""

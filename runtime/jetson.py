@@ -81,6 +81,17 @@ def clocks(root: Path = ROOT) -> list[Clock]:
     return list(_clocks(root))
 
 
+def clock_state(root: Path = ROOT) -> str:
+    """`pinned` where no clock may move, `moving` where one may; empty where none is shown."""
+    found = clocks(root)
+    return "" if not found else "pinned" if all(clock.fixed for clock in found) else "moving"
+
+
+def dla_cores(root: Path = ROOT) -> int:
+    """Number of deep learning accelerators that the kernel drives: 0 on Orin Nano, on Thor and elsewhere."""
+    return len(_folders(root / "sys/bus/platform/devices", "*.nvdla*")) if is_jetson(root) else 0
+
+
 def _clocks(root: Path) -> Iterator[Clock]:
     for folder in _folders(root / "sys/class/devfreq", "*"):
         if re.search(r"gpu|g[vap]\d+b", folder.name):

@@ -5,24 +5,36 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import nullcontext
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import dla, tf32
 from .cache import engine_folder
+from .device_gate import GATE
 from .engine_cache import EngineCache, EngineKey
 from .errors import InputError, ModelError, PlacementError, gist
 from .files import publish_file, sha256_bytes
-from .gpu import Driver, read_driver
-from .jetson import is_jetson, jetpack_version
+from .gpu import Driver, Gpu, read_driver
+from .jetson import clock_state, is_jetson, jetpack_version, power_mode
+from .known_faults import refuse_known_fault
 from .libraries import broken_libraries, cuda_version, remedy, tensorrt_version
 from .placement import RECORD, Placement, keeps_record, nodes_from_profile, nodes_from_record, require
 from .processor import has_vnni
-from .providers import AUTO, EXECUTION_PROVIDERS, ProviderRequest, Shape, TensorrtSite, provider_list
+from .providers import (
+    AUTO,
+    EXECUTION_PROVIDERS,
+    Options,
+    ProviderRequest,
+    Shape,
+    TensorrtSite,
+    provider_list,
+)
 
 DTYPES = {
     "tensor(float)": "float32",
@@ -34,13 +46,23 @@ DTYPES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
-# It quantizes biases that the model keeps float, and makes nonsense of float16 beside Q/DQ pairs.
-HARMFUL_OPTIMIZERS = ("WeightBiasQuantization",)
+# The first quantizes biases that the model keeps float, and makes nonsense of float16 beside Q/DQ pairs. The
+# second puts pairs behind other nodes: TensorRT is to see those that were proven, and no others.
+DISABLED_OPTIMIZERS = {
+    "tensorrt": ("WeightBiasQuantization", "QDQPropagationTransformer"),
+    "cuda": ("WeightBiasQuantization",),
+    "cpu": ("WeightBiasQuantization",),
+}
 NEXT = {"tensorrt": ("tensorrt", "cuda", "cpu"), "cuda": ("cuda", "cpu"), "cpu": ("cpu",)}
 # Options that do not change what is compiled: places, which of several equal GPUs, and how it is launched.
 KEYLESS = ("trt_engine_cache_path", "trt_timing_cache_path", "device_id", "trt_cuda_graph_enable")
 EXACT_SUMS = "session.x64quantprecision"
-TF32_OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # read by cuBLAS, cuDNN and TensorRT; 0 forbids TF32
+# Folds the DequantizeLinear of weights before a provider sees the graph, and writes no int32 biases into it.
+FOLD_WEIGHTS = "session.disable_quant_qdq"
+UNPROFILED = "dynamic shape input"  # in ONNX Runtime's complaint of a TensorRT part whose batch may vary
+
+ModelFor = Callable[[str], tuple[bytes, str]]
+"""From a provider's name to the serialized model for it, and that model's precision."""
 
 
 @dataclass(frozen=True)
@@ -62,21 +84,35 @@ class Engine:
 
 @dataclass(frozen=True)
 class Opened:
-    """A session, where its nodes run, and its engine where it has one."""
+    """A session, where its nodes run, and its engine where it has one.
+
+    Attributes:
+        session: ONNX Runtime's own.
+        request: as it was carried out: with the precision of the model that was opened.
+        placement: where its nodes run.
+        engine: TensorRT's compiled engine; None with other providers.
+    """
 
     session: Any
+    request: ProviderRequest
     placement: Placement
     engine: Engine | None = None
 
 
-def open_session(ort: Any, model: bytes, request: ProviderRequest, *, optimize: bool = True) -> Opened:
+def single(model: bytes, request: ProviderRequest) -> ModelFor:
+    """The same model for every provider; float32 where the request does not say what it is."""
+    return lambda provider: (model, request.precision or "fp32")
+
+
+def open_first(ort: Any, model_for: ModelFor, request: ProviderRequest, *, optimize: bool = True) -> Opened:
     """Open a model on the provider that was asked for, and prove that it runs there.
 
-    `auto` takes the first of TensorRT, CUDA and the CPU that takes every node.
+    `auto` takes the first of TensorRT, CUDA and the CPU that takes every node: the provider is chosen first,
+    and then the model that suits it.
 
     Args:
         ort: the onnxruntime module.
-        model: the serialized ONNX model.
+        model_for: gives the model for a provider.
         request: where and how to run it.
         optimize: whether ONNX Runtime may rewrite the graph.
 
@@ -85,16 +121,17 @@ def open_session(ort: Any, model: bytes, request: ProviderRequest, *, optimize: 
         PlacementError: the provider cannot be used, or leaves nodes to another.
         OutputError: an engine must be compiled and cannot be kept.
     """
-    if request.provider == "cpu":
-        session = accept(ort, model, session_options(ort, request, "cpu", optimize))
-        return Opened(session, Placement("cpu", "cpu", {}))
     free = request.allow_fallback or request.provider == AUTO
     chain = NEXT["tensorrt" if request.provider == AUTO else request.provider]
     refused: list[str] = []
     for provider in chain:
         try:
-            attempt = _Attempt(ort, model, request, provider, optimize)
-            return attempt.open(tuple(refused))
+            model, precision = model_for(provider)
+            chosen = replace(request, precision=precision)
+            if request.provider == "cpu":
+                session = accept(ort, model, session_options(ort, chosen, "cpu", optimize))
+                return Opened(session, chosen, Placement("cpu", "cpu", {}))
+            return _Attempt(ort, model, chosen, provider, optimize).open(tuple(refused))
         except PlacementError as error:
             if not free:
                 raise
@@ -109,14 +146,44 @@ def accept(ort: Any, model: bytes, options: Any) -> Any:
         ModelError: ONNX Runtime does not accept the model.
     """
     try:
-        return _create(ort, model, options, [EXECUTION_PROVIDERS["cpu"]])
+        return _create(ort, model, options, [(EXECUTION_PROVIDERS["cpu"], {})], "cpu")
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise ModelError(f"ONNX Runtime {ort.__version__} does not accept the model: {error}") from error
 
 
-def _create(ort: Any, model: bytes, options: Any, providers: Any) -> Any:
+def handed_over(ort: Any, model: bytes, precision: str) -> bytes:
+    """The graph that TensorRT would be handed: after what ONNX Runtime rewrites before it asks any provider.
+
+    That is its basic level, carried out here for the CPU, which needs no GPU. What only TensorRT would take
+    whole (HardSwish, say) comes out as its parts.
+
+    Args:
+        ort: the onnxruntime module.
+        model: the serialized ONNX model.
+        precision: fp32, fp16 or int8.
+
+    Raises:
+        ModelError: ONNX Runtime does not accept the model.
+    """
+    options = session_options(ort, ProviderRequest("tensorrt", precision), "tensorrt")
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "handed_over.onnx"
+        options.optimized_model_filepath = str(file)
+        try:
+            _create(ort, model, options, [(EXECUTION_PROVIDERS["cpu"], {})], "tensorrt")
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise ModelError(f"ONNX Runtime {ort.__version__} does not accept the model: {error}") from error
+        return file.read_bytes()
+
+
+def _create(ort: Any, model: bytes, options: Any, providers: list[tuple[str, Options]], chosen: str) -> Any:
     return ort.InferenceSession(
-        model, options, providers=providers, enable_fallback=0, disabled_optimizers=list(HARMFUL_OPTIMIZERS)
+        model,
+        options,
+        providers=providers,
+        enable_fallback=0,
+        disabled_optimizers=list(DISABLED_OPTIMIZERS[chosen]),
     )
 
 
@@ -134,9 +201,9 @@ def session_options(ort: Any, request: ProviderRequest, provider: str, optimize:
         # There x86 kernels sum two products of uint8 and int8 in 16 bits, which saturate. With VNNI sums are
         # exact, and this would only cost time: 1.8 times as long in ONNX Runtime 1.31. Off x86 it is void.
         options.add_session_config_entry(EXACT_SUMS, "1")
-    if provider != "cpu" and request.precision == "int8":
-        # ONNX Runtime would rewrite Q/DQ for its CPU kernels, with int32 biases that TensorRT refuses.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if provider == "cuda" and request.precision == "int8":
+        # CUDA computes Q/DQ pairs one by one: there float weights are better. TensorRT must see every pair.
+        options.add_session_config_entry(FOLD_WEIGHTS, "1")
     return options
 
 
@@ -172,6 +239,11 @@ def ensure_usable(ort: Any, provider: str, device: int = 0) -> Driver:
             if jetson
             else 'pip uninstall onnxruntime && pip install "edgeproof[gpu]"   (edgeproof doctor)',
         )
+    driver = read_driver()  # first: without one, loading gigabytes of libraries is of no use
+    if driver.problem:
+        raise PlacementError(
+            f"The provider {provider} finds no GPU.", got=driver.problem, todo="edgeproof doctor"
+        )
     broken = broken_libraries(ort, provider)
     if broken:
         remedies = dict.fromkeys(remedy(library.name, jetson=jetson) for library in broken)
@@ -180,11 +252,6 @@ def ensure_usable(ort: Any, provider: str, device: int = 0) -> Driver:
             wanted=", ".join(library.name for library in broken),
             got="; ".join(library.reason for library in broken),
             todo="\n".join([*remedies, "edgeproof doctor   (shows all that is missing)"]),
-        )
-    driver = read_driver()
-    if driver.problem:
-        raise PlacementError(
-            f"The provider {provider} finds no GPU.", got=driver.problem, todo="edgeproof doctor"
         )
     if device >= len(driver.gpus):
         raise InputError(
@@ -226,6 +293,8 @@ class _Attempt:
         self.ort, self.model, self.request = ort, model, request
         self.provider, self.optimize = provider, optimize
         self.driver = ensure_usable(ort, provider, request.device) if provider != "cpu" else None
+        if provider == "tensorrt":
+            self._require_compilable()
         # Told apart here: a model that is at fault, from a provider that is.
         options = session_options(ort, request, "cpu", optimize=False)
         self.input = sole_input(accept(ort, model, options))
@@ -241,14 +310,16 @@ class _Attempt:
 
         with EngineCache(engine_folder()).engine(self._key(), build) as folder:
             opened = self._proven(self.site(folder), refused)
-        return Opened(opened.session, opened.placement, Engine(folder, bool(built)))
+            placement = self._with_dla(opened.placement, folder)
+        return replace(opened, placement=placement, engine=Engine(folder, bool(built)))
 
     def site(self, engines: Path, context: Path | None = None) -> TensorrtSite:
-        major = self._tensorrt_version()[0]
-        return TensorrtSite(major, self.input.name, self.input.shape, engines, context)
+        return TensorrtSite(self.input.name, self.input.shape, engines, context)
 
     def create(self, site: TensorrtSite | None, **settings: Any) -> Any:
         """A session on the provider; `settings` become attributes of its options."""
+        if self.request.exact and self.provider == "tensorrt":
+            tf32.require_forbidden()  # its provider has no option for it
         options = session_options(self.ort, self.request, self.provider, self.optimize)
         for name, value in settings.items():
             setattr(options, name, value)
@@ -256,31 +327,66 @@ class _Attempt:
             options.add_session_config_entry(RECORD, "1")
         providers = provider_list(self.provider, self.request, site)
         try:
-            with _tf32(allowed=not (self.request.exact and self.provider == "tensorrt")):
-                return _create(self.ort, self.model, options, providers)
+            with GATE.alone() if self.provider != "cpu" else nullcontext():
+                return _create(self.ort, self.model, options, providers, self.provider)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
+            if UNPROFILED in str(error):
+                raise PlacementError(
+                    "TensorRT does not take every node, and a model whose batch may vary cannot be split.",
+                    wanted="every node on tensorrt, or a model with a fixed batch",
+                    got=gist(error),
+                    todo="edgeproof preflight BUNDLE   (names the nodes), or choose --provider cuda",
+                ) from error
             raise PlacementError(
                 f"The provider {self.provider} cannot run this model here.",
                 got=gist(error),
                 todo="edgeproof doctor",
             ) from error
 
+    def _require_compilable(self) -> None:
+        """Refuse what TensorRT is known to refuse after minutes, or to answer wrongly."""
+        gpu, version = self._gpu(), self._tensorrt_version()
+        precision = self.request.precision or "fp32"
+        refuse_known_fault(version, gpu.capability if gpu else "", precision)
+        if self.request.dla_core is not None:
+            dla.require_dla(self.request.dla_core, precision, version)
+
+    def _with_dla(self, placement: Placement, engines: Path) -> Placement:
+        """The placement with what the engine itself says of the DLA, where that was asked for."""
+        if self.request.dla_core is None:
+            return placement
+        found = dla.inspect_engine(engines)
+        if found.on_gpu and not self.request.allow_fallback:
+            raise PlacementError(
+                f"The DLA does not run {len(found.on_gpu)} of the engine's layers.",
+                wanted="every layer on the DLA",
+                got=str(found),
+                todo="pass --allow-fallback to go on like this, or leave --dla out",
+            )
+        return replace(placement, dla=str(found))
+
     def _proven(self, site: TensorrtSite | None, refused: tuple[str, ...]) -> Opened:
         wanted, provider = self.request.provider, self.provider
         if provider == "cpu":
-            return Opened(self.create(None), Placement(wanted, provider, {}, refused))
+            return Opened(self.create(None), self.request, Placement(wanted, provider, {}, refused))
         session = self.create(site)
         nodes = nodes_from_record(session) if keeps_record(self.ort) else self._profiled(site)
         placement = Placement(wanted, provider, nodes, refused)
         if not self.request.allow_fallback or not nodes.get(provider):
             require(placement)
-        return Opened(session, placement)
+        return Opened(session, self.request, placement)
 
     def _profiled(self, site: TensorrtSite | None) -> dict[str, tuple[str, ...]]:
-        """Nodes by provider from one inference in a session of its own, which leaves no trace in ours."""
-        with tempfile.TemporaryDirectory() as folder:
+        """Nodes by provider from one inference in a session of its own, which leaves no trace in ours.
+
+        It records no CUDA graph: within a recording ONNX Runtime 1.23 can neither profile nor take numpy's
+        arrays.
+        """
+        plain = copy(self)
+        plain.request = replace(self.request, cuda_graph=False)
+        with tempfile.TemporaryDirectory() as folder, GATE.alone():
             prefix = str(Path(folder) / "profile")
-            session = self.create(site, enable_profiling=True, profile_file_prefix=prefix)
+            session = plain.create(site, enable_profiling=True, profile_file_prefix=prefix)
             sides = [side if isinstance(side, int) else 1 for side in self.input.shape]
             if not isinstance(self.input.shape[0], int):
                 sides[0] = self.request.batches.usual
@@ -295,12 +401,11 @@ class _Attempt:
 
     def _key(self) -> EngineKey:
         (_, options), *_ = provider_list("tensorrt", self.request, self.site(Path()))
-        gpu = self.driver.gpus[self.request.device] if self.driver else None
+        gpu, mode = self._gpu(), power_mode()
         return EngineKey(
             model=sha256_bytes(self.model),
             options=(
-                ("precision", self.request.precision),
-                ("exact", str(self.request.exact)),
+                ("tf32", "off" if tf32.is_forbidden() else "on"),
                 ("optimize", str(self.optimize)),
                 *((name, value) for name, value in sorted(options.items()) if name not in KEYLESS),
             ),
@@ -310,19 +415,9 @@ class _Attempt:
             driver=f"{self.driver.version} ({self.driver.cuda})" if self.driver else "",
             gpu=f"{gpu.name} {gpu.capability}" if gpu else "",
             jetpack=jetpack_version(),
+            power_mode=f"{mode.index} {mode.name}" if mode else "",
+            clocks=clock_state(),
         )
 
-
-@contextmanager
-def _tf32(*, allowed: bool) -> Iterator[None]:
-    """Forbid TF32 while a session is created: TensorRT's provider has no option for it."""
-    before = os.environ.get(TF32_OVERRIDE)
-    if not allowed:
-        os.environ[TF32_OVERRIDE] = "0"
-    try:
-        yield
-    finally:
-        if not allowed and before is None:
-            del os.environ[TF32_OVERRIDE]
-        elif before is not None:
-            os.environ[TF32_OVERRIDE] = before
+    def _gpu(self) -> Gpu | None:
+        return self.driver.gpus[self.request.device] if self.driver else None

@@ -38,6 +38,10 @@ TOLERANCES: Mapping[str, Tolerance] = {
     "int8": Tolerance(relative_l2=0.35, top1_agreement=0.9),
 }
 
+# float32 as a GPU multiplies it unless it is told not to: TF32 rounds the factors of each product to the 11
+# significant bits of FP16, and sums in float32. Half of FP16's tolerance.
+TF32_TOLERANCE = Tolerance(relative_l2=1e-2, top1_agreement=0.99)
+
 WEAK_SIGNAL = 1e-2  # share of the output that depends on the input, below which the message says so
 
 

@@ -32,12 +32,14 @@ class Placement:
         provider: the provider on which the session was opened.
         nodes: names of nodes by provider; empty for the CPU, where nothing else could take one.
         refused: of each provider that was tried before, why it was not taken.
+        dla: what is known of the DLA, where that was asked for; empty elsewhere.
     """
 
     wanted: str
     provider: str
     nodes: Mapping[str, tuple[str, ...]]
     refused: tuple[str, ...] = ()
+    dla: str = ""
 
     @property
     def elsewhere(self) -> tuple[str, ...]:
@@ -67,6 +69,8 @@ class Placement:
         )
         if self.elsewhere:
             text += f"; elsewhere: {shorten(self.elsewhere)}"
+        if self.dla:
+            text += f"; {self.dla}"
         return text + "".join(f"\n  not {reason}" for reason in self.refused)
 
 

@@ -1,7 +1,8 @@
 """What was asked of the device, as the exact options of ONNX Runtime's execution providers.
 
-Precision lives in the graph. TensorRT 10 is weakly typed as ONNX Runtime drives it, and there the FP16 and
-INT8 flags are set as well; TensorRT 11 has no such flags.
+Precision lives in the graph alone. ONNX Runtime builds a strongly typed TensorRT network where no precision
+flag is set; with a flag, TensorRT 10 may run in float16 what the graph keeps in float32. The DLA is the
+exception: ONNX Runtime reads its options only beside a flag.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ EXECUTION_PROVIDERS: Mapping[str, str] = {
 }
 AUTO = "auto"
 CHOICES = (*EXECUTION_PROVIDERS, AUTO)
-WEAKLY_TYPED = 10  # the last TensorRT whose precision is set by flags
+# Until `make gpu-test` has measured them on a GPU: an exhaustive search costs seconds at each new shape.
+CUDA_CHOICES: Mapping[str, str] = {
+    "cudnn_conv_algo_search": "HEURISTIC",
+    "prefer_nhwc": "0",
+    "arena_extend_strategy": "kNextPowerOfTwo",
+}
 
 Shape = tuple[int | str | None, ...]
 Options = dict[str, str]
@@ -52,7 +58,8 @@ class ProviderRequest:
 
     Attributes:
         provider: tensorrt, cuda, cpu, or auto for the first of these that takes every node.
-        precision: fp32, fp16 or int8: what the graph was made for.
+        precision: fp32, fp16 or int8: what the graph was made for; None for what suits the provider, where a
+            bundle has several (`selection.usual_precision`).
         batches: the batches to expect; TensorRT refuses others.
         device: index of the GPU.
         allow_fallback: whether nodes, or the whole model, may run elsewhere.
@@ -69,7 +76,7 @@ class ProviderRequest:
     """
 
     provider: str = "cpu"
-    precision: str = "fp32"
+    precision: str | None = None
     batches: Batches = Batches()
     device: int = 0
     allow_fallback: bool = False
@@ -82,7 +89,8 @@ class ProviderRequest:
 
     def __post_init__(self) -> None:
         _among("provider", self.provider, CHOICES)
-        _among("precision", self.precision, PRECISIONS)
+        if self.precision is not None:
+            _among("precision", self.precision, PRECISIONS)
         for name, least in (("device", 0), ("dla_core", 0), ("workspace", 1), ("threads", 1), ("streams", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -106,16 +114,14 @@ class ProviderRequest:
 
 @dataclass(frozen=True)
 class TensorrtSite:
-    """What TensorRT's options need to know of the machine and the model.
+    """What TensorRT's options need to know of the model, and the places of files.
 
     Attributes:
-        major: major version of the TensorRT found.
         input_name, input_shape: of the model; a batch that may vary is not an int.
         engines: folder in which compiled engines and timings are kept.
         context: file that is to hold the model with its compiled engine; None for no such file.
     """
 
-    major: int
     input_name: str
     input_shape: Shape
     engines: Path
@@ -124,7 +130,7 @@ class TensorrtSite:
 
 def cuda_options(request: ProviderRequest) -> Options:
     """Options of the CUDA provider."""
-    options = {"device_id": str(request.device)}
+    options = {"device_id": str(request.device), **CUDA_CHOICES}
     if request.exact:
         options["use_tf32"] = "0"
     if request.cuda_graph:
@@ -136,15 +142,8 @@ def tensorrt_options(request: ProviderRequest, site: TensorrtSite) -> Options:
     """Options of the TensorRT provider.
 
     Raises:
-        InputError: the DLA is to compute in float32.
         ModelError: an axis of the input other than the batch may vary.
     """
-    if request.dla_core is not None and request.precision == "fp32":
-        raise InputError(
-            "The DLA computes in FP16 and INT8 only.",
-            got="fp32",
-            todo="choose --precision fp16 or int8, or leave --dla out",
-        )
     options = {
         "device_id": str(request.device),
         "trt_engine_cache_enable": "1",
@@ -154,14 +153,10 @@ def tensorrt_options(request: ProviderRequest, site: TensorrtSite) -> Options:
         "trt_timing_cache_path": str(site.engines),
     }
     options.update(_profile(request.batches, site))
-    if site.major <= WEAKLY_TYPED and request.precision in ("fp16", "int8"):
-        options["trt_fp16_enable"] = "1"
-    if site.major <= WEAKLY_TYPED and request.precision == "int8":
-        options["trt_int8_enable"] = "1"
     if request.cuda_graph:
         options["trt_cuda_graph_enable"] = "1"
     if request.dla_core is not None:
-        options.update(trt_dla_enable="1", trt_dla_core=str(request.dla_core))
+        options.update(trt_fp16_enable="1", trt_dla_enable="1", trt_dla_core=str(request.dla_core))
     if request.workspace is not None:
         options["trt_max_workspace_size"] = str(request.workspace)
     if site.context:

@@ -23,9 +23,10 @@ from .frames import Frame, Sample, Source
 from .inputs import Inputs
 from .pipeline import Stage
 from .placement import Placement
-from .providers import ProviderRequest, Shape
+from .providers import AUTO, ProviderRequest, Shape
 from .results import BadFrame, Prediction, Score, Totals
-from .session import Session, probabilities
+from .session import probabilities
+from .session_pool import open_sessions
 
 __all__ = ["BadFrame", "Model", "Prediction", "Runner", "Score", "Totals"]
 
@@ -40,6 +41,11 @@ class Model(Protocol):
     @property
     def placement(self) -> Placement:
         """Where it runs."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """fp32, fp16 or int8."""
         ...
 
     @property
@@ -127,15 +133,16 @@ class Runner:
         bundle: Bundle | Path | str,
         *,
         precision: str | None = None,
-        provider: ProviderRequest | str = "cpu",
+        provider: ProviderRequest | str = AUTO,
         top: int = 5,
         workers: int | None = None,
     ) -> Runner:
-        """Open a bundle at a precision; without one, at that of its verdict.
+        """Open a bundle on the best provider of this machine, or on the one that is asked for.
 
         Args:
             bundle: a bundle, or its folder.
-            precision: fp32, fp16 or int8.
+            precision: fp32, fp16 or int8; None for the one that suits the provider: TensorRT runs that of the
+                verdict, CUDA fp16, and the CPU fp32, or int8 that was made for it.
             provider: where to run it; a name alone stands for a request with that provider. Its
                 `batches.usual` is the most frames that go together. Its `threads` compute one inference:
                 None stands for one thread here, and as many inferences at once as there are cores, which
@@ -151,16 +158,19 @@ class Runner:
         """
         if not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle)
-        precision = precision or bundle.manifest.verdict.ship
         request = ProviderRequest(provider) if isinstance(provider, str) else provider
-        request = replace(request, precision=precision, threads=request.threads or 1)
-        model = bundle.model_bytes(precision)
-        return cls(bundle, Session(model, provider=request), request, top=top, workers=workers)
+        request = replace(request, precision=precision or request.precision, threads=request.threads or 1)
+        return cls(bundle, open_sessions(bundle, request), request, top=top, workers=workers)
 
     @property
     def placement(self) -> Placement:
         """Which provider runs which nodes."""
         return self._model.placement
+
+    @property
+    def precision(self) -> str:
+        """In which it runs: fp32, fp16 or int8."""
+        return self._model.precision
 
     def predict(self, sample: Sample, *, source: str = "", frame: int = 0) -> Prediction:
         """Label one picture, or one tensor that is an input of the model as it is.

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .binding import Binding, BindingPool
+from .binding import Binding, BindingPool, Bindings, RecordedBinding
 from .errors import InputError, MissingDependency, ModelError
-from .opening import Engine, open_session, sole_input
+from .opening import Engine, ModelFor, open_first, single, sole_input
 from .placement import Placement
 from .providers import ProviderRequest
 
@@ -20,15 +20,17 @@ class Session:
     """Runs a model with one input and named outputs.
 
     On a GPU the buffers of each shape of batch are bound once and updated in place; inferences at once have
-    buffers of their own. On the CPU the caller's own array is the bound memory: copying a picture into a
-    buffer would cost more than binding it.
+    buffers of their own, and wait for each other where a CUDA graph is replayed. On the CPU the caller's own
+    array is the bound memory: copying a picture into a buffer would cost more than binding it.
 
     Args:
-        model: the serialized ONNX model.
+        model: the serialized ONNX model; or a function that gives it, with its precision, for the provider
+            on which it will run.
         optimize: whether ONNX Runtime may rewrite the graph; off when single nodes are to be examined.
         provider: where and how to run it; a name alone stands for a request with that provider.
 
     Attributes:
+        precision: of the model: fp32, fp16 or int8.
         placement: which provider runs which nodes.
         engine: TensorRT's compiled engine; None with other providers.
 
@@ -40,16 +42,18 @@ class Session:
     """
 
     def __init__(
-        self, model: bytes, *, optimize: bool = True, provider: ProviderRequest | str = "cpu"
+        self, model: bytes | ModelFor, *, optimize: bool = True, provider: ProviderRequest | str = "cpu"
     ) -> None:
         request = ProviderRequest(provider) if isinstance(provider, str) else provider
+        model_for = single(model, request) if isinstance(model, bytes) else model
         self._ort = load_onnxruntime()
-        opened = open_session(self._ort, model, request, optimize=optimize)
+        opened = open_first(self._ort, model_for, request, optimize=optimize)
         found = sole_input(opened.session)
         self._session: Any = opened.session
-        self._request = request
-        self._bindings = BindingPool()
+        self._request = opened.request
+        self._bindings: Bindings = RecordedBinding() if opened.request.cuda_graph else BindingPool()
         self._accepted: tuple[tuple[int, ...], np.dtype[Any]] | None = None
+        self.precision: str = opened.request.precision or "fp32"
         self.placement: Placement = opened.placement
         self.engine: Engine | None = opened.engine
         self.input_name: str = found.name

@@ -53,6 +53,7 @@ class FakeSession:
     """
 
     output_names: tuple[str, ...] = (OUTPUT,)
+    precision: str = "fp32"
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from edgeproof.runtime.providers import (
 )
 
 CAPI = Path(onnxruntime.__file__).parent / "capi"
-SITE = TensorrtSite(10, "input", ("batch", 3, 224, 224), Path("engines"))
+SITE = TensorrtSite("input", ("batch", 3, 224, 224), Path("engines"))
 
 
 def everything(provider):
@@ -33,7 +33,7 @@ def test_every_option_is_known_to_the_provider_library(provider):
     if not library.exists():
         pytest.skip("this onnxruntime is built without the provider")
     data = library.read_bytes()
-    site = TensorrtSite(10, "input", ("batch", 3, 8, 8), Path("engines"), context=Path("context.onnx"))
+    site = TensorrtSite("input", ("batch", 3, 8, 8), Path("engines"), context=Path("context.onnx"))
     ((_, options),) = provider_list(provider, everything(provider), site)
     assert len(options) >= 3
     unknown = [name for name in options if b"\0" + name.encode() + b"\0" not in data]
@@ -42,19 +42,19 @@ def test_every_option_is_known_to_the_provider_library(provider):
 
 @given(st.lists(st.integers(1, 512), min_size=3, max_size=3).map(sorted), st.integers(1, 999))
 def test_all_three_profile_shapes_are_given_for_a_free_batch(sizes, side):
-    site = TensorrtSite(10, "picture", ("n", 3, side, side), Path("engines"))
+    site = TensorrtSite("picture", ("n", 3, side, side), Path("engines"))
     options = tensorrt_options(ProviderRequest("tensorrt", batches=Batches(*sizes)), site)
     shapes = [options[f"trt_profile_{end}_shapes"] for end in ("min", "opt", "max")]
     assert shapes == [f"picture:{n}x3x{side}x{side}" for n in sizes]
 
 
 def test_a_fixed_batch_needs_no_profile():
-    site = TensorrtSite(10, "input", (1, 3, 8, 8), Path("engines"))
+    site = TensorrtSite("input", (1, 3, 8, 8), Path("engines"))
     assert not [name for name in tensorrt_options(ProviderRequest("tensorrt"), site) if "profile" in name]
 
 
 def test_other_free_axes_are_refused():
-    site = TensorrtSite(10, "input", ("batch", 3, "height", "width"), Path("engines"))
+    site = TensorrtSite("input", ("batch", 3, "height", "width"), Path("engines"))
     with pytest.raises(ModelError, match="one size of picture") as caught:
         tensorrt_options(ProviderRequest("tensorrt"), site)
     assert "(batch, 3, height, width)" in str(caught.value)
@@ -71,7 +71,7 @@ def test_other_free_axes_are_refused():
     ],
 )
 def test_precision_flags_are_set_for_tensorrt_10_only(major, precision, flags):
-    site = TensorrtSite(major, "input", ("batch", 3, 8, 8), Path("engines"))
+    site = TensorrtSite("input", ("batch", 3, 8, 8), Path("engines"))
     options = tensorrt_options(ProviderRequest("tensorrt", precision), site)
     assert {name for name in options if name.endswith(("fp16_enable", "int8_enable"))} == flags
 

@@ -1,0 +1,73 @@
+"""Which precision of a bundle runs where: the provider is chosen first, and then the model that suits it."""
+
+from __future__ import annotations
+
+from .bundle import Bundle
+from .errors import PlacementError
+from .manifest import Manifest
+from .opening import ModelFor
+from .providers import ProviderRequest
+
+
+def model_for(bundle: Bundle, request: ProviderRequest) -> ModelFor:
+    """A function that gives a bundle's model for a provider, as `Session` takes it.
+
+    Args:
+        bundle: the bundle.
+        request: its precision is taken on every provider; where it names none, `usual_precision` is.
+
+    Returns:
+        A function that raises InputError if the bundle does not hold the precision, BundleError if its file
+        has changed, and PlacementError if the provider refuses such a model.
+    """
+
+    def choose(provider: str) -> tuple[bytes, str]:
+        usual = usual_precision(bundle.manifest, provider, dla=request.dla_core is not None)
+        precision = request.precision or usual
+        if provider == "tensorrt" and precision == "int8" and bundle.manifest.target == "cpu":
+            raise PlacementError(
+                "The INT8 model of this bundle was made for the CPU, in a form that TensorRT refuses.",
+                wanted="an INT8 model for TensorRT",
+                got="target cpu",
+                todo="choose --precision fp16, or export again with --target tensorrt",
+            )
+        return bundle.model_bytes(precision), precision
+
+    return choose
+
+
+def usual_precision(manifest: Manifest, provider: str, *, dla: bool = False) -> str:
+    """The precision that a bundle runs in where none is asked for.
+
+    TensorRT runs what the verdict ships. CUDA computes Q/DQ pairs one by one, and runs float16 instead. The
+    CPU runs float32, for INT8 made for TensorRT is slower there than float; INT8 made for the CPU is run.
+
+    Args:
+        manifest: of the bundle.
+        provider: tensorrt, cuda or cpu.
+        dla: whether a Jetson's DLA is asked for, which takes float16 only.
+    """
+    ship, for_cpu = manifest.verdict.ship, manifest.target == "cpu"
+    half = "fp16" if "fp16" in manifest.models else "fp32"
+    if provider == "cpu":
+        return "int8" if ship == "int8" and for_cpu else "fp32"
+    if provider == "cuda" or dla or (ship == "int8" and for_cpu):
+        return half
+    return ship
+
+
+def explain_precision(manifest: Manifest, provider: str, precision: str) -> str:
+    """Why the precision is not the one that the verdict ships; empty where it is.
+
+    Args:
+        manifest: of the bundle.
+        provider: on which it runs: tensorrt, cuda or cpu.
+        precision: in which it runs.
+    """
+    ship = manifest.verdict.ship
+    if precision == ship:
+        return ""
+    made_for = manifest.target or "tensorrt"
+    if ship == "int8" and made_for != provider:
+        return f"int8 was made for {made_for}; --precision int8 runs it here all the same"
+    return f"the verdict is {ship}; --precision {ship} runs it here"
