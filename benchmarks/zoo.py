@@ -187,7 +187,7 @@ def decibels(model: Mapping[str, Any]) -> str:
 
 def kept_float(model: Mapping[str, Any] | None) -> str:
     """Names of the layers that INT8 leaves float."""
-    return ", ".join(model["kept_float32"]) or "none" if model else "-"
+    return ", ".join(model["kept"]) or "none" if model else "-"
 
 
 def accepted(model: Mapping[str, Any]) -> str:

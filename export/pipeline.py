@@ -21,7 +21,7 @@ from ..calibration.targets import find_target
 from ..runtime.bundle import Bundle, is_bundle
 from ..runtime.errors import InputError, ModelError
 from ..runtime.files import ensure_can_publish, sha256_bytes
-from ..runtime.manifest import PRECISIONS
+from ..runtime.manifest import PRECISIONS, FloatPrecision
 from ..runtime.preprocess import Preprocess
 from .data.dataset import Split, seeded_subset
 from .evaluate import Shown, evaluate
@@ -114,7 +114,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         {name: (p.parity, evaluation.accuracy[name]) for name, p in proven.items()}, request.max_drop
     )
     shown = Shown(len(calibration.samples), calibration.samples.sha256)
-    outcome = Outcome(subject, proven, reference, shown, evaluation, exported.artifact)
+    outcome = Outcome(subject, proven, reference, shown, evaluation, exported.artifact, request.target)
     with stages.stage("bundle"):
         return publish(request.out, outcome, verdict, dict(stages.seconds))
 
@@ -203,7 +203,8 @@ def _to_fp16(artifact: OnnxArtifact, statistics: Statistics, reference: Referenc
     result = convert_to_fp16(artifact, statistics.ranges)
     for name, reason in result.kept_float32.items():
         stages.note(f"{name} stays float32: {reason}")
-    return Proven(result.artifact, prove(result.artifact, reference), tuple(result.kept_float32))
+    kept: dict[str, FloatPrecision] = dict.fromkeys(result.kept_float32, "float32")
+    return Proven(result.artifact, prove(result.artifact, reference), kept)
 
 
 def _to_int8(
@@ -221,7 +222,9 @@ def _to_int8(
         stages.note("weights and biases were fitted to what INT8 makes of their inputs")
     for name, reason in result.kept_float.items():
         stages.note(f"{name} stays float: {reason}")
-    return Proven(result.artifact, measure(result.artifact, reference), tuple(result.kept_float))
+    rest: FloatPrecision = "float16" if request.target == "tensorrt-fp16" else "float32"
+    kept = dict.fromkeys(result.kept_float, rest)
+    return Proven(result.artifact, measure(result.artifact, reference), kept)
 
 
 def _for_tensorrt(request: ExportRequest, proven: Mapping[str, Proven]) -> dict[str, Proven]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from ..runtime.files import publish_folder, sha256_file
 from ..runtime.manifest import (
     SCHEMA,
     FileEntry,
+    FloatPrecision,
     Manifest,
     ModelEntry,
     OutputSpec,
@@ -56,11 +57,15 @@ class Subject:
 
 @dataclass(frozen=True)
 class Proven:
-    """One precision that went through its stage: the artifact, its proofs, and what stayed float32."""
+    """One precision that went through its stage: the artifact, its proofs, and what stayed float.
+
+    Attributes:
+        kept: nodes that do not compute in the model's own precision, by name, and in which they do.
+    """
 
     artifact: OnnxArtifact
     parity: Parity
-    kept_float32: tuple[str, ...] = ()
+    kept: Mapping[str, FloatPrecision] = field(default_factory=dict)
     preflight: Preflight = NOT_CHECKED
 
 
@@ -75,6 +80,7 @@ class Outcome:
         calibration: the pictures that gave the ranges of values.
         evaluation: accuracy, and the pictures that judged.
         exported: the ONNX model as PyTorch's exporter gave it, from which all others descend.
+        target: what the INT8 model was made for.
     """
 
     subject: Subject
@@ -83,6 +89,7 @@ class Outcome:
     calibration: Shown
     evaluation: Evaluation
     exported: OnnxArtifact
+    target: str
 
 
 def decide(models: Mapping[str, tuple[Parity, Accuracy]], max_drop: float) -> Verdict:
@@ -144,7 +151,10 @@ def _manifest(
         models={
             key: _write_model(folder, key, proven, accuracy[key]) for key, proven in outcome.proven.items()
         },
+        target=outcome.target if "int8" in outcome.proven else None,
         golden=_write_golden(folder, outcome.reference),
+        pictures=(),
+        evidence=None,
         verdict=verdict,
         toolchain=_toolchain(),
         lineage=tuple(
@@ -167,7 +177,7 @@ def _write_model(folder: Path, precision: str, proven: Proven, accuracy: Accurac
         parity=proven.parity,
         accuracy=accuracy,
         preflight=proven.preflight,
-        kept_float32=proven.kept_float32,
+        kept=proven.kept,
         parent=artifact.parent,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import zipfile
 from collections.abc import Mapping
@@ -20,11 +21,15 @@ from numpy.typing import NDArray
 
 from .errors import BundleError, InputError, gist
 from .files import sha256_bytes, sha256_file
-from .manifest import FileEntry, Manifest, parse_manifest
+from .manifest import COPY_AGAIN, FileEntry, Manifest, parse_manifest
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 64 << 20
 MAX_GOLDEN_BYTES = 1 << 30
+MAX_EVIDENCE_BYTES = 64 << 20
+MAX_PICTURE_BYTES = 4 << 20
+# Narrow where other folders hold the like: a web page's has a manifest.json, pictures and HTML too.
+OURS = re.compile(r"manifest\.json|.+\.onnx|.+\.npz|golden-\d+\.(png|jpg)|evidence\.json|report\.html")
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Bundle:
         manifest = parse_manifest(_read_manifest(folder))
         files = manifest.files()
         _refuse_other_files(folder, set(files))
+        _refuse_absurd_sizes(manifest)
         for entry in files.values():
             _verify(folder, entry)
         return cls(folder, manifest)
@@ -118,9 +124,7 @@ def output_key(index: int, name: str) -> str:
 def is_bundle(folder: Path) -> bool:
     """Whether a folder is a bundle, whole or damaged, and may be replaced as one."""
     names = {entry.name for entry in folder.iterdir()}
-    return MANIFEST in names and all(
-        name == MANIFEST or name.endswith((".onnx", ".npz", ".html")) for name in names
-    )
+    return MANIFEST in names and all(OURS.fullmatch(name) for name in names)
 
 
 def _read_manifest(folder: Path) -> str:
@@ -150,6 +154,18 @@ def _refuse_other_files(folder: Path, known: set[str]) -> None:
         )
 
 
+def _refuse_absurd_sizes(manifest: Manifest) -> None:
+    """Before a file is read: `_verify` holds each to the size that the manifest names."""
+    most = {picture.file: MAX_PICTURE_BYTES for picture in manifest.pictures}
+    if manifest.evidence is not None:
+        most[manifest.evidence.file] = MAX_EVIDENCE_BYTES
+    for name, limit in most.items():
+        if manifest.files()[name].bytes > limit:
+            raise BundleError(
+                f"{name} is said to have {manifest.files()[name].bytes} bytes.", wanted=f"{limit} or fewer"
+            )
+
+
 def _verify(folder: Path, entry: FileEntry) -> None:
     if entry.file in ("", ".", "..") or entry.file != os.path.basename(entry.file) or "\\" in entry.file:
         raise BundleError(
@@ -176,9 +192,7 @@ def _verify(folder: Path, entry: FileEntry) -> None:
 
 
 def _missing(entry: FileEntry) -> BundleError:
-    return BundleError(
-        f"The bundle lacks {entry.file}.", todo="copy the whole folder again, or export it again"
-    )
+    return BundleError(f"The bundle lacks {entry.file}.", todo=COPY_AGAIN)
 
 
 def _changed(entry: FileEntry, wanted: str, got: str) -> BundleError:
@@ -186,7 +200,7 @@ def _changed(entry: FileEntry, wanted: str, got: str) -> BundleError:
         f"{entry.file} is not the file that was exported.",
         wanted=wanted,
         got=got,
-        todo="copy the whole folder again, or export it again",
+        todo=COPY_AGAIN,
     )
 
 

@@ -1,22 +1,27 @@
-"""What a bundle says of itself: `manifest.json`, schema 1, as frozen dataclasses."""
+"""What a bundle says of itself: `manifest.json`, schema 2, as frozen dataclasses."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .accuracy import Accuracy
 from .errors import BundleError
+from .files import sha256_bytes
+from .manifest_upgrade import upgrade_schema_1
 from .parity import Parity
 from .preprocess import Preprocess
 from .records import decode, encode
 
-SCHEMA = 1
+SCHEMA = 2
+COPY_AGAIN = "copy the whole folder again, or export it again"
+HASH = "sha256"  # key of the manifest's own hash
 PRECISIONS = ("fp32", "fp16", "int8")
 Precision = Literal["fp32", "fp16", "int8"]
+FloatPrecision = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,13 @@ class FileEntry:
 
 
 @dataclass(frozen=True)
+class PictureEntry(FileEntry):
+    """A recorded picture, and the label that PyTorch gives it."""
+
+    label: str
+
+
+@dataclass(frozen=True)
 class Preflight:
     """What NVIDIA's compiler said of the graph; `accepted` is None when it was not asked."""
 
@@ -61,7 +73,7 @@ class ModelEntry(FileEntry):
         nodes: number of ONNX nodes.
         parity: comparison with PyTorch's answers.
         accuracy: top-1 on the evaluation images, and the drop against float32; None without labels.
-        kept_float32: names of nodes that stay float32 in a lower precision.
+        kept: nodes that do not compute in the model's own precision, by name, and in which they do.
         parent: SHA-256 of the ONNX model from which this one was made; None for the first.
     """
 
@@ -69,7 +81,7 @@ class ModelEntry(FileEntry):
     parity: Parity
     accuracy: Accuracy | None = None
     preflight: Preflight = Preflight()
-    kept_float32: tuple[str, ...] = ()
+    kept: Mapping[str, FloatPrecision] = field(default_factory=dict)
     parent: str | None = None
 
 
@@ -83,7 +95,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Manifest:
-    """All of `manifest.json`. Sections that no program reads stay plain mappings."""
+    """All of `manifest.json` but its own hash. Sections that no program reads stay plain mappings.
+
+    Attributes:
+        target: what the INT8 model was made for, such as "tensorrt" or "cpu"; None where there is none, or
+            where a bundle of schema 1 does not say.
+        pictures: recorded pictures, in the order of their tensors in golden.npz.
+        evidence: the file of measurements that led to the models; None for a bundle of schema 1.
+    """
 
     schema: int
     name: str
@@ -98,9 +117,13 @@ class Manifest:
     preprocess: Preprocess | None
     labels: tuple[str, ...]
     models: Mapping[str, ModelEntry]
+    target: str | None
     golden: FileEntry
+    pictures: tuple[PictureEntry, ...]
+    evidence: FileEntry | None
     verdict: Verdict
     toolchain: Mapping[str, Any]
+    task: Mapping[str, Any] | None = None
     stages: tuple[Mapping[str, Any], ...] = ()
     lineage: tuple[Mapping[str, Any], ...] = ()
 
@@ -110,8 +133,10 @@ class Manifest:
             raise ValueError(f"models must hold fp32 and may hold fp16 and int8, not {sorted(self.models)}")
         if self.verdict.ship not in self.models:
             raise ValueError(f"verdict.ship is {self.verdict.ship!r}, which is not among the models")
-        if len(self.files()) != len(self.models) + 1:
+        if len(self.files()) != len(self._entries()):
             raise ValueError("two entries name the same file")
+        if self.target is not None and "int8" not in self.models:
+            raise ValueError(f"target is {self.target!r}, and there is no INT8 model")
         if not self.outputs:
             raise ValueError("outputs must not be empty")
         classes = self.outputs[0].shape[-1:]
@@ -120,41 +145,102 @@ class Manifest:
                 f"there are {len(self.labels)} labels for an output of shape {self.outputs[0].shape}"
             )
 
+        if self.pictures and self.preprocess is None:
+            raise ValueError("there are pictures, and no preprocess that takes them")
+        for picture in self.pictures:
+            if picture.label not in self.labels:
+                raise ValueError(f"{picture.file} has the label {picture.label!r}, which is no class")
+
     def files(self) -> dict[str, FileEntry]:
         """All files that the manifest vouches for, by plain name."""
-        entries = [*self.models.values(), self.golden]
-        return {entry.file: entry for entry in entries}
+        return {entry.file: entry for entry in self._entries()}
 
     def to_json(self) -> str:
-        """The manifest as indented JSON, without NaN or Infinity."""
-        return json.dumps(encode(self), indent=2, allow_nan=False) + "\n"
+        """The manifest with its own hash as indented JSON, without NaN or Infinity."""
+        value = json.loads(json.dumps(encode(self), allow_nan=False))
+        return json.dumps({**value, HASH: manifest_sha256(value)}, indent=2) + "\n"
+
+    def _entries(self) -> list[FileEntry]:
+        evidence = [] if self.evidence is None else [self.evidence]
+        return [*self.models.values(), self.golden, *self.pictures, *evidence]
+
+
+def manifest_sha256(value: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest's canonical JSON: all its keys but the hash itself, also those unknown here.
+
+    Canonical is UTF-8 with keys sorted by code point, no blanks, and nothing escaped that need not be.
+
+    Args:
+        value: the manifest as parsed JSON.
+
+    Raises:
+        ValueError: NaN or Infinity, or a string that is not Unicode text.
+    """
+    hashed = {key: item for key, item in value.items() if key != HASH}
+    text = json.dumps(hashed, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return sha256_bytes(text.encode("utf-8"))
 
 
 def parse_manifest(text: str) -> Manifest:
-    """Read a manifest.
+    """Read a manifest of this schema or an older one, and check it against its own hash.
 
     Raises:
-        BundleError: not JSON, a newer schema, or a value that is missing or of the wrong type.
+        BundleError: not JSON, changed since it was written, a newer schema, or a value that is missing or of
+            the wrong type.
     """
     try:
-        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(
+            text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_unique_keys
+        )
+        own_hash = manifest_sha256(value) if isinstance(value, dict) else ""
     except (ValueError, RecursionError) as error:
         raise BundleError(f"manifest.json is not valid JSON: {error}") from error
+    schema = _known_schema(value)
+    if schema == SCHEMA:
+        _require_own_hash(value, own_hash)
+    try:
+        return decode(Manifest, upgrade_schema_1(value) if schema == 1 else value)
+    except ValueError as error:
+        raise BundleError(f"manifest.json does not keep schema {schema or SCHEMA}: {error}") from error
+
+
+def _known_schema(value: Any) -> int | None:
+    """The schema; None where a manifest names none, which its reader refuses."""
     schema = value.get("schema") if isinstance(value, dict) else None
-    if isinstance(schema, int) and schema > SCHEMA:
+    if type(schema) is not int:
+        return None
+    if schema > SCHEMA:
         raise BundleError(
             "The bundle was written by a newer edgeproof.",
             wanted=f"schema {SCHEMA} or older",
             got=f"schema {schema}",
             todo="pip install --upgrade edgeproof",
         )
-    try:
-        manifest = decode(Manifest, value)
-    except ValueError as error:
-        raise BundleError(f"manifest.json does not keep schema {SCHEMA}: {error}") from error
-    if manifest.schema != SCHEMA:
-        raise BundleError(f"manifest.json names schema {manifest.schema}, which never existed")
-    return manifest
+    if schema < 1:
+        raise BundleError(f"manifest.json names schema {schema}, which never existed")
+    return schema
+
+
+def _require_own_hash(value: Mapping[str, Any], found: str) -> None:
+    if HASH not in value:
+        raise BundleError(
+            "manifest.json does not hold its own hash.", wanted=f"the key {HASH!r}", todo=COPY_AGAIN
+        )
+    if value[HASH] != found:
+        raise BundleError(
+            "manifest.json was changed after it was written.",
+            wanted=f"SHA-256 {value[HASH]}",
+            got=f"SHA-256 {found}",
+            todo=COPY_AGAIN,
+        )
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of a key that stands twice, other readers could take the other value."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object names the same key twice")
+    return found
 
 
 def _no_constant(name: str) -> float:

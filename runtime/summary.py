@@ -15,12 +15,20 @@ def summarize(manifest: Manifest) -> str:
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
     title = f"{manifest.name} ({manifest.form} form, input {'x'.join(map(str, manifest.input.shape[1:]))})"
-    kept = [
-        f"{name} keeps {len(model.kept_float32)} node(s) in float32: {', '.join(model.kept_float32[:5])}"
-        for name, model in manifest.models.items()
-        if model.kept_float32
+    kept = [line for name, model in manifest.models.items() for line in _kept(name, model)]
+    made = [] if manifest.target is None else [f"int8 was made for {manifest.target}"]
+    return "\n".join([title, *lines, *made, *kept, f"ship {manifest.verdict.ship}: {manifest.verdict.why}"])
+
+
+def _kept(name: str, model: ModelEntry) -> list[str]:
+    """A line for each precision in which nodes of a model compute that is not its own."""
+    by_precision: dict[str, list[str]] = {}
+    for node, precision in model.kept.items():
+        by_precision.setdefault(precision, []).append(node)
+    return [
+        f"{name} keeps {len(nodes)} node(s) in {precision}: {', '.join(nodes[:5])}"
+        for precision, nodes in by_precision.items()
     ]
-    return "\n".join([title, *lines, *kept, f"ship {manifest.verdict.ship}: {manifest.verdict.why}"])
 
 
 def _decibels(parity: Parity) -> str:

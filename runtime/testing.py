@@ -25,7 +25,7 @@ from .bundle import Bundle
 from .camera import Camera
 from .errors import FrameError, InputError
 from .frames import Frame, Sample, failed
-from .manifest import FileEntry, Manifest, ModelEntry, OutputSpec, TensorSpec, Verdict
+from .manifest import SCHEMA, FileEntry, Manifest, ModelEntry, OutputSpec, TensorSpec, Verdict
 from .parity import Parity, Tolerance
 from .placement import Placement
 from .preprocess import Preprocess
@@ -106,7 +106,7 @@ def fake_bundle(labels: Sequence[str] = ("dark", "bright"), *, pictures: bool = 
     preprocess = Preprocess(resize=SIDE, crop=(SIDE, SIDE), mean=(0.5,) * 3, std=(0.5,) * 3)
     nothing = FileEntry("golden.npz", "0" * 64, 0)
     manifest = Manifest(
-        schema=1,
+        schema=SCHEMA,
         name="fake",
         architecture="fake",
         form="small",
@@ -123,7 +123,10 @@ def fake_bundle(labels: Sequence[str] = ("dark", "bright"), *, pictures: bool = 
                 "model.fp32.onnx", "0" * 64, 0, nodes=1, parity=Parity(True, "", 0, Tolerance(0, 1))
             )
         },
+        target=None,
         golden=nothing,
+        pictures=(),
+        evidence=None,
         verdict=Verdict("fp32", "there is no other"),
         toolchain={},
     )

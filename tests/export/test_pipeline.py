@@ -24,7 +24,8 @@ def test_the_bundle_holds_what_the_contract_says(tiny_bundle):
     names = {entry.name for entry in tiny_bundle.folder.iterdir()}
     assert names == {"manifest.json", "golden.npz", *(f"model.{p}.onnx" for p in ("fp32", "fp16", "int8"))}
     value = json.loads((tiny_bundle.folder / "manifest.json").read_text())
-    assert value["schema"] == 1
+    assert value["schema"] == 2
+    assert value["target"] == "tensorrt"
     assert value["form"] == "small"
     assert value["weights"]["source"] == "demo"
     assert value["weights"]["top1"] >= 95

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from edgeproof.runtime.accuracy import paired_accuracy
 from edgeproof.runtime.bundle import Bundle
 from edgeproof.runtime.gpu import Driver, Gpu
 from edgeproof.runtime.manifest import (
+    SCHEMA,
     FileEntry,
     Manifest,
     ModelEntry,
@@ -27,10 +29,12 @@ from edgeproof.runtime.manifest import (
     Preflight,
     TensorSpec,
     Verdict,
+    manifest_sha256,
 )
 from edgeproof.runtime.parity import TOLERANCES, compare
 from edgeproof.runtime.preprocess import Preprocess
 
+BUNDLES = Path(__file__).with_name("bundles")
 LABELS = ("red", "green", "blue", "dark")
 COLOURS = {"red": (250, 5, 5), "green": (5, 250, 5), "blue": (5, 5, 250), "dark": (3, 3, 3)}
 # From the mean of each channel (-1..1) to a score for each label.
@@ -79,6 +83,13 @@ def _write(folder, name, data):
     return FileEntry(name, hashlib.sha256(data).hexdigest(), len(data))
 
 
+def _signed(value):
+    if "sha256" in value:
+        with suppress(UnicodeEncodeError):  # a lone surrogate has no hash
+            value = {**value, "sha256": manifest_sha256(value)}
+    return json.dumps(value)
+
+
 def _npz(**arrays):
     stream = io.BytesIO()
     np.savez(stream, **arrays)
@@ -124,7 +135,7 @@ def write_bundle():
                 preflight=Preflight("a compiler", True, "accepted"),
             )
         manifest = Manifest(
-            schema=1,
+            schema=SCHEMA,
             name="colours",
             architecture="mean_and_gemm",
             form="small",
@@ -141,7 +152,10 @@ def write_bundle():
             preprocess=Preprocess(resize=8, crop=(8, 8), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
             labels=LABELS,
             models=models,
+            target=None,
             golden=_write(folder, "golden.npz", _npz(input=inputs, output=answers)),
+            pictures=(),
+            evidence=None,
             verdict=Verdict("fp16", "it holds the budget"),
             toolchain={"python": "3.11"},
         )
@@ -172,15 +186,36 @@ def manifest_json(bundle_folder):
 
 @pytest.fixture(scope="session")
 def edit_manifest():
-    """edit_manifest(folder, change): apply change(dict) to the manifest on disk."""
+    """edit_manifest(folder, change): apply change(dict) to the manifest on disk, and give it its hash."""
 
     def edit(folder, change):
         path = folder / "manifest.json"
         value = json.loads(path.read_text())
         change(value)
-        path.write_text(json.dumps(value))
+        path.write_text(_signed(value))
 
     return edit
+
+
+@pytest.fixture(scope="session")
+def signed():
+    """signed(value): a manifest as JSON text, with the hash of what it says."""
+    return _signed
+
+
+@pytest.fixture
+def schema_1_folder(tmp_path):
+    """A bundle as edgeproof wrote it before schema 2."""
+    folder = tmp_path / "schema_1"
+    folder.mkdir()
+    manifest = json.loads((BUNDLES / "schema_1.json").read_text())
+    inputs = _golden_inputs()
+    golden = _write(folder, "golden.npz", _npz(input=inputs, output=_answers(inputs)))
+    manifest["golden"] = dataclasses.asdict(golden)
+    for model in manifest["models"].values():
+        model.update(dataclasses.asdict(_write(folder, model["file"], _model())))
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from edgeproof.runtime import bundle as bundle_module
 from edgeproof.runtime.bundle import Bundle, is_bundle, output_key
 from edgeproof.runtime.errors import BundleError, InputError
-from edgeproof.runtime.manifest import OutputSpec
+from edgeproof.runtime.manifest import FileEntry, OutputSpec, PictureEntry
 
 
 def refuse(folder):
@@ -198,8 +198,41 @@ def test_a_name_that_no_file_can_have(bundle_folder, edit_manifest, name):
 
 
 def test_a_newer_schema(bundle_folder, edit_manifest):
-    edit_manifest(bundle_folder, lambda manifest: manifest.update(schema=2))
+    edit_manifest(bundle_folder, lambda manifest: manifest.update(schema=3))
     assert "written by a newer edgeproof" in refuse(bundle_folder)
+
+
+def test_a_manifest_changed_by_hand(bundle_folder):
+    path = bundle_folder / "manifest.json"
+    path.write_text(path.read_text().replace('"green"', '"mauve"'))
+    message = refuse(bundle_folder)
+    assert "manifest.json was changed after it was written" in message
+    assert message.count("SHA-256") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "limit"),
+    [
+        ({"evidence": FileEntry("evidence.json", "0" * 64, 65 << 20)}, 64 << 20),
+        ({"pictures": (PictureEntry("golden-0.png", "0" * 64, 1 << 40, "red"),)}, 4 << 20),
+    ],
+)
+def test_a_file_of_absurd_size_is_refused_before_it_is_read(write_bundle, tmp_path, changes, limit):
+    folder = write_bundle(tmp_path / "absurd", **changes)
+    for entry in (changes.get("evidence"), *changes.get("pictures", ())):
+        if entry is not None:
+            with (folder / entry.file).open("wb") as stream:
+                stream.truncate(min(entry.bytes, 65 << 20))  # sparse
+    message = refuse(folder)
+    assert f"{limit} or fewer" in message
+    assert "is said to have" in message
+
+
+def test_a_picture_and_the_evidence_are_held_to_their_hash(write_bundle, tmp_path):
+    evidence = FileEntry("evidence.json", "0" * 64, 2)
+    folder = write_bundle(tmp_path / "bundle", evidence=evidence)
+    (folder / "evidence.json").write_bytes(b"{}")
+    assert "evidence.json is not the file that was exported" in refuse(folder)
 
 
 def test_a_manifest_that_is_not_utf8(bundle_folder):
@@ -368,6 +401,18 @@ def test_a_bundle_is_known_as_one_even_when_damaged(bundle_folder):
     (bundle_folder / "golden.npz").unlink()
     (bundle_folder / "report.html").write_bytes(b"")
     assert is_bundle(bundle_folder)
+
+
+def test_pictures_and_evidence_are_part_of_a_bundle(bundle_folder):
+    for name in ("golden-0.png", "golden-11.jpg", "evidence.json"):
+        (bundle_folder / name).write_bytes(b"")
+    assert is_bundle(bundle_folder)
+
+
+@pytest.mark.parametrize("name", ["icon.png", "golden-a.png", "holiday.jpg", "index.html", "package.json"])
+def test_a_web_page_or_an_album_is_not_a_bundle_though_it_has_a_manifest(bundle_folder, name):
+    (bundle_folder / name).write_bytes(b"")
+    assert not is_bundle(bundle_folder)
 
 
 def test_a_folder_that_holds_anything_else_is_not_a_bundle(bundle_folder, tmp_path):

@@ -1,16 +1,24 @@
+import copy
 import dataclasses
+import hashlib
 import json
+import math
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from edgeproof.runtime.errors import BundleError
-from edgeproof.runtime.manifest import SCHEMA, parse_manifest
+from edgeproof.runtime.manifest import SCHEMA, FileEntry, PictureEntry, manifest_sha256, parse_manifest
+from edgeproof.runtime.testing import fake_bundle
 
 
 def refuse(value):
-    """The message with which a manifest, as parsed JSON or as text, is refused."""
+    """The message with which a manifest, as text or as parsed JSON that gets its hash, is refused."""
+    if not isinstance(value, str):
+        value = json.dumps({**value, "sha256": manifest_sha256(value)})
     with pytest.raises(BundleError) as caught:
-        parse_manifest(value if isinstance(value, str) else json.dumps(value))
+        parse_manifest(value)
     return str(caught.value)
 
 
@@ -43,17 +51,159 @@ def test_files_are_the_models_and_the_golden_answers(bundle):
     assert sorted(bundle.manifest.files()) == ["golden.npz", "model.fp16.onnx", "model.fp32.onnx"]
 
 
-def test_unknown_keys_are_ignored_wherever_they_stand(manifest_json):
+def test_files_are_also_the_pictures_and_the_evidence(bundle):
+    pictures = (PictureEntry("golden-0.png", "0" * 64, 1, "red"),)
+    evidence = FileEntry("evidence.json", "0" * 64, 1)
+    manifest = dataclasses.replace(bundle.manifest, pictures=pictures, evidence=evidence)
+    assert {"golden-0.png", "evidence.json"} < set(manifest.files())
+    assert parse_manifest(manifest.to_json()) == manifest
+
+
+def test_unknown_keys_are_ignored_wherever_they_stand(manifest_json, signed):
     plain = parse_manifest(json.dumps(manifest_json))
     manifest_json["report"] = {"file": "report.html"}
     manifest_json["models"]["fp32"]["parity"]["psnr"] = 40
-    assert parse_manifest(json.dumps(manifest_json)) == plain
+    assert parse_manifest(signed(manifest_json)) == plain
 
 
-@pytest.mark.parametrize("key", ["accuracy", "preflight", "kept_float32", "parent"])
-def test_proofs_that_were_not_made_may_be_absent(manifest_json, key):
+@pytest.mark.parametrize("key", ["accuracy", "preflight", "kept", "parent"])
+def test_proofs_that_were_not_made_may_be_absent(manifest_json, signed, key):
     del manifest_json["models"]["fp32"][key]
-    assert not parse_manifest(json.dumps(manifest_json)).models["fp32"].kept_float32
+    assert not parse_manifest(signed(manifest_json)).models["fp32"].kept
+
+
+# --- its own hash -----------------------------------------------------------------------------------
+
+
+def test_the_hash_is_that_of_the_canonical_json_as_documented():
+    value = {
+        "b": [1, -0.0, 1.0, 1e-7, 1e16, 123456789.125, True, None],
+        "a": {"ü": 'tab\tquote" slash/ ☃ \u007f'},
+        "sha256": "not hashed",
+        "B": 0,
+    }
+    canonical = (
+        '{"B":0,"a":{"ü":"tab\\tquote\\" slash/ ☃ \u007f"},'
+        '"b":[1,-0.0,1.0,1e-07,1e+16,123456789.125,true,null]}'
+    )
+    assert manifest_sha256(value) == hashlib.sha256(canonical.encode()).hexdigest()
+
+
+SHORT = {8: "b", 9: "t", 10: "n", 12: "f", 13: "r", 34: '"', 92: "\\"}
+
+
+def by_the_document(value):
+    """Canonical JSON as docs/bundle.md describes it, without Python's json."""
+    if isinstance(value, dict):
+        entries = sorted(value.items(), key=lambda entry: [ord(letter) for letter in entry[0]])
+        return "{" + ",".join(f"{by_the_document(k)}:{by_the_document(v)}" for k, v in entries) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(by_the_document, value)) + "]"
+    if isinstance(value, str):
+        return '"' + "".join(map(escaped, value)) + '"'
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
+
+
+def escaped(letter):
+    if ord(letter) in SHORT:
+        return "\\" + SHORT[ord(letter)]
+    return letter if ord(letter) >= 0x20 else f"\\u{ord(letter):04x}"
+
+
+json_value = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(), json_value))
+def test_an_implementation_of_the_document_finds_the_same_hash(value):
+    value.pop("sha256", None)
+    assert manifest_sha256(value) == hashlib.sha256(by_the_document(value).encode()).hexdigest()
+
+
+def test_the_order_of_keys_and_the_layout_are_free(manifest_json):
+    wanted = parse_manifest(json.dumps(manifest_json))
+    turned = dict(reversed(manifest_json.items()))
+    assert parse_manifest(json.dumps(turned, indent=5)) == wanted
+    assert parse_manifest(json.dumps(manifest_json, ensure_ascii=False, separators=(",", ":"))) == wanted
+
+
+def leaves(value, path=()):
+    """The path of every value that is neither an object nor a list."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    nested = [leaf for key, item in items for leaf in leaves(item, (*path, key))]
+    return nested if isinstance(value, (dict, list)) else [path]
+
+
+FAKE = json.loads(dataclasses.replace(fake_bundle().manifest, weights={"top1": 97.5, "note": None}).to_json())
+LEAVES = [leaf for leaf in leaves(FAKE) if leaf != ("schema",)]
+json_leaf = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+
+
+@given(path=st.sampled_from(LEAVES), new=json_leaf)
+def test_any_changed_value_is_noticed(path, new):
+    changed = copy.deepcopy(FAKE)
+    set_at(changed, path, new)
+    assume(json.dumps(changed) != json.dumps(FAKE))
+    with pytest.raises(BundleError, match=r"manifest.json was changed after it was written"):
+        parse_manifest(json.dumps(changed))
+
+
+@pytest.mark.parametrize(
+    ("path", "new"), [(["preprocess", "mean", 0], 0.485), (["labels", 2], "azure"), (["sha256"], "0" * 64)]
+)
+def test_a_changed_mean_label_or_hash_is_noticed_with_both_hashes(manifest_json, path, new):
+    set_at(manifest_json, path, new)
+    with pytest.raises(BundleError, match="was changed after it was written") as caught:
+        parse_manifest(json.dumps(manifest_json))
+    assert manifest_json["sha256"] in str(caught.value)
+    assert manifest_sha256(manifest_json) in str(caught.value)
+    assert "export it again" in str(caught.value)
+
+
+def test_a_key_that_was_added_or_taken_away_is_noticed_though_no_reader_knows_it(manifest_json, signed):
+    text = signed({**manifest_json, "report": {"file": "report.html"}})
+    parse_manifest(text)
+    for changed in (text.replace("report.html", "report.htm"), text.replace('"report"', '"repost"')):
+        with pytest.raises(BundleError, match="was changed"):
+            parse_manifest(changed)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers() | st.text())
+def test_every_value_keeps_its_hash_through_json(value):
+    written = {"value": value}
+    assert manifest_sha256(json.loads(json.dumps(written))) == manifest_sha256(written)
+    assert manifest_sha256(json.loads(json.dumps(written, ensure_ascii=False))) == manifest_sha256(written)
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_what_is_no_number_has_no_hash(number):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        manifest_sha256({"mean": number})
+
+
+def test_a_manifest_without_its_hash_is_refused(manifest_json):
+    del manifest_json["sha256"]
+    with pytest.raises(BundleError, match="does not hold its own hash"):
+        parse_manifest(json.dumps(manifest_json))
+
+
+def test_a_key_that_stands_twice_is_refused(manifest_json):
+    text = json.dumps(manifest_json).replace('"std":', '"mean": [0, 0, 0], "std":')
+    assert "names the same key twice" in refuse(text)
+
+
+def test_a_string_that_is_no_text_is_refused(manifest_json):
+    assert "is not valid JSON" in refuse(json.dumps(manifest_json).replace("colours", "\\ud800"))
+
+
+# --- schemas ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("schema", [SCHEMA + 1, 2**70])
@@ -97,6 +247,14 @@ def test_numbers_that_are_none_are_refused(manifest_json, number, where):
     assert "manifest.json is not valid JSON" in refuse(json.dumps(manifest_json).replace('"NUMBER"', number))
 
 
+PICTURE = {"file": "golden-0.png", "sha256": "0" * 64, "bytes": 9, "label": "red"}
+
+
+def test_pictures_need_a_preprocessing(manifest_json):
+    manifest_json.update(preprocess=None, pictures=[PICTURE])
+    assert "there are pictures, and no preprocess" in refuse(manifest_json)
+
+
 @pytest.mark.parametrize("bracket", ["[", '{"a":'])
 def test_deep_nesting_is_refused(bracket):
     assert "manifest.json is not valid JSON" in refuse('{"schema": 1, "weights": ' + bracket * 200_000)
@@ -119,6 +277,23 @@ def test_deep_nesting_is_refused(bracket):
         (["golden", "file"], 7, "golden.file must be str"),
         (["verdict", "ship"], "fp8", "verdict.ship must be 'fp32' or 'fp16' or 'int8'"),
         (["weights"], None, "weights must be an object"),
+        (
+            ["models", "fp16", "kept"],
+            {"gemm": "bf16"},
+            "kept.gemm must be 'float32' or 'float16', not 'bf16'",
+        ),
+        (["models", "fp16", "kept"], ["gemm"], "models.fp16.kept must be an object"),
+        (["target"], 3, "target must be str, not 3"),
+        (["target"], "tensorrt", "target is 'tensorrt', and there is no INT8 model"),
+        (["evidence"], "evidence.json", "evidence must be an object"),
+        (["pictures"], None, "pictures must be a list"),
+        (["pictures"], [{"file": "a.png", "sha256": "0", "bytes": 1}], "pictures[0].label is missing"),
+        (["pictures"], [PICTURE, PICTURE], "two entries name the same file"),
+        (
+            ["pictures"],
+            [{**PICTURE, "label": "mauve"}],
+            "golden-0.png has the label 'mauve', which is no class",
+        ),
     ],
 )
 def test_a_wrong_type_is_refused_with_its_path(manifest_json, path, value, message):
@@ -128,7 +303,10 @@ def test_a_wrong_type_is_refused_with_its_path(manifest_json, path, value, messa
     assert message in text
 
 
-@pytest.mark.parametrize("key", ["name", "input", "outputs", "preprocess", "labels", "models", "golden"])
+SECTIONS = ["name", "input", "outputs", "preprocess", "labels", "models", "target", "pictures", "evidence"]
+
+
+@pytest.mark.parametrize("key", [*SECTIONS, "golden"])
 def test_a_missing_section_is_named(manifest_json, key):
     del manifest_json[key]
     assert f"{key} is missing" in refuse(manifest_json)

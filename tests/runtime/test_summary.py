@@ -65,8 +65,15 @@ def test_what_could_not_be_measured_is_not_called_exact(manifest):
     assert "exact" not in line
 
 
-def test_nodes_kept_in_float32_are_counted_and_the_first_named(manifest):
-    kept = tuple(f"node_{i}" for i in range(7))
-    text = summarize(with_model(manifest, "fp16", kept_float32=kept))
+def test_nodes_of_another_precision_are_counted_by_precision_and_the_first_named(manifest):
+    kept = {f"node_{i}": "float32" for i in range(7)} | {"gate": "float16"}
+    text = summarize(with_model(manifest, "fp16", kept=kept))
     assert "fp16 keeps 7 node(s) in float32: node_0, node_1, node_2, node_3, node_4" in text
     assert "node_5" not in text
+    assert "fp16 keeps 1 node(s) in float16: gate" in text
+
+
+def test_it_says_what_int8_was_made_for(manifest):
+    models = {**manifest.models, "int8": dataclasses.replace(manifest.models["fp16"], file="model.int8.onnx")}
+    assert "int8 was made for" not in summarize(dataclasses.replace(manifest, models=models))
+    assert "int8 was made for cpu" in summarize(dataclasses.replace(manifest, models=models, target="cpu"))
