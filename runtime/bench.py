@@ -117,6 +117,9 @@ def bench(
         MissingDependency: ONNX Runtime is not installed.
     """
     ort = load_onnxruntime()
+    for request in plan.requests:
+        if request.precision:
+            bundle.model_entry(request.precision)
     golden = bundle.golden().input
     picture_s = _picture_seconds(bundle.manifest.preprocess, clock)
 

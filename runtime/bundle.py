@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .errors import BundleError, InputError, gist
 from .files import sha256_bytes, sha256_file
-from .manifest import COPY_AGAIN, FileEntry, Manifest, parse_manifest
+from .manifest import COPY_AGAIN, FileEntry, Manifest, ModelEntry, parse_manifest
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 64 << 20
@@ -70,12 +70,11 @@ class Bundle:
             _verify(folder, entry)
         return cls(folder, manifest)
 
-    def model_bytes(self, precision: str) -> bytes:
-        """The ONNX file of one precision, hashed once more from the very bytes returned.
+    def model_entry(self, precision: str) -> ModelEntry:
+        """What the manifest says of one precision.
 
         Raises:
             InputError: the bundle does not hold that precision.
-            BundleError: the file has changed since the bundle was opened.
         """
         entry = self.manifest.models.get(precision)
         if entry is None:
@@ -85,7 +84,16 @@ class Bundle:
                 available=", ".join(self.manifest.models),
                 todo="choose one of these with --precision",
             )
-        return self._read(entry)
+        return entry
+
+    def model_bytes(self, precision: str) -> bytes:
+        """The ONNX file of one precision, hashed once more from the very bytes returned.
+
+        Raises:
+            InputError: the bundle does not hold that precision.
+            BundleError: the file has changed since the bundle was opened.
+        """
+        return self._read(self.model_entry(precision))
 
     def golden(self) -> Golden:
         """The recorded inputs and PyTorch's answers.

@@ -168,8 +168,10 @@ def verify(
         workspace=_bytes(workspace),
     )
     results = {name: replay(opened, name, request) for name in chosen}
-    for name, result in results.items():
-        typer.echo(f"{name}: {result.placement}", err=True)
+    for placement in dict.fromkeys(result.placement for result in results.values()):
+        if provider == "auto" or any(result.fallback for result in results.values()):
+            names = [name for name, result in results.items() if result.placement == placement]
+            typer.echo(f"{', '.join(names)}: {placement}", err=True)
     if as_json:
         emit(json.dumps(encode(results), indent=2))
     else:

@@ -49,7 +49,7 @@ def read_driver(root: Path = Path("/"), load: Callable[[str], Any] = ctypes.CDLL
     try:
         library = load("libcuda.so.1")
     except OSError as error:
-        return Driver(version, "", (), f"libcuda.so.1 cannot be loaded: {error}")
+        return Driver(version, "", (), f"NVIDIA's driver cannot be loaded: {error}")
     status = library.cuInit(0)
     if status:
         return Driver(version, "", (), f"the driver does not start (CUDA error {status})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 
 from . import dla, tf32
 from .cache import engine_folder
+from .creation import accept, create_session, session_options
 from .device_gate import GATE
 from .engine_cache import EngineCache, EngineKey
 from .errors import InputError, ModelError, PlacementError, gist
@@ -25,11 +25,9 @@ from .jetson import clock_state, is_jetson, jetpack_version, power_mode
 from .known_faults import refuse_known_fault
 from .libraries import broken_libraries, cuda_version, remedy, tensorrt_version
 from .placement import RECORD, Placement, keeps_record, nodes_from_profile, nodes_from_record, require
-from .processor import has_vnni
 from .providers import (
     AUTO,
     EXECUTION_PROVIDERS,
-    Options,
     ProviderRequest,
     Shape,
     TensorrtSite,
@@ -46,19 +44,9 @@ DTYPES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
-# The first quantizes biases that the model keeps float, and makes nonsense of float16 beside Q/DQ pairs. The
-# second puts pairs behind other nodes: TensorRT is to see those that were proven, and no others.
-DISABLED_OPTIMIZERS = {
-    "tensorrt": ("WeightBiasQuantization", "QDQPropagationTransformer"),
-    "cuda": ("WeightBiasQuantization",),
-    "cpu": ("WeightBiasQuantization",),
-}
 NEXT = {"tensorrt": ("tensorrt", "cuda", "cpu"), "cuda": ("cuda", "cpu"), "cpu": ("cpu",)}
 # Options that do not change what is compiled: places, which of several equal GPUs, and how it is launched.
 KEYLESS = ("trt_engine_cache_path", "trt_timing_cache_path", "device_id", "trt_cuda_graph_enable")
-EXACT_SUMS = "session.x64quantprecision"
-# Folds the DequantizeLinear of weights before a provider sees the graph, and writes no int32 biases into it.
-FOLD_WEIGHTS = "session.disable_quant_qdq"
 UNPROFILED = "dynamic shape input"  # in ONNX Runtime's complaint of a TensorRT part whose batch may vary
 
 ModelFor = Callable[[str], tuple[bytes, str]]
@@ -139,74 +127,6 @@ def open_first(ort: Any, model_for: ModelFor, request: ProviderRequest, *, optim
     raise AssertionError("the CPU takes every node")
 
 
-def accept(ort: Any, model: bytes, options: Any) -> Any:
-    """A session on the CPU.
-
-    Raises:
-        ModelError: ONNX Runtime does not accept the model.
-    """
-    try:
-        return _create(ort, model, options, [(EXECUTION_PROVIDERS["cpu"], {})], "cpu")
-    except Exception as error:  # ONNX Runtime's exceptions share no base class
-        raise ModelError(f"ONNX Runtime {ort.__version__} does not accept the model: {error}") from error
-
-
-def handed_over(ort: Any, model: bytes, precision: str) -> bytes:
-    """The graph that TensorRT would be handed: after what ONNX Runtime rewrites before it asks any provider.
-
-    That is its basic level, carried out here for the CPU, which needs no GPU. What only TensorRT would take
-    whole (HardSwish, say) comes out as its parts.
-
-    Args:
-        ort: the onnxruntime module.
-        model: the serialized ONNX model.
-        precision: fp32, fp16 or int8.
-
-    Raises:
-        ModelError: ONNX Runtime does not accept the model.
-    """
-    options = session_options(ort, ProviderRequest("tensorrt", precision), "tensorrt")
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "handed_over.onnx"
-        options.optimized_model_filepath = str(file)
-        try:
-            _create(ort, model, options, [(EXECUTION_PROVIDERS["cpu"], {})], "tensorrt")
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise ModelError(f"ONNX Runtime {ort.__version__} does not accept the model: {error}") from error
-        return file.read_bytes()
-
-
-def _create(ort: Any, model: bytes, options: Any, providers: list[tuple[str, Options]], chosen: str) -> Any:
-    return ort.InferenceSession(
-        model,
-        options,
-        providers=providers,
-        enable_fallback=0,
-        disabled_optimizers=list(DISABLED_OPTIMIZERS[chosen]),
-    )
-
-
-def session_options(ort: Any, request: ProviderRequest, provider: str, optimize: bool = True) -> Any:
-    """Options of a session on tensorrt, cuda or cpu."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    # A model given as bytes may still name files for its weights, which no hash of ours covers.
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-    if not optimize:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    if request.threads:
-        options.intra_op_num_threads = request.threads
-    if provider == "cpu" and not has_vnni():
-        # There x86 kernels sum two products of uint8 and int8 in 16 bits, which saturate. With VNNI sums are
-        # exact, and this would only cost time: 1.8 times as long in ONNX Runtime 1.31. Off x86 it is void.
-        options.add_session_config_entry(EXACT_SUMS, "1")
-    if provider == "cuda" and request.precision == "int8":
-        # CUDA computes Q/DQ pairs one by one: there float weights are better. TensorRT must see every pair.
-        options.add_session_config_entry(FOLD_WEIGHTS, "1")
-    return options
-
-
 def sole_input(session: Any) -> Input:
     """The model's input.
 
@@ -242,7 +162,10 @@ def ensure_usable(ort: Any, provider: str, device: int = 0) -> Driver:
     driver = read_driver()  # first: without one, loading gigabytes of libraries is of no use
     if driver.problem:
         raise PlacementError(
-            f"The provider {provider} finds no GPU.", got=driver.problem, todo="edgeproof doctor"
+            "There is no GPU that can be used.",
+            wanted=f"one for the provider {provider}",
+            got=driver.problem,
+            todo=f"{remedy('libcuda.so.1', jetson=jetson)}\nedgeproof doctor   (shows all that is missing)",
         )
     broken = broken_libraries(ort, provider)
     if broken:
@@ -328,7 +251,7 @@ class _Attempt:
         providers = provider_list(self.provider, self.request, site)
         try:
             with GATE.alone() if self.provider != "cpu" else nullcontext():
-                return _create(self.ort, self.model, options, providers, self.provider)
+                return create_session(self.ort, self.model, options, providers, self.provider)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             if UNPROFILED in str(error):
                 raise PlacementError(

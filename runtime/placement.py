@@ -71,7 +71,7 @@ class Placement:
             text += f"; elsewhere: {shorten(self.elsewhere)}"
         if self.dla:
             text += f"; {self.dla}"
-        return text + "".join(f"\n  not {reason}" for reason in self.refused)
+        return text + "".join(f"\n  not {reason}" for reason in _merged(self.refused))
 
 
 def keeps_record(ort: Any) -> bool:
@@ -128,6 +128,15 @@ def shorten(names: tuple[str, ...]) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
+
+
+def _merged(refused: Iterable[str]) -> list[str]:
+    """Reasons of the form `provider: reason`, with the providers that share one named together."""
+    providers: dict[str, list[str]] = {}
+    for entry in refused:
+        provider, _, reason = entry.partition(": ")
+        providers.setdefault(reason, []).append(provider)
+    return [f"{', '.join(names)}: {reason}" for reason, names in providers.items()]
 
 
 def _grouped(nodes: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, ...]]:

@@ -5,7 +5,9 @@ import hashlib
 import io
 import json
 import sys
-from contextlib import suppress
+import threading
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,7 +18,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from edgeproof.runtime import libraries, opening
+from edgeproof.runtime import exact_replay, libraries, opening, tf32
 from edgeproof.runtime.accuracy import paired_accuracy
 from edgeproof.runtime.bundle import Bundle
 from edgeproof.runtime.gpu import Driver, Gpu
@@ -33,6 +35,7 @@ from edgeproof.runtime.manifest import (
 )
 from edgeproof.runtime.parity import TOLERANCES, compare
 from edgeproof.runtime.preprocess import Preprocess
+from edgeproof.runtime.verification import replay
 
 BUNDLES = Path(__file__).with_name("bundles")
 LABELS = ("red", "green", "blue", "dark")
@@ -254,8 +257,8 @@ ORIN = Gpu("Orin", "8.7", 8 << 30)
 class FakeBinding:
     """An IOBinding whose GPU memory is the CPU's."""
 
-    def __init__(self, real):
-        self.real = real
+    def __init__(self, machine, real):
+        self.machine, self.real = machine, real
 
     def __getattr__(self, name):
         return getattr(self.real, name)
@@ -266,28 +269,64 @@ class FakeBinding:
 
 
 class FakeGpuSession:
-    """Computes on the CPU and claims what its machine's plan says."""
+    """Computes on the CPU, claims what its machine's plan says, and keeps CUDA's rules.
+
+    Nobody opens a session or allocates while another thread records a CUDA graph (error 900). A graph is
+    replayed by one thread at a time, and only for the binding with which it was recorded: another one's
+    outputs stay as they were. The CUDA provider records one for each thread, TensorRT's one in all. A session
+    that records takes no arrays of numpy's, as in ONNX Runtime 1.23.
+    """
 
     def __init__(self, machine, model, options, providers, enable_fallback):
         assert not enable_fallback, "ONNX Runtime would print to stdout, and go on elsewhere"
         self.machine = machine
         self.providers = [entry if isinstance(entry, tuple) else (entry, {}) for entry in providers]
+        self.on_gpu = self.providers[0][0] != "CPUExecutionProvider"
+        if self.on_gpu:
+            machine.allocate()
         machine.created.append(self)
         for name, settings in self.providers:
             if name in machine.failing:
                 raise RuntimeError(f"{name} does not start")
             if name == "TensorrtExecutionProvider":
                 machine.compile(settings)
+                if "trt_profile_min_shapes" in settings and machine.splits(model):
+                    raise RuntimeError("profiles are needed for each dynamic shape input of a part")
         self.real = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self.records = any(
+            settings.get(option) == "1"
+            for _, settings in self.providers
+            for option in ("enable_cuda_graph", "trt_cuda_graph_enable")
+        )
+        self.graphs, self.turn = {}, threading.Lock()
 
     def __getattr__(self, name):
         return getattr(self.real, name)
 
     def io_binding(self):
-        return FakeBinding(self.real.io_binding())
+        return FakeBinding(self.machine, self.real.io_binding())
+
+    def run(self, names, feed):
+        if self.on_gpu and self.records:
+            raise RuntimeError("a session that records a CUDA graph cannot take numpy's arrays")
+        return self.real.run(names, feed)
 
     def run_with_iobinding(self, binding):
-        self.real.run_with_iobinding(binding.real)
+        if not self.records:
+            self.real.run_with_iobinding(binding.real)
+            return
+        if not self.turn.acquire(blocking=False):
+            raise RuntimeError("a CUDA graph is replayed by two threads at once")
+        try:
+            one_in_all = self.providers[0][0] == "TensorrtExecutionProvider"
+            thread = 0 if one_in_all else threading.get_ident()
+            if thread not in self.graphs:
+                with self.machine.recording():
+                    self.real.run_with_iobinding(binding.real)
+                self.graphs[thread] = binding
+            self.real.run_with_iobinding(self.graphs[thread].real)
+        finally:
+            self.turn.release()
 
     def place(self, kind):
         """The provider that runs nodes of a kind: the first listed one that does not refuse it."""
@@ -336,6 +375,7 @@ class FakeMachine:
         self.driver = Driver("540.4.0", "12.6", (ORIN,))
         self.version = (10, 3, 0)
         self.created, self.compiled = [], 0
+        self._recorder = None
         records = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
         self.session_class = FakeRecordingSession if records else FakeGpuSession
         self.OrtValue = SimpleNamespace(ortvalue_from_shape_and_type=self._allocate)
@@ -367,12 +407,33 @@ class FakeMachine:
         if "trt_ep_context_file_path" in settings:
             Path(settings["trt_ep_context_file_path"]).write_bytes(b"context")
 
+    def allocate(self):
+        if self._recorder not in (None, threading.get_ident()):
+            raise RuntimeError("CUDA failure 900: operation not permitted when stream is capturing")
+
+    def splits(self, model):
+        """Whether TensorRT would take a part that does not begin at the model's input."""
+        refused = self.refused.get("TensorrtExecutionProvider", ())
+        try:
+            kinds = [node.op_type in refused for node in onnx.load_from_string(model).graph.node]
+        except Exception:  # no model; the session says so
+            return False
+        return True in kinds and False in kinds[kinds.index(True) :]
+
+    @contextmanager
+    def recording(self):
+        self.allocate()
+        self._recorder = threading.get_ident()
+        time.sleep(0.02)  # long enough for whoever does not wait
+        yield
+        self._recorder = None
+
     def missing(self, provider):
         return [libraries.BrokenLibrary(name, f"{name}: not there") for name in self.broken.get(provider, ())]
 
-    @staticmethod
-    def _allocate(shape, dtype, device, index):
+    def _allocate(self, shape, dtype, device, index):
         assert (device, index) == ("cuda", 0)
+        self.allocate()
         return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cpu", 0)
 
 
@@ -386,4 +447,12 @@ def machine(monkeypatch, tmp_path):
     monkeypatch.setattr(opening, "tensorrt_version", lambda ort: fake.version)
     monkeypatch.setattr(opening, "cuda_version", lambda ort: "12.6")
     monkeypatch.setattr(opening, "broken_libraries", lambda ort, provider: fake.missing(provider))
+
+    def replay_here(bundle, request):
+        """The real child has no stand-in for a GPU."""
+        with monkeypatch.context() as patch:
+            patch.setenv(tf32.OVERRIDE, "0")
+            return replay(bundle, request)
+
+    monkeypatch.setattr(exact_replay, "replay_in_child", replay_here)
     return fake

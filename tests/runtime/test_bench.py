@@ -96,7 +96,7 @@ def test_every_batch_has_an_engine_compiled_for_it(machine, bundle):
 def test_an_engine_of_build_serves_batch_one(machine, bundle):
     from edgeproof.runtime.build import build
 
-    build(bundle, "fp16", ProviderRequest("tensorrt"))
+    build(bundle, ProviderRequest("tensorrt", "fp16"))
     measure(bundle, TENSORRT)
     assert machine.compiled == 1
 
@@ -310,7 +310,8 @@ SHORT = ("--warm-up", 0, "--duration", 0.05)
 def test_the_command_prints_a_table_and_draws(edgeproof, bundle_folder, tmp_path):
     plot = tmp_path / "bench.png"
     done = edgeproof(
-        "bench", bundle_folder, *SHORT, "--batch", "1,2", "--compare", "cpu:fp32", "--plot", plot
+        *("bench", bundle_folder, *SHORT, "--precision", "fp16"),
+        *("--batch", "1,2", "--compare", "cpu:fp32", "--plot", plot),
     )
     assert done.returncode == 0, done.stderr
     rows = [line.split()[:3] for line in done.stdout.splitlines() if line.lstrip().startswith("cpu")]

@@ -1,4 +1,5 @@
-from threading import Barrier, Thread
+import time
+from threading import Lock, Thread
 
 import numpy as np
 import onnxruntime
@@ -85,23 +86,32 @@ def test_one_after_the_other_shares_buffers_on_whichever_thread(session, counted
     assert len(made) == 1
 
 
-def test_inferences_at_once_have_buffers_of_their_own(session, counted):
-    bind, made = counted
-    pool, together, right = BindingPool(), Barrier(3), []
+def test_inferences_at_once_never_share_buffers(session, bind):
+    pool, collisions, right = BindingPool(), [], []
 
-    def bind_together(batch):
-        together.wait(20)
-        return bind(batch)
+    class Watched:
+        """A binding that notes when it is used twice at once."""
+
+        def __init__(self, batch):
+            self.binding, self.busy = bind(batch), Lock()
+
+        def run(self, batch):
+            if not self.busy.acquire(blocking=False):
+                collisions.append(batch)
+            time.sleep(0.005)
+            answers = self.binding.run(batch)
+            self.busy.release()
+            return answers
 
     def work(number):
-        batch = pictures(1, number)
-        found = pool.run(batch, bind_together)[0]
-        right.append(np.array_equal(found, session.run(None, {"input": batch})[0]))
+        for seed in range(5):
+            batch = pictures(1, 10 * number + seed)
+            found = pool.run(batch, Watched)[0]
+            right.append(np.array_equal(found, session.run(None, {"input": batch})[0]))
 
-    on_threads(work, 3)
-
-    assert right == [True] * 3
-    assert len(made) == 3
+    on_threads(work, 4)
+    assert right == [True] * 20
+    assert collisions == []
 
 
 def test_buffers_of_few_shapes_are_kept(counted):

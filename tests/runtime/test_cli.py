@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+ON_CPU = ("--provider", "cpu", "--precision", "fp16")
+
 
 def lines(done):
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -33,7 +35,7 @@ def failed_bundle(bundle_folder, replace_file, tiny_model):
 def endless(bundle_folder, paint, tmp_path):
     """`run` at work on so many pictures that it cannot be done before its output is read."""
     picture = paint(tmp_path / "red.png", "red")
-    command = [sys.executable, "-m", "edgeproof.export", "run", bundle_folder, *[picture] * 3000]
+    command = [sys.executable, "-m", "edgeproof.export", "run", bundle_folder, *ON_CPU, *[picture] * 3000]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     yield process
     process.kill()
@@ -43,7 +45,7 @@ def endless(bundle_folder, paint, tmp_path):
 @pytest.fixture
 def waiting(bundle_folder):
     """`run` waiting for paths on its stdin."""
-    command = [sys.executable, "-m", "edgeproof.export", "run", bundle_folder, "-"]
+    command = [sys.executable, "-m", "edgeproof.export", "run", bundle_folder, *ON_CPU, "-"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, **pipes, text=True)
     yield process
@@ -56,7 +58,7 @@ def waiting(bundle_folder):
 
 def test_run_prints_one_json_object_a_line(edgeproof, bundle_folder, paint, tmp_path):
     paths = [paint(tmp_path / f"{label}.png", label) for label in ("red", "green", "dark")]
-    done = edgeproof("run", bundle_folder, *paths, "--top", 2)
+    done = edgeproof("run", bundle_folder, *ON_CPU, *paths, "--top", 2)
     assert done.returncode == 0
     assert done.stderr == ""
     results = lines(done)
@@ -83,7 +85,7 @@ def test_a_rotated_tiff_is_turned_by_pillow_itself_and_needs_no_word(edgeproof, 
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (12, 10), (255, 0, 0)).save(tmp_path / "rotated.tif", exif=exif)
-    done = edgeproof("run", bundle_folder, tmp_path / "rotated.tif")
+    done = edgeproof("run", bundle_folder, *ON_CPU, tmp_path / "rotated.tif")
     assert lines(done)[0]["top"][0]["label"] == "red"
     assert done.stderr == ""
 
@@ -94,7 +96,7 @@ def test_run_tells_of_a_bad_picture_goes_on_and_exits_2(edgeproof, bundle_folder
     paint(pictures / "a.png", "red")
     (pictures / "b.jpg").write_text("no picture")
     paint(pictures / "c.png", "blue")
-    done = edgeproof("run", bundle_folder, pictures, "--precision", "fp32")
+    done = edgeproof("run", bundle_folder, pictures, *ON_CPU)
     assert done.returncode == 2
     first, bad, last = lines(done)
     assert [first["top"][0]["label"], last["top"][0]["label"]] == ["red", "blue"]
@@ -105,7 +107,9 @@ def test_run_tells_of_a_bad_picture_goes_on_and_exits_2(edgeproof, bundle_folder
 
 
 def test_run_refuses_a_source_that_is_not_there(edgeproof, bundle_folder, paint, tmp_path):
-    done = edgeproof("run", bundle_folder, paint(tmp_path / "red.png", "red"), tmp_path / "absent.jpg")
+    done = edgeproof(
+        "run", bundle_folder, *ON_CPU, paint(tmp_path / "red.png", "red"), tmp_path / "absent.jpg"
+    )
     assert_refused(done)
     assert "There is nothing at" in done.stderr
     assert "absent.jpg" in done.stderr
@@ -181,7 +185,7 @@ def test_run_prints_a_table(edgeproof, bundle_folder, paint, tmp_path):
 
 def test_run_writes_pictures_with_their_labels(edgeproof, bundle_folder, paint, tmp_path):
     pictures = [paint(tmp_path / f"{label}.png", label, size=(200, 160)) for label in ("red", "blue")]
-    done = edgeproof("run", bundle_folder, *pictures, "--annotate", tmp_path / "out" / "labelled")
+    done = edgeproof("run", bundle_folder, *ON_CPU, *pictures, "--annotate", tmp_path / "out" / "labelled")
     assert (done.returncode, done.stderr) == (0, "")
     names = sorted(path.name for path in (tmp_path / "out" / "labelled").iterdir())
     assert [name.partition("-")[0] for name in names] == ["blue.png", "red.png"]
@@ -190,12 +194,12 @@ def test_run_writes_pictures_with_their_labels(edgeproof, bundle_folder, paint, 
 def test_run_takes_batches_and_workers(edgeproof, bundle_folder, paint, tmp_path):
     labels = ["red", "green", "blue", "dark"] * 3
     pictures = [paint(tmp_path / f"{label}.png", label) for label in labels]
-    done = edgeproof("run", bundle_folder, *pictures, "--batch", 4, "--workers", 3, "--threads", 2)
+    done = edgeproof("run", bundle_folder, *ON_CPU, *pictures, "--batch", 4, "--workers", 3, "--threads", 2)
     assert [result["top"][0]["label"] for result in lines(done)] == labels
 
 
 def test_nothing_may_follow_a_source_that_does_not_end(edgeproof, bundle_folder, paint, tmp_path):
-    done = edgeproof("run", bundle_folder, "-", paint(tmp_path / "red.png", "red"))
+    done = edgeproof("run", bundle_folder, *ON_CPU, "-", paint(tmp_path / "red.png", "red"))
     assert_refused(done)
     assert "- does not end by itself" in done.stderr
 
@@ -210,7 +214,7 @@ def test_verify_passes_on_every_proven_precision(edgeproof, bundle_folder):
 
 
 def test_verify_exits_1_when_a_proof_fails_and_gives_numbers(edgeproof, failed_bundle):
-    done = edgeproof("verify", failed_bundle, "--json")
+    done = edgeproof("verify", failed_bundle, "--provider", "cpu", "--json")
     assert done.returncode == 1
     assert done.stderr == ""
     results = json.loads(done.stdout)
@@ -324,8 +328,8 @@ def test_auto_says_what_it_chose_and_why(edgeproof, bundle_folder, paint, tmp_pa
     assert done.returncode == 0
     assert [(result["provider"], result["fallback"]) for result in lines(done)] == [("cpu", False)]
     assert "provider cpu" in done.stderr
-    assert "not tensorrt: " in done.stderr
-    assert "not cuda: " in done.stderr
+    assert "not tensorrt, cuda: " in done.stderr
+    assert "precision fp32 (the verdict is fp16; --precision fp16 runs it here)" in done.stderr
     done = edgeproof("verify", bundle_folder, "--provider", "auto")
     assert done.returncode == 0
     assert "fp32: provider cpu" in done.stderr

@@ -67,7 +67,7 @@ def test_a_machine_with_nothing_has_a_problem_not_an_error(tmp_path):
 
     driver = read_driver(tmp_path, load)
     assert (driver.version, driver.gpus) == ("", ())
-    assert "libcuda.so.1 cannot be loaded" in driver.problem
+    assert "driver cannot be loaded: libcuda.so.1" in driver.problem
 
 
 def test_a_driver_that_does_not_start_has_a_problem(root):

@@ -146,7 +146,7 @@ def test_what_fails_half_way_is_a_line_and_the_others_go_on(gpu_speed, machine, 
     openers = gpu_speed.our_openers(
         machine,
         {"fp32": bundle.model_bytes("fp32")},
-        [ProviderRequest("cuda")],
+        [ProviderRequest("cuda", "fp32")],
         bundle.golden().input[:1],
     )
     failed, measured = gpu_speed.compete({"failing": Failing, **openers}, SECONDS)

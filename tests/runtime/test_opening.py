@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgeproof.runtime import opening
+from edgeproof.runtime import creation, tf32
 from edgeproof.runtime.errors import InputError, ModelError, PlacementError
 from edgeproof.runtime.gpu import Driver
 from edgeproof.runtime.providers import Batches, ProviderRequest
@@ -172,7 +172,7 @@ def test_auto_takes_tensorrt_where_it_takes_every_node(machine, tiny_model):
 
 
 def test_auto_goes_on_to_the_next_provider_and_says_why(machine, tiny_model):
-    machine.refused = {TENSORRT: {"Flatten"}}
+    machine.refused = {TENSORRT: {"Gemm"}}
     with Session(tiny_model(), provider="auto") as session:
         assert session.placement.label == "cuda"
         assert not session.placement.fallback
@@ -191,22 +191,23 @@ def test_auto_ends_on_the_cpu(machine, tiny_model):
 # --- options ----------------------------------------------------------------------------------------
 
 
-def test_tf32_is_forbidden_while_an_exact_engine_is_made_and_allowed_again(machine, tiny_model, monkeypatch):
-    monkeypatch.delenv(opening.TF32_OVERRIDE, raising=False)
-    seen = []
-    compile_engine = machine.compile
+def test_an_exact_engine_has_a_process_of_its_own(machine, tiny_model, monkeypatch):
+    request = ProviderRequest("tensorrt", exact=True)
+    monkeypatch.delenv(tf32.OVERRIDE, raising=False)
+    with pytest.raises(InputError, match="needs a process of its own") as caught:
+        Session(tiny_model(), provider=request)
+    assert "NVIDIA_TF32_OVERRIDE=0" in str(caught.value)
+    monkeypatch.setenv(tf32.OVERRIDE, "0")
+    Session(tiny_model(), provider=request).close()
 
-    def compile_and_look(settings):
-        seen.append(os.environ.get(opening.TF32_OVERRIDE))
-        compile_engine(settings)
 
-    machine.compile = compile_and_look
-    Session(tiny_model(), provider=ProviderRequest("tensorrt", exact=True)).close()
-    assert set(seen) == {"0"}
-    seen.clear()
-    Session(tiny_model(), provider=ProviderRequest("tensorrt")).close()
-    assert set(seen) == {None}
-    assert opening.TF32_OVERRIDE not in os.environ
+def test_an_engine_without_tf32_is_never_taken_for_one_with_it(machine, tiny_model, monkeypatch):
+    monkeypatch.delenv(tf32.OVERRIDE, raising=False)
+    Session(tiny_model(), provider="tensorrt").close()
+    monkeypatch.setenv(tf32.OVERRIDE, "0")
+    with Session(tiny_model(), provider="tensorrt") as session:
+        assert session.engine.built
+    assert machine.compiled == 2
 
 
 def test_external_weights_stay_forbidden_on_a_gpu(machine, tiny_model):
@@ -223,10 +224,14 @@ def test_threads_are_those_asked_for(machine, tiny_model, threads):
         assert machine.created[-1].real.get_session_options().intra_op_num_threads == threads
 
 
-def test_int8_reaches_tensorrt_as_it_was_proven(machine, tiny_model):
+def test_only_cuda_folds_the_weights_pairs_of_int8(machine, tiny_model):
+    with Session(tiny_model(), provider=ProviderRequest("cuda", "int8")):
+        options = machine.created[-1].real.get_session_options()
+        assert options.get_session_config_entry(creation.FOLD_WEIGHTS) == "1"
     with Session(tiny_model(), provider=ProviderRequest("tensorrt", "int8")):
         options = machine.created[-1].real.get_session_options()
-        assert options.get_session_config_entry("session.disable_quant_qdq") == "1"
+        with pytest.raises(RuntimeError, match=creation.FOLD_WEIGHTS):
+            options.get_session_config_entry(creation.FOLD_WEIGHTS)
 
 
 def test_on_the_cpu_int8_keeps_its_fast_kernels_whoever_was_asked_first(machine, tiny_model):
@@ -239,18 +244,18 @@ def test_on_the_cpu_int8_keeps_its_fast_kernels_whoever_was_asked_first(machine,
 
 @pytest.mark.parametrize(("vnni", "provider"), [(False, "cpu"), (True, "cpu"), (False, "cuda")])
 def test_int8_sums_are_exact_where_the_processors_own_are_not(monkeypatch, vnni, provider):
-    monkeypatch.setattr(opening, "has_vnni", lambda: vnni)
-    options = opening.session_options(onnxruntime, ProviderRequest(provider, "int8"), provider)
+    monkeypatch.setattr(creation, "has_vnni", lambda: vnni)
+    options = creation.session_options(onnxruntime, ProviderRequest(provider, "int8"), provider)
     if provider == "cpu" and not vnni:
-        assert options.get_session_config_entry(opening.EXACT_SUMS) == "1"
+        assert options.get_session_config_entry(creation.EXACT_SUMS) == "1"
     else:
-        with pytest.raises(RuntimeError, match=opening.EXACT_SUMS):
-            options.get_session_config_entry(opening.EXACT_SUMS)
+        with pytest.raises(RuntimeError, match=creation.EXACT_SUMS):
+            options.get_session_config_entry(creation.EXACT_SUMS)
 
 
 def test_onnxruntime_knows_the_option_for_exact_sums():
     folder = Path(onnxruntime.__file__).parent / "capi"
-    assert any(opening.EXACT_SUMS.encode() in file.read_bytes() for file in folder.glob("*pybind11_state*"))
+    assert any(creation.EXACT_SUMS.encode() in file.read_bytes() for file in folder.glob("*pybind11_state*"))
 
 
 # --- running ----------------------------------------------------------------------------------------
@@ -340,9 +345,7 @@ def test_an_engine_of_another_machine_is_never_loaded(machine, tiny_model, chang
     assert machine.compiled == 2
 
 
-@pytest.mark.parametrize(
-    "wishes", [{"precision": "fp16"}, {"batches": Batches(1, 2, 4)}, {"workspace": 1 << 20}, {"exact": True}]
-)
+@pytest.mark.parametrize("wishes", [{"batches": Batches(1, 2, 4)}, {"workspace": 1 << 20}])
 def test_neither_is_an_engine_of_another_request(machine, tiny_model, wishes):
     Session(tiny_model(), provider="tensorrt").close()
     Session(tiny_model(), provider=ProviderRequest("tensorrt", **wishes)).close()

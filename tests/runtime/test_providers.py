@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edgeproof.runtime.errors import InputError, ModelError
 from edgeproof.runtime.providers import (
+    CUDA_CHOICES,
     Batches,
     ProviderRequest,
     TensorrtSite,
@@ -60,20 +61,16 @@ def test_other_free_axes_are_refused():
     assert "(batch, 3, height, width)" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("major", "precision", "flags"),
-    [
-        (10, "fp32", set()),
-        (10, "fp16", {"trt_fp16_enable"}),
-        (10, "int8", {"trt_fp16_enable", "trt_int8_enable"}),
-        (11, "fp16", set()),
-        (11, "int8", set()),
-    ],
-)
-def test_precision_flags_are_set_for_tensorrt_10_only(major, precision, flags):
-    site = TensorrtSite("input", ("batch", 3, 8, 8), Path("engines"))
-    options = tensorrt_options(ProviderRequest("tensorrt", precision), site)
-    assert {name for name in options if name.endswith(("fp16_enable", "int8_enable"))} == flags
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_no_precision_flag_makes_the_network_weakly_typed(precision):
+    options = tensorrt_options(ProviderRequest("tensorrt", precision), SITE)
+    assert not [name for name in options if name.endswith(("fp16_enable", "int8_enable", "bf16_enable"))]
+
+
+def test_the_dla_is_read_only_beside_a_flag():
+    options = tensorrt_options(ProviderRequest("tensorrt", "fp16", dla_core=1), SITE)
+    assert (options["trt_dla_enable"], options["trt_dla_core"], options["trt_fp16_enable"]) == ("1", "1", "1")
+    assert "trt_int8_enable" not in options
 
 
 def test_engines_and_timings_are_kept_in_the_folder_of_the_site():
@@ -88,7 +85,7 @@ def test_tf32_is_off_only_where_exactness_was_asked_for():
 
 
 def test_a_plain_request_sets_nothing_that_was_not_asked_for():
-    assert cuda_options(ProviderRequest("cuda")) == {"device_id": "0"}
+    assert cuda_options(ProviderRequest("cuda")) == {"device_id": "0", **CUDA_CHOICES}
 
 
 @pytest.mark.parametrize(
@@ -130,13 +127,6 @@ def test_an_unknown_provider_is_answered_with_those_that_there_are():
     with pytest.raises(InputError) as caught:
         ProviderRequest("gpu")
     assert "tensorrt, cuda, cpu, auto" in str(caught.value)
-
-
-def test_the_dla_does_not_compute_in_float32():
-    with pytest.raises(InputError, match="FP16 and INT8 only"):
-        tensorrt_options(ProviderRequest("tensorrt", "fp32", dla_core=0), SITE)
-    options = tensorrt_options(ProviderRequest("tensorrt", "fp16", dla_core=1), SITE)
-    assert (options["trt_dla_enable"], options["trt_dla_core"]) == ("1", "1")
 
 
 @pytest.mark.parametrize("sizes", [(0, 1, 1), (2, 1, 2), (1, 3, 2), (-1, 1, 1)])

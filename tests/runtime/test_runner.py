@@ -77,7 +77,7 @@ def test_as_many_classes_as_asked_for_and_there_are(bundle, top, given):
 def test_equal_scores_keep_the_order_of_the_labels(write_bundle, replace_file, tiny_model, tmp_path):
     folder = write_bundle(tmp_path / "bundle")
     model = tiny_model(weights=np.zeros((3, 4), np.float32), bias=np.zeros(4, np.float32))
-    replace_file(folder, "model.fp16.onnx", model)
+    replace_file(folder, "model.fp32.onnx", model)
     with Runner.open(folder) as runner:
         top = runner.predict(random_picture(0)).top
     assert [(score.index, score.probability) for score in top] == [(i, 0.25) for i in range(4)]
@@ -85,7 +85,7 @@ def test_equal_scores_keep_the_order_of_the_labels(write_bundle, replace_file, t
 
 def test_the_scores_are_those_of_preprocessing_model_and_softmax(bundle, runner):
     image = random_picture(1)
-    with Session(bundle.model_bytes("fp16")) as session:
+    with Session(bundle.model_bytes(runner.precision)) as session:
         logits = session.run(bundle.manifest.preprocess(image)[None])["scores"][0]
     by_index = {score.index: score.probability for score in runner.predict(image).top}
     assert [by_index[i] for i in range(4)] == pytest.approx(softmax(logits), abs=1e-6)
@@ -200,8 +200,8 @@ def test_frames_that_are_ready_go_together_and_none_waits():
         stream = runner.stream(memory(bright(0.5) for _ in range(40)))
         threading.Timer(0.3, first.set).start()
         assert len(list(stream)) == 40
-    assert max(sizes) <= 4
-    assert sum(sizes) == 40
+    assert set(sizes) == {4}  # filled up: another size would be planned anew
+    assert len(sizes) < 40
     assert runner.crew.lanes == 1
 
 
