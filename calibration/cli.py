@@ -17,6 +17,7 @@ from ..runtime.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:
     from .preflight.check import PreflightResult
+    from .preflight.handed_over import HandedOver
 
 ModelOrBundle = Annotated[
     Path,
@@ -70,18 +71,24 @@ def preflight(
     _require_onnx("Pre-flight")
     from .preflight.check import ORIN_KIN, PreflightRequest
     from .preflight.check import preflight as check
+    from .preflight.handed_over import preflight_handed_over
 
     request = PreflightRequest(
         tuple(dict.fromkeys(capability or [ORIN_KIN])),
         _three(batch) if batch else None,
         _numbers(input_shape, "x", "--input", "CxHxW, such as 3x224x224") if input_shape else None,
     )
-    results = {name: check(data, request) for name, data in _models(model, precision)}
+    results: dict[str, PreflightResult] = {}
+    handed: dict[str, HandedOver] = {}
+    for name, data in _models(model, precision):
+        results[name] = check(data, request)
+        if results[name]:
+            handed[name] = preflight_handed_over(data, results[name], request)
     if as_json:
-        emit(json.dumps({name: _describe(result) for name, result in results.items()}, indent=2))
+        emit(json.dumps({n: _describe(result, handed.get(n)) for n, result in results.items()}, indent=2))
     else:
-        emit("\n".join(_report(name, result) for name, result in results.items()))
-    if not all(results.values()):
+        emit("\n".join(_report(name, result, handed.get(name)) for name, result in results.items()))
+    if not all(results.values()) or not all(handed.values()):
         raise typer.Exit(EXIT_PROOF_FAILED)
 
 
@@ -167,7 +174,7 @@ def _models(path: Path, precision: str | None) -> Iterator[tuple[str, bytes]]:
     yield path.name, read_onnx(path).SerializeToString()
 
 
-def _report(name: str, result: PreflightResult) -> str:
+def _report(name: str, result: PreflightResult, handed: HandedOver | None) -> str:
     lines = [f"{name}: {'accepted' if result else 'REFUSED'} by {result.compiler} in {result.seconds:.1f} s"]
     if result:
         lines.append(f"  {result}")
@@ -175,13 +182,16 @@ def _report(name: str, result: PreflightResult) -> str:
         lines += [f"  {refusal}", f"    to do: {refusal.advice}"]
     if len(result.refusals) > 10:
         lines.append(f"  and {len(result.refusals) - 10} more (--json lists them)")
+    if handed is not None:
+        lines.append(f"  {handed}")
     return "\n".join([*lines, *(f"  remark: {text}" for text in result.warnings)])
 
 
-def _describe(result: PreflightResult) -> dict[str, object]:
+def _describe(result: PreflightResult, handed: HandedOver | None) -> dict[str, object]:
     from ..runtime.records import encode
 
-    return {"accepted": bool(result), **encode(result)}
+    found = {"accepted": bool(result), **encode(result)}
+    return found if handed is None else {**found, "handed_over": {"accepted": bool(handed), **encode(handed)}}
 
 
 def _three(text: str) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from ..calibration.collect import Statistics
 from ..calibration.fp16 import convert_to_fp16
 from ..calibration.int8 import Int8Request, as_recover
 from ..calibration.preflight.check import is_installed, preflight
+from ..calibration.preflight.handed_over import GROWTH, preflight_handed_over
 from ..calibration.progress import Stages
 from ..calibration.targets import find_target
 from ..runtime.bundle import Bundle, is_bundle
@@ -243,9 +244,14 @@ def _preflight(proven: Mapping[str, Proven], stages: Stages) -> dict[str, Proven
     checked = {}
     with stages.stage("preflight"):
         for name, entry in proven.items():
-            result = preflight(entry.artifact.data)
+            data = entry.artifact.data
+            result = preflight(data)
             result.require(name)
-            checked[name] = replace(entry, preflight=result.record())
+            handed = preflight_handed_over(data, result)
+            handed.require(name)
+            if handed.growth > GROWTH:
+                stages.note(f"{name}: {handed}")
+            checked[name] = replace(entry, preflight=result.record(str(handed)))
     return checked
 
 

@@ -35,7 +35,7 @@ def accept(ort: Any, model: bytes, options: Any, *, made_for: str = "cpu") -> An
         raise ModelError(f"ONNX Runtime {ort.__version__} does not accept the model: {error}") from error
 
 
-def handed_over(ort: Any, model: bytes, precision: str) -> bytes:
+def handed_over(ort: Any, model: bytes) -> bytes:
     """The graph that TensorRT would be handed: after what ONNX Runtime rewrites before it asks any provider.
 
     That is its basic level, carried out here for the CPU, which needs no GPU. What only TensorRT would take
@@ -44,12 +44,11 @@ def handed_over(ort: Any, model: bytes, precision: str) -> bytes:
     Args:
         ort: the onnxruntime module.
         model: the serialized ONNX model.
-        precision: fp32, fp16 or int8.
 
     Raises:
         ModelError: ONNX Runtime does not accept the model.
     """
-    options = session_options(ort, ProviderRequest("tensorrt", precision), "tensorrt")
+    options = session_options(ort, ProviderRequest("tensorrt"), "tensorrt")
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "handed_over.onnx"

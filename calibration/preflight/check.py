@@ -11,8 +11,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ class PreflightResult:
         refusals: why not, the graph's own faults first; empty if accepted.
         warnings: what the compiler remarked, each once.
         seconds: time of parsing and building.
+        engine_bytes: length of the engine, by capability; 0 where none was built.
     """
 
     compiler: str
@@ -82,6 +83,7 @@ class PreflightResult:
     refusals: tuple[Refusal, ...]
     warnings: tuple[str, ...]
     seconds: float
+    engine_bytes: Mapping[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return not self.refusals
@@ -94,9 +96,9 @@ class PreflightResult:
         shapes = "; ".join(f"{name} {_span(shapes)}" for name, shapes in self.profile.items())
         return f"built for {built}" + (f", {shapes}" if shapes else "")
 
-    def record(self) -> Preflight:
-        """The result as a manifest keeps it."""
-        return Preflight(self.compiler, bool(self), "; ".join((str(self), *self.warnings)))
+    def record(self, *more: str) -> Preflight:
+        """The result as a manifest keeps it, with what else there is to say."""
+        return Preflight(self.compiler, bool(self), "; ".join((str(self), *self.warnings, *more)))
 
     def require(self, name: str) -> None:
         """Stop unless the model was accepted.
@@ -157,6 +159,7 @@ def preflight(model: bytes, request: PreflightRequest | None = None) -> Prefligh
         tuple(dict.fromkeys(refusals)),
         tuple(remark for remark in remarks if remark and not OTHER_ANSWERS.search(remark)),
         sum(build["seconds"] for build in builds),
+        {build["capability"]: build["bytes"] for build in builds},
     )
 
 
@@ -262,7 +265,7 @@ def _ask(model: bytes, job: dict[str, Any]) -> dict[str, Any]:
 def _died(why: str) -> dict[str, Any]:
     """The answer on behalf of a compiler that gave none."""
     problem = {"name": "", "operator": "", "why": why}
-    build = {"capability": "", "seconds": 0.0, "problems": [problem]}
+    build = {"capability": "", "seconds": 0.0, "problems": [problem], "bytes": 0}
     return {"compiler": compiler.NAME, "warnings": [], "builds": [build]}
 
 

@@ -57,23 +57,25 @@ def _compile(trt: Any, model: bytes, job: dict[str, Any]) -> dict[str, Any]:
     start = time.perf_counter()
     if not parser.parse(model):
         problems = [_problem(parser.get_error(i)) for i in range(parser.num_errors)]
-        build = {"capability": "", "seconds": time.perf_counter() - start, "problems": problems}
+        seconds = time.perf_counter() - start
+        build = {"capability": "", "seconds": seconds, "problems": problems, "bytes": 0}
         return {"warnings": log.warnings, "builds": [build]}
     parsing = time.perf_counter() - start
     builds = []
     for capability in job["capabilities"]:
         log.errors.clear()
         start = time.perf_counter()
-        problems = _build(trt, builder, network, log, capability, job["profile"])
+        size, problems = _build(trt, builder, network, log, capability, job["profile"])
         seconds = parsing + time.perf_counter() - start
-        builds.append({"capability": capability, "seconds": seconds, "problems": problems})
+        builds.append({"capability": capability, "seconds": seconds, "problems": problems, "bytes": size})
         parsing = 0.0
     return {"warnings": log.warnings, "builds": builds}
 
 
 def _build(
     trt: Any, builder: Any, network: Any, log: Any, capability: str, profile: dict[str, list[list[int]]]
-) -> list[dict[str, Any]]:
+) -> tuple[int, list[dict[str, Any]]]:
+    """Length of the engine in bytes, and what went wrong."""
     try:
         config = builder.create_builder_config()
         config.num_compute_capabilities = 1
@@ -83,11 +85,12 @@ def _build(
             for name, (smallest, usual, largest) in profile.items():
                 shapes.set_shape(name, smallest, usual, largest)
             config.add_optimization_profile(shapes)
-        if builder.build_serialized_network(network, config) is not None:
-            return []
+        engine = builder.build_serialized_network(network, config)
+        if engine is not None:
+            return engine.nbytes, []
     except RuntimeError as error:
         log.errors.append(str(error))
-    return [{"name": "", "operator": "", "why": "\n".join(log.errors)}]
+    return 0, [{"name": "", "operator": "", "why": "\n".join(log.errors)}]
 
 
 def _problem(error: Any) -> dict[str, Any]:
