@@ -159,7 +159,7 @@ def preflight(model: bytes, request: PreflightRequest | None = None) -> Prefligh
         tuple(dict.fromkeys(refusals)),
         tuple(remark for remark in remarks if remark and not OTHER_ANSWERS.search(remark)),
         sum(build["seconds"] for build in builds),
-        {build["capability"]: build["bytes"] for build in builds},
+        {build["capability"]: build.get("bytes", 0) for build in builds},
     )
 
 

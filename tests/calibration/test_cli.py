@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from edgeproof.calibration import cli
 from edgeproof.calibration.preflight import check as module
+from edgeproof.calibration.preflight import handed_over
 from edgeproof.calibration.preflight.check import PreflightResult
+from edgeproof.calibration.preflight.handed_over import HandedOver
 from edgeproof.calibration.preflight.refusals import Refusal
 from edgeproof.runtime import cli as runtime_cli
 from edgeproof.runtime.errors import InputError
@@ -42,6 +44,7 @@ def compiler(monkeypatch):
             return next(left)
 
         monkeypatch.setattr(module, "preflight", check)
+        monkeypatch.setattr(handed_over, "preflight_handed_over", lambda *_: HandedOver(ACCEPTED))
         return requests
 
     return pretend
@@ -59,7 +62,8 @@ def test_an_accepted_model_ends_well(preflight, compiler, model):
     done = preflight(model, "--capability", 86, "--capability", 120, "--batch", "1,2,4", "--input", "3x8x8")
     assert done.exit_code == 0, done.output
     assert done.output == (
-        "model.onnx: accepted by pretended 1 in 1.2 s\n  built for SM86\n  remark: a remark\n"
+        "model.onnx: accepted by pretended 1 in 1.2 s\n  built for SM86\n"
+        "  as ONNX Runtime hands it over: accepted too, no larger engine\n  remark: a remark\n"
     )
     assert (requests[0].capabilities, requests[0].batch) == (("86", "120"), (1, 2, 4))
     assert requests[0].sides == (3, 8, 8)
