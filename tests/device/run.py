@@ -19,7 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 
+from edgeproof.calibration.preflight.handed_over import lost_quantization
 from edgeproof.calibration.progress import Stages
 from edgeproof.export.data import catalog
 from edgeproof.export.models import registry
@@ -38,7 +40,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         device = Device(folder)
-        checks = [has_no_training_packages, imports, verifies, labels_as_pytorch, says_what_export_needs]
+        checks = [
+            has_no_training_packages,
+            imports,
+            verifies,
+            labels_as_pytorch,
+            hands_tensorrt_every_pair,
+            says_what_export_needs,
+        ]
         failures = sum(not passes(check, device) for check in checks)
     print(f"{len(checks) - failures} passed, {failures} failed")
     sys.exit(bool(failures))
@@ -124,6 +133,19 @@ def labels_as_pytorch(device: Device) -> None:
     assert done.returncode == 0, done.stderr
     found = [json.loads(line)["top"][0]["label"] for line in done.stdout.splitlines()]
     assert found == device.labels, (found, device.labels)
+
+
+def hands_tensorrt_every_pair(device: Device) -> None:
+    """This ONNX Runtime loses no Q/DQ pair before TensorRT sees the graph, and keeps weights int8."""
+    model, rewritten = device.bundle / "model.int8.onnx", device.bundle.with_name("handed_over.onnx")
+    code = (
+        "import sys, pathlib, onnxruntime; from edgeproof.runtime.creation import handed_over; "
+        "data = pathlib.Path(sys.argv[1]).read_bytes(); "
+        "pathlib.Path(sys.argv[2]).write_bytes(handed_over(onnxruntime, data))"
+    )
+    subprocess.run([str(device.python), "-c", code, str(model), str(rewritten)], check=True)
+    lost = lost_quantization(onnx.load(model), onnx.load(rewritten))
+    assert not lost, lost
 
 
 def says_what_export_needs(device: Device) -> None:

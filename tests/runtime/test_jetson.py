@@ -4,7 +4,9 @@ from edgeproof.runtime.jetson import (
     Clock,
     PowerMode,
     board,
+    clock_state,
     clocks,
+    dla_cores,
     is_jetson,
     jetpack_version,
     l4t_version,
@@ -115,3 +117,23 @@ def test_files_that_are_not_text_are_no_error(tmp_path):
 
 def test_a_container_on_a_jetson_is_known_by_its_device_tree(tmp_path):
     assert is_jetson(put(tmp_path, {"proc/device-tree/compatible": "nvidia,p3767\0nvidia,tegra234\0"}))
+
+
+def test_clocks_are_pinned_where_none_may_move(orin):
+    assert clock_state(orin) == "moving"
+    for least in orin.rglob("*min_freq"):
+        least.write_text(least.with_name(least.name.replace("min", "max")).read_text())
+    assert clock_state(orin) == "pinned"
+
+
+def test_a_machine_that_shows_no_clock_has_no_state(tmp_path):
+    assert clock_state(tmp_path) == ""
+
+
+def test_deep_learning_accelerators_are_counted_on_a_jetson_only(orin, tmp_path):
+    assert dla_cores(orin) == 0
+    for core in range(2):
+        (orin / f"sys/bus/platform/devices/158{8 + core}0000.nvdla{core}").mkdir(parents=True)
+    assert dla_cores(orin) == 2
+    (tmp_path / "pc/sys/bus/platform/devices/15880000.nvdla0").mkdir(parents=True)
+    assert dla_cores(tmp_path / "pc") == 0

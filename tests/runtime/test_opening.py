@@ -7,9 +7,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgeproof.runtime import creation, tf32
+from edgeproof.runtime import creation, opening, tf32
 from edgeproof.runtime.errors import InputError, ModelError, PlacementError
 from edgeproof.runtime.gpu import Driver
+from edgeproof.runtime.jetson import PowerMode
 from edgeproof.runtime.providers import Batches, ProviderRequest
 from edgeproof.runtime.session import Session
 
@@ -70,6 +71,18 @@ def test_with_fallback_allowed_the_placement_says_who_runs_what(any_evidence, ti
         assert len(session.placement.elsewhere) == 1
         assert "2 of 3 nodes; elsewhere:" in str(session.placement)
         assert np.array_equal(session.run(pictures(1))["scores"], expected(pictures(1)))
+
+
+@pytest.mark.parametrize("provider", ["tensorrt", "auto"])
+def test_a_model_whose_batch_may_vary_is_never_split_by_tensorrt(machine, tiny_model, provider):
+    machine.refused = {TENSORRT: {"Flatten"}}
+    request = ProviderRequest(provider, allow_fallback=True)
+    with Session(tiny_model(), provider=request) as session:
+        assert session.placement.label == "cuda"
+        assert "a model whose batch may vary cannot be split" in str(session.placement)
+    with pytest.raises(PlacementError, match="cannot be split") as caught:
+        Session(tiny_model(), provider="tensorrt")
+    assert "--provider cuda" in str(caught.value)
 
 
 @pytest.mark.skipif(not RECORDS, reason="this onnxruntime keeps no record")
@@ -334,6 +347,23 @@ def change_gpu(machine):
 
 def change_tensorrt(machine):
     machine.version = (10, 16, 1)
+
+
+def change_power_mode(monkeypatch):
+    monkeypatch.setattr(opening, "power_mode", lambda: PowerMode(2, "MAXN_SUPER"))
+
+
+def change_clocks(monkeypatch):
+    monkeypatch.setattr(opening, "clock_state", lambda: "pinned")
+
+
+@pytest.mark.parametrize("change", [change_power_mode, change_clocks])
+def test_nor_is_one_that_was_timed_at_other_clocks(machine, tiny_model, monkeypatch, change):
+    Session(tiny_model(), provider="tensorrt").close()
+    change(monkeypatch)
+    with Session(tiny_model(), provider="tensorrt") as session:
+        assert session.engine.built
+    assert machine.compiled == 2
 
 
 @pytest.mark.parametrize("change", [change_driver, change_gpu, change_tensorrt])
