@@ -17,8 +17,9 @@ from . import jetson
 from .cache import cache_folder
 from .errors import EdgeproofError, MissingDependency
 from .gpu import read_driver
-from .libraries import broken_libraries, cuda_version, cudnn_version, remedy, tensorrt_version
+from .libraries import BrokenLibrary, broken_libraries, cuda_version, cudnn_version, tensorrt_version
 from .providers import EXECUTION_PROVIDERS, ProviderRequest
+from .remedies import DRIVER, remedy
 from .session import Session, load_onnxruntime
 
 State = Literal["ok", "missing", "note"]
@@ -52,24 +53,27 @@ class Finding:
 def examine(
     root: Path = jetson.ROOT,
     load: Callable[[str], Any] = ctypes.CDLL,
-    onnxruntime: Callable[[], Any] = load_onnxruntime,
+    onnxruntime: Callable[[Path], Any] = load_onnxruntime,
 ) -> list[Finding]:
     """Look at the machine: never fails, whatever it lacks.
 
     Args:
         root: where the file system starts.
         load: opens a shared library by name; raises OSError when it cannot.
-        onnxruntime: gives the module; raises MissingDependency when it is not installed.
+        onnxruntime: gives the module; raises MissingDependency when there is none that can be loaded.
     """
+    ort, absent = None, None
     try:
-        ort = onnxruntime()
-    except MissingDependency:
-        ort = None
+        ort = onnxruntime(root)
+    except MissingDependency as error:
+        absent = Finding(
+            "ONNX Runtime", "missing", error.details["got"] or "not installed", error.details["to do"]
+        )
     return [
         *_machine(root),
         *_gpus(root, load),
         *(_libraries(root, load, ort) if ort else ()),
-        *_runtime(root, ort),
+        *([absent] if absent else _runtime(ort)),
         *(_providers(ort) if ort else ()),
         *_power(root),
         _disk(cache_folder()),
@@ -107,7 +111,7 @@ def _machine(root: Path) -> Iterator[Finding]:
 def _gpus(root: Path, load: Callable[[str], Any]) -> Iterator[Finding]:
     driver = read_driver(root, load)
     if driver.problem:
-        todo = remedy("libcuda.so.1", jetson=jetson.is_jetson(root))
+        todo = remedy(f"{DRIVER}.1", jetson=jetson.is_jetson(root))
         yield Finding("driver", "missing", driver.problem, todo)
         return
     known = driver.version or "of unknown version"
@@ -118,36 +122,32 @@ def _gpus(root: Path, load: Callable[[str], Any]) -> Iterator[Finding]:
 
 
 def _libraries(root: Path, load: Callable[[str], Any], ort: Any) -> Iterator[Finding]:
+    """CUDA, cuDNN and TensorRT, and every other library that cannot be loaded; `_gpus` tells of libcuda."""
+    on_jetson = jetson.is_jetson(root)
     broken = {
         library.name: library
         for name in ("cuda", "tensorrt")
         for library in broken_libraries(ort, name, load)
+        if not library.name.startswith(DRIVER)
     }
     tensorrt = tensorrt_version(ort, load)
     found = {
-        "CUDA": cuda_version(ort, load),
-        "cuDNN": cudnn_version(load),
-        "TensorRT": ".".join(map(str, tensorrt)) if tensorrt else "",
+        "libcudart.so": ("CUDA", cuda_version(ort, load)),
+        "libcudnn.so": ("cuDNN", cudnn_version(load)),
+        "libnvinfer.so": ("TensorRT", ".".join(map(str, tensorrt)) if tensorrt else ""),
     }
-    stand_in = {"CUDA": "libcudart.so", "cuDNN": "libcudnn.so", "TensorRT": "libnvinfer.so"}
-    for topic, number in found.items():
-        todo = remedy(stand_in[topic], jetson=jetson.is_jetson(root))
-        yield Finding(topic, "ok", number) if number else Finding(topic, "missing", "not found", todo)
+    for prefix, (topic, number) in found.items():
+        if number:
+            yield Finding(topic, "ok", number)
+            continue
+        own = [broken.pop(name) for name in list(broken) if name.startswith(prefix)]
+        for library in own or [BrokenLibrary(prefix, "not found")]:
+            yield Finding(topic, "missing", library.reason, remedy(library.missing, jetson=on_jetson))
     for library in broken.values():
-        yield Finding(
-            library.name, "missing", library.reason, remedy(library.name, jetson=jetson.is_jetson(root))
-        )
+        yield Finding(library.name, "missing", library.reason, remedy(library.missing, jetson=on_jetson))
 
 
-def _runtime(root: Path, ort: Any) -> Iterator[Finding]:
-    wheel = (
-        "install the onnxruntime-gpu wheel of your JetPack"
-        if jetson.is_jetson(root)
-        else 'pip install "edgeproof[gpu]"   (or "edgeproof[cpu]")'
-    )
-    if ort is None:
-        yield Finding("ONNX Runtime", "missing", "not installed", wheel)
-        return
+def _runtime(ort: Any) -> Iterator[Finding]:
     build = getattr(ort, "get_build_info", str)()
     yield Finding("ONNX Runtime", "ok", f"{ort.__version__}, {build.removeprefix('ORT Build Info: ')}")
     installed = [f"{name} {number}" for name in WHEELS if (number := _package(name))]

@@ -6,11 +6,11 @@ EdgeproofError
 │   ├── ModelError          an unknown architecture, or a model that cannot be used as asked
 │   ├── WeightsError        weights that cannot be read or do not fit
 │   ├── DataError           a data set that is absent, damaged or of the wrong kind
-    │   ├── FrameError          one frame of a source; the others go on
-    │   │   ├── ImageError        a picture that cannot be read faithfully
-    │   │   └── TensorError       a .npy file that is damaged or does not fit the model
+│   ├── FrameError          one frame of a source; the others go on
+│   │   ├── ImageError        a picture that cannot be read faithfully
+│   │   └── TensorError       a .npy file that is damaged or does not fit the model
 │   ├── OutputError         a place that cannot be written
-│   └── MissingDependency   an optional package that is not installed
+│   └── MissingDependency   an optional package that is not installed, or cannot be loaded
 └── ProofError            exit 1: a step was carried out and its proof failed
     ├── ExportError         PyTorch's exporter could not express the model
     ├── ParityError         two forms of the model give different answers
@@ -93,12 +93,21 @@ class OutputError(InputError):
 
 
 class MissingDependency(InputError):
-    """An optional package is not installed."""
+    """An optional package is not installed, or cannot be loaded.
 
-    def __init__(self, package: str, extra: str, purpose: str) -> None:
+    Args:
+        package: what is missing.
+        extra: the extra of edgeproof that brings it.
+        purpose: what needs it, as the start of a sentence.
+        got: why it cannot be loaded; empty when it is not installed.
+        todo: what to type where the extra is not the way to it.
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str, *, got: str = "", todo: str = "") -> None:
         super().__init__(
-            f"{purpose} needs {package}, which is not installed.",
-            todo=f'pip install "edgeproof[{extra}]"',
+            f"{purpose} needs {package}, which {'cannot be loaded' if got else 'is not installed'}.",
+            got=got,
+            todo=todo or f'pip install "edgeproof[{extra}]"',
         )
 
 

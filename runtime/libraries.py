@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import io
 import mmap
+import re
 import struct
 import warnings
 from collections.abc import Callable, Mapping
@@ -28,6 +29,7 @@ OPENED_LATER: Mapping[str, tuple[str, ...]] = {"tensorrt": (), "cuda": ("libcudn
 
 Loader = Callable[[str], Any]
 
+_NOT_THERE = re.compile(r"(lib[\w.+-]+?\.so[\d.]*): cannot open shared object file")
 _PT_LOAD, _PT_DYNAMIC = 1, 2
 _DT_NULL, _DT_NEEDED, _DT_STRTAB = 0, 1, 5
 
@@ -38,6 +40,12 @@ class BrokenLibrary:
 
     name: str
     reason: str
+
+    @property
+    def missing(self) -> str:
+        """The library that is not there: this one, or one that it asks for itself, as the loader names it."""
+        found = _NOT_THERE.match(self.reason)
+        return found[1] if found else self.name
 
 
 def broken_libraries(ort: Any, provider: str, load: Loader = ctypes.CDLL) -> list[BrokenLibrary]:
@@ -99,19 +107,6 @@ def needed_libraries(file: Path) -> tuple[str, ...]:
                 return _needed(data)
             except (struct.error, IndexError, UnicodeDecodeError) as error:
                 raise ValueError(f"a damaged ELF library: {error}") from None
-
-
-def remedy(name: str, *, jetson: bool) -> str:
-    """What to type when a library is missing."""
-    if name.startswith("libcuda.so"):
-        if jetson:
-            return "sudo apt install nvidia-l4t-cuda   (in a container: docker run --runtime nvidia ...)"
-        return "install NVIDIA's driver: sudo apt install nvidia-driver-580   (in a container: --gpus all)"
-    if jetson:
-        return "sudo apt install nvidia-jetpack"
-    if name.startswith(("libnvinfer", "libnvonnxparser")):
-        return "install TensorRT 10: https://developer.nvidia.com/tensorrt   (its libraries are not on PyPI)"
-    return 'pip install "edgeproof[gpu]"'
 
 
 def tensorrt_version(ort: Any, load: Loader = ctypes.CDLL) -> tuple[int, int, int] | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .errors import ImageError, MissingDependency
+from .errors import ImageError
+from .jetson import ROOT
+from .remedies import missing_opencv
 
 QUIET = {"OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8"}  # what fails is told by our own errors
 
@@ -27,18 +30,21 @@ class Capture(Protocol):
         ...
 
 
-def load_opencv() -> Any:
+def load_opencv(root: Path = ROOT) -> Any:
     """Import cv2.
 
+    Args:
+        root: where the file system starts.
+
     Raises:
-        MissingDependency: it is not installed, or lacks one of the system's libraries.
+        MissingDependency: it is not installed, or cannot be loaded.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
         import cv2
     except ImportError as error:
-        raise MissingDependency("OpenCV", "video", "Reading videos and cameras") from error
+        raise missing_opencv(error, root) from error
     return cv2
 
 

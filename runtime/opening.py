@@ -23,7 +23,7 @@ from .files import publish_file, sha256_bytes
 from .gpu import Driver, Gpu, read_driver
 from .jetson import clock_state, is_jetson, jetpack_version, power_mode
 from .known_faults import refuse_known_fault
-from .libraries import broken_libraries, cuda_version, remedy, tensorrt_version
+from .libraries import broken_libraries, cuda_version, tensorrt_version
 from .placement import RECORD, Placement, keeps_record, nodes_from_profile, nodes_from_record, require
 from .providers import (
     AUTO,
@@ -33,6 +33,7 @@ from .providers import (
     TensorrtSite,
     provider_list,
 )
+from .remedies import DRIVER, remedy, replace_onnxruntime
 
 DTYPES = {
     "tensor(float)": "float32",
@@ -149,15 +150,12 @@ def ensure_usable(ort: Any, provider: str, device: int = 0) -> Driver:
         PlacementError: this build has no such provider, a library is missing or broken, or there is no GPU.
         InputError: there are GPUs, but not that one.
     """
-    jetson = is_jetson()
     if EXECUTION_PROVIDERS[provider] not in ort.get_available_providers():
         raise PlacementError(
             f"This ONNX Runtime {ort.__version__} is built without {provider}.",
             wanted=EXECUTION_PROVIDERS[provider],
             got=", ".join(ort.get_available_providers()),
-            todo="install the onnxruntime-gpu wheel of your JetPack   (edgeproof doctor)"
-            if jetson
-            else 'pip uninstall onnxruntime && pip install "edgeproof[gpu]"   (edgeproof doctor)',
+            todo=f"{replace_onnxruntime()}\nedgeproof doctor   (shows all that is missing)",
         )
     driver = read_driver()  # first: without one, loading gigabytes of libraries is of no use
     if driver.problem:
@@ -165,11 +163,11 @@ def ensure_usable(ort: Any, provider: str, device: int = 0) -> Driver:
             "There is no GPU that can be used.",
             wanted=f"one for the provider {provider}",
             got=driver.problem,
-            todo=f"{remedy('libcuda.so.1', jetson=jetson)}\nedgeproof doctor   (shows all that is missing)",
+            todo=f"{remedy(DRIVER, jetson=is_jetson())}\nedgeproof doctor   (shows all that is missing)",
         )
     broken = broken_libraries(ort, provider)
     if broken:
-        remedies = dict.fromkeys(remedy(library.name, jetson=jetson) for library in broken)
+        remedies = dict.fromkeys(remedy(library.missing, jetson=is_jetson()) for library in broken)
         raise PlacementError(
             f"The provider {provider} lacks libraries.",
             wanted=", ".join(library.name for library in broken),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .binding import Binding, BindingPool, Bindings, RecordedBinding
-from .errors import InputError, MissingDependency, ModelError
+from .errors import InputError, ModelError
+from .jetson import ROOT
 from .opening import Engine, ModelFor, open_first, single, sole_input
 from .placement import Placement
 from .providers import ProviderRequest
+from .remedies import missing_onnxruntime
 
 
 class Session:
@@ -152,16 +155,19 @@ def probabilities(outputs: Mapping[str, NDArray[Any]], name: str, scores: str) -
     return values if scores == "probabilities" else softmax(values)
 
 
-def load_onnxruntime() -> Any:
+def load_onnxruntime(root: Path = ROOT) -> Any:
     """Import onnxruntime, which each device installs in its own way, when it is first needed.
 
     PyTorch's exporter takes about two seconds longer in a process that has onnxruntime loaded.
 
+    Args:
+        root: where the file system starts.
+
     Raises:
-        MissingDependency: it is not installed.
+        MissingDependency: it is not installed, or cannot be loaded.
     """
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingDependency("onnxruntime", "cpu", "Running a model") from error
+        raise missing_onnxruntime(error, root) from error
     return onnxruntime

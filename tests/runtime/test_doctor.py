@@ -8,16 +8,16 @@ import pytest
 
 from edgeproof.runtime import doctor
 from edgeproof.runtime.doctor import Finding, examine, text
-from edgeproof.runtime.errors import MissingDependency
 from edgeproof.runtime.records import encode
+from edgeproof.runtime.remedies import missing_onnxruntime
 
 
 def nothing(name):
     raise OSError(f"{name}: cannot open shared object file")
 
 
-def no_onnxruntime():
-    raise MissingDependency("onnxruntime", "cpu", "Running a model")
+def no_onnxruntime(root):
+    raise missing_onnxruntime(ModuleNotFoundError("No module named 'onnxruntime'"), root)
 
 
 def by_topic(findings):
@@ -48,7 +48,7 @@ def test_a_machine_with_nothing_gets_a_whole_report(tmp_path):
 
 
 def test_every_lack_has_a_line_to_type(tmp_path):
-    for ort in (no_onnxruntime, lambda: onnxruntime):
+    for ort in (no_onnxruntime, lambda root: onnxruntime):
         for finding in examine(tmp_path, nothing, ort):
             assert finding.todo or finding.state != "missing", finding
 
@@ -56,9 +56,13 @@ def test_every_lack_has_a_line_to_type(tmp_path):
 def test_what_is_missing_on_this_machine_is_what_cannot_be_loaded(tmp_path):
     if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has no GPU providers")
-    found = by_topic(examine(tmp_path, nothing))
-    assert found["libcuda.so.1"].state == "missing"
-    assert found["TensorRT"].state == "missing"
+    findings = examine(tmp_path, nothing)
+    found = by_topic(findings)
+    assert found["driver"].state == found["TensorRT"].state == found["cuDNN"].state == "missing"
+    assert "libnvinfer.so.10" in found["TensorRT"].value
+    told = [finding.value for finding in findings if "provider" not in finding.topic]
+    for library in ("libcuda.so", "libcudart.so", "libcudnn.so", "libnvinfer.so", "libcublas.so"):
+        assert sum(library in value for value in told) == 1, f"{library} is told once"
 
 
 def test_a_provider_is_told_usable_when_it_runs_a_model(tmp_path):
@@ -68,12 +72,12 @@ def test_a_provider_is_told_usable_when_it_runs_a_model(tmp_path):
 
 def test_providers_that_are_listed_but_do_not_run_are_missing(machine, tmp_path):
     machine.broken = {"tensorrt": ["libnvinfer.so.10"]}
-    found = by_topic(examine(tmp_path, nothing, lambda: machine))
+    found = by_topic(examine(tmp_path, nothing, lambda root: machine))
     assert found["provider cuda"].state == "ok"
     assert found["provider tensorrt"].state == "missing"
     assert "libnvinfer.so.10" in found["provider tensorrt"].value
     machine.available = ["CPUExecutionProvider"]
-    assert by_topic(examine(tmp_path, nothing, lambda: machine))["provider cuda"].state == "note"
+    assert by_topic(examine(tmp_path, nothing, lambda root: machine))["provider cuda"].state == "note"
 
 
 def test_a_jetson_tells_its_system_power_mode_and_clocks(jetson):
@@ -85,7 +89,16 @@ def test_a_jetson_tells_its_system_power_mode_and_clocks(jetson):
     assert found["power mode"].value == "0 (15W)"
     assert "306 MHz, may move from 306 to 1020" in found["clock GPU"].value
     assert "jetson_clocks" in found["clock GPU"].todo
-    assert "JetPack" in found["ONNX Runtime"].todo
+    assert "made for Jetson Linux 36.4.3" in found["ONNX Runtime"].todo
+
+
+def test_an_onnxruntime_that_cannot_be_loaded_is_not_called_absent(jetson):
+    def load(root):
+        raise missing_onnxruntime(ImportError("numpy.core.multiarray failed to import"), root)
+
+    found = by_topic(examine(jetson, nothing, load))["ONNX Runtime"]
+    assert "multiarray failed to import" in found.value
+    assert "numpy<2" in found.todo
 
 
 def test_clocks_that_are_fixed_are_ok(jetson):

@@ -15,7 +15,6 @@ from edgeproof.runtime.libraries import (
     cudnn_version,
     needed_libraries,
     preload,
-    remedy,
     tensorrt_version,
 )
 
@@ -147,9 +146,3 @@ def test_the_version_of_cuda_is_asked_of_the_library_itself():
 def test_the_version_of_cudnn_is_asked_of_the_library_itself():
     assert cudnn_version(lambda name: SimpleNamespace(cudnnGetVersion=number(90300))) == "9.3.0"
     assert cudnn_version(absent("libcudnn")) == ""
-
-
-@pytest.mark.parametrize("jetson", [True, False])
-@pytest.mark.parametrize("name", ["libcuda.so.1", "libnvinfer.so.10", "libcudnn.so.9", "libcublas.so.13"])
-def test_there_is_something_to_type_for_every_lack(name, jetson):
-    assert len(remedy(name, jetson=jetson)) > 10
