@@ -180,9 +180,13 @@ def _providers(ort: Any) -> Iterator[Finding]:
 def _power(root: Path) -> Iterator[Finding]:
     mode = jetson.power_mode(root)
     if mode:
-        yield Finding(
-            "power mode", "note", f"{mode.index} ({mode.name})", "sudo nvpmodel -m 0   (usually the fastest)"
+        fastest = jetson.fastest_mode(root)
+        todo = (
+            f"sudo nvpmodel -m {fastest.index}   ({fastest.name}: without a limit of power)"
+            if fastest and fastest != mode
+            else ""
         )
+        yield Finding("power mode", "note", f"{mode.index} ({mode.name})", todo)
     for clock in jetson.clocks(root):
         value = f"{clock.now / 1e6:.0f} MHz, may move from {clock.least / 1e6:.0f} to {clock.most / 1e6:.0f}"
         if clock.fixed:

@@ -76,6 +76,12 @@ def power_mode(root: Path = ROOT) -> PowerMode | None:
     return PowerMode(index, names.get(index, "unnamed"))
 
 
+def fastest_mode(root: Path = ROOT) -> PowerMode | None:
+    """The power mode that sets no limit of power: MAXN_SUPER, or MAXN; None where none has such a name."""
+    modes = {name: PowerMode(int(i), name) for i, name in _power_models(root)}
+    return modes.get("MAXN_SUPER") or modes.get("MAXN")
+
+
 def clocks(root: Path = ROOT) -> list[Clock]:
     """Clocks of the GPU, and of each group of CPU cores, as far as the kernel shows them."""
     return list(_clocks(root))

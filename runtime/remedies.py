@@ -13,8 +13,8 @@ OLD_NUMPY = 'pip install "numpy<2"   (JetPack 6 has both OpenCV and onnxruntime 
 # JetPack's packages are those of NVIDIA's "JetPack SDK Setup"; nvidia-l4t-* belong to Jetson Linux.
 JETPACK_LIBRARIES = {
     DRIVER: "sudo apt install nvidia-l4t-cuda   (in a container: docker run --runtime nvidia ...)",
-    "libnvdla_compiler.so": "sudo apt install nvidia-l4t-dla-compiler   (for a container: on the board, and "
-    "docker run --runtime nvidia, or mount /usr/lib/aarch64-linux-gnu/nvidia/libnvdla_compiler.so)",
+    "libnvdla_compiler.so": "sudo apt install nvidia-l4t-dla-compiler   (in a container: on the board, and "
+    "docker run --runtime nvidia ...; JetPack 7.2 has none: take an image with its own TensorRT)",
     "libcudnn": "sudo apt install nvidia-cudnn",
     **dict.fromkeys(
         ("libcudart", "libcublas", "libcufft", "libcurand", "libcusparse", "libcusolver", "libnvrtc"),

@@ -1,10 +1,13 @@
 """docs/jetson.md, as far as it can be checked away from the board."""
 
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,12 +16,19 @@ import typer
 
 from edgeproof.export.cli import build_app
 from edgeproof.runtime.camera import is_camera
-from edgeproof.runtime.providers import WEAKLY_TYPED
+from edgeproof.runtime.remedies import JETPACK_LIBRARIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = (ROOT / "docs" / "jetson.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SECTIONS = ("Unit", "Service", "Install")
+STAND_IN = """#!/bin/sh
+[ "$1" = "$FAILING" ] && { echo "$1 $$" >> "$LOG"; exit "$STATUS"; }
+[ "$1" = run ] && trap 'exit 143' TERM
+echo "$1 $$" >> "$LOG"
+[ "$1" = run ] || exit 0
+while :; do sleep 0.05; done
+"""
 INSTRUCTIONS = {"ARG", "FROM", "RUN", "COPY", "ENV", "VOLUME", "ENTRYPOINT", "CMD"}
 
 
@@ -47,20 +57,23 @@ def recipe():
     return [tuple(line.split(None, 1)) for line in text.splitlines() if line]
 
 
+def steps():
+    """The commands of the unit's one process, each with what stands in front of it: `exec` or nothing."""
+    shell, flag, script = shlex.split(dict(unit()["Service"])["ExecStart"])
+    assert (shell, flag) == ("/bin/sh", "-c")
+    for words in map(shlex.split, script.split("&&")):
+        place = words.index("/opt/edgeproof/bin/edgeproof")
+        yield words[:place], words[place + 1 :]
+
+
 def edgeproof_commands():
     """Arguments of every edgeproof command: typed, in the unit, or in a container."""
     for block in blocks("sh"):
         for line in block.splitlines():
             words = shlex.split(line)
-            if words[:2] == ["docker", "run"]:
+            if words[:2] in (["docker", "run"], ["nsys", "profile"]) or words[0] == "edgeproof":
                 yield words[words.index("edgeproof") + 1 :]
-            elif words[0] == "edgeproof":
-                yield words[1:]
-    for key, value in unit()["Service"]:
-        if key.startswith("Exec"):
-            program, *arguments = shlex.split(value)
-            assert Path(program).name == "edgeproof"
-            yield arguments
+    yield from (arguments for _, arguments in steps())
     yield json.loads(dict(recipe())["CMD"])
 
 
@@ -101,12 +114,13 @@ def test_every_camera_is_one_that_the_runner_takes(parse):
     assert all(map(is_camera, cameras))
 
 
-def test_every_pipeline_ends_in_the_newest_bgr_frame():
+def test_every_pipeline_ends_in_the_newest_frame_as_the_converter_gives_it():
     pipelines = [word for words in COMMANDS for word in words if word.startswith("gstreamer:")]
     assert len(pipelines) == 3
     for pipeline in pipelines:
         *_, caps, sink = (element.strip() for element in pipeline.split("!"))
-        assert caps == "video/x-raw,format=BGR"
+        assert caps in ("video/x-raw,format=BGRx", "video/x-raw,format=NV12")
+        assert "videoconvert" not in pipeline
         assert sink.split() == ["appsink", "drop=true", "max-buffers=1", "sync=false"]
 
 
@@ -116,9 +130,8 @@ def test_the_matrix_is_within_what_the_package_supports():
     )
     assert [row[0].strip() for row in rows] == ["6.2", "7.0, 7.1", "7.2"]
     supported = {c.rpartition(" ")[2] for c in PROJECT["classifiers"] if "Python :: 3." in c}
-    for _, _, python, _, tensorrt in rows:
-        assert python in supported
-        assert int(tensorrt) == WEAKLY_TYPED
+    assert {python for _, _, python, _, _ in rows} <= supported
+    assert {tensorrt for *_, tensorrt in rows} == {"10"}
 
 
 def test_the_wheel_is_the_one_that_is_made():
@@ -131,23 +144,55 @@ def test_the_onnxruntime_to_build_is_the_lowest_that_is_supported():
     assert f"onnxruntime>={branch}" in PROJECT["optional-dependencies"]["cpu"]
 
 
+def test_what_is_installed_keeps_jetpacks_own_packages():
+    """Every environment sees the system's OpenCV, with a NumPy that it can use, and no extra of ours."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines += [rest for name, rest in recipe() if name == "RUN"]
+    installs = [line for line in lines if "pip install" in line]
+    assert len(installs) == 3
+    for line in installs:
+        assert '"numpy<2"' in line
+        assert "edgeproof[" not in line
+    for line in lines:
+        if "-m venv" in line and "/opt/edgeproof" in line:
+            assert "--system-site-packages" in line
+    assert any(needed.startswith("numpy>=1.") for needed in PROJECT["dependencies"])
+
+
+def test_no_address_of_a_package_index_is_in_the_document():
+    assert not re.search(r"index-url (?!\"\$INDEX\")", DOCUMENT)
+    assert set(re.findall(r"https?://([^/\s]+)", DOCUMENT)) == {"github.com"}
+
+
+def test_packages_are_called_as_doctor_calls_them():
+    told = set(re.findall(r"apt install (nvidia-[\w-]+)", " ".join(JETPACK_LIBRARIES.values())))
+    named = set(re.findall(r"nvidia-l4t-[\w-]+", DOCUMENT))
+    assert named
+    assert named <= told
+
+
+def test_a_build_has_the_cmake_that_it_needs_and_fits_eight_gigabytes():
+    (build,) = (line for block in blocks("sh") for line in block.splitlines() if "./build.sh" in line)
+    assert "--parallel 2" in build
+    assert '"cmake>=3.28,<4"' in DOCUMENT
+
+
 def test_the_unit_compiles_and_verifies_what_it_runs(parse):
-    lines = [(key, shlex.split(value)[1:]) for key, value in unit()["Service"] if key.startswith("Exec")]
-    assert [key for key, _ in lines] == ["ExecStartPre", "ExecStartPre", "ExecStart"]
-    assert [words[0] for _, words in lines] == ["build", "verify", "run"]
-    chosen = [parse(words) for _, words in lines]
+    assert [key for key, _ in unit()["Service"] if key.startswith("Exec")] == ["ExecStart"]
+    assert [words[0] for _, words in steps()] == ["build", "verify", "run"]
+    assert [before for before, _ in steps()] == [[], [], ["exec"]]
+    chosen = [parse(words) for _, words in steps()]
     for name in ("bundle", "provider", "precision", "device", "dla", "workspace"):
         assert len({params[name] for params in chosen}) == 1, (
             f"{name} differs: another engine would be loaded"
         )
 
 
-def test_the_unit_has_its_sections_and_no_key_twice_but_for_commands():
+def test_the_unit_has_its_sections_and_no_key_twice():
     sections = unit()
     assert tuple(sections) == SECTIONS
     for entries in sections.values():
-        keys = [key for key, _ in entries if key != "ExecStartPre"]
-        assert len(keys) == len(set(keys))
+        assert len({key for key, _ in entries}) == len(entries)
 
 
 def test_the_unit_keeps_its_engines_where_it_may_write():
@@ -156,12 +201,53 @@ def test_the_unit_keeps_its_engines_where_it_may_write():
     assert service["ProtectSystem"] == "strict"
 
 
+@pytest.fixture
+def serve(tmp_path):
+    """serve(failing, status): start the unit's process with a stand-in for edgeproof, which keeps a log."""
+    program, log = tmp_path / "edgeproof", tmp_path / "log"
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+    log.touch()
+    script = shlex.split(
+        dict(unit()["Service"])["ExecStart"].replace("/opt/edgeproof/bin/edgeproof", str(program))
+    )
+
+    def start(failing="", status=0):
+        environment = {**os.environ, "LOG": str(log), "FAILING": failing, "STATUS": str(status)}
+        return subprocess.Popen(script, env=environment), lambda: log.read_text().split("\n")[:-1]
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("failing", "status", "ran"),
+    [("build", 2, ["build"]), ("verify", 1, ["build", "verify"]), ("run", 2, ["build", "verify", "run"])],
+)
+def test_the_units_main_process_ends_as_the_step_that_fails(serve, failing, status, ran):
+    """systemd judges by the main process alone: status 1 is that of RestartPreventExitStatus."""
+    process, log = serve(failing, status)
+    assert process.wait(timeout=30) == status
+    assert [line.split()[0] for line in log()] == ran
+    assert dict(unit()["Service"])["RestartPreventExitStatus"] == "1"
+
+
+def test_the_units_main_process_is_run_itself_and_takes_its_signals(serve):
+    process, log = serve()
+    deadline = time.monotonic() + 30
+    while len(log()) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert log()[-1] == f"run {process.pid}"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 143
+    assert "143" in dict(unit()["Service"])["SuccessExitStatus"].split()
+
+
 def test_systemd_takes_the_unit(tmp_path):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
     (text,) = blocks("ini")
     file = tmp_path / "edgeproof.service"
-    file.write_text(text.replace("/opt/edgeproof/bin/edgeproof", "/bin/true"))
+    file.write_text(text)
     done = subprocess.run(["systemd-analyze", "verify", str(file)], capture_output=True, text=True)
     said = [line for line in done.stderr.splitlines() if file.name in line]
     assert said == []

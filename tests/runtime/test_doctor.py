@@ -30,7 +30,7 @@ def jetson(tmp_path):
         "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 1\n",
         "proc/device-tree/model": "NVIDIA Jetson Orin Nano\0",
         "var/lib/nvpmodel/status": "pmode:0000",
-        "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\n",
+        "etc/nvpmodel.conf": "< POWER_MODEL ID=0 NAME=15W >\n< POWER_MODEL ID=2 NAME=MAXN_SUPER >\n",
     }
     for file, content in zip(("cur_freq", "min_freq", "max_freq"), ("306", "306", "1020"), strict=True):
         files[f"sys/class/devfreq/17000000.gpu/{file}"] = content + "000000\n"
@@ -87,6 +87,7 @@ def test_a_jetson_tells_its_system_power_mode_and_clocks(jetson):
         "JetPack", "missing", "Jetson Linux 36.4.3 alone", "sudo apt install nvidia-jetpack"
     )
     assert found["power mode"].value == "0 (15W)"
+    assert found["power mode"].todo.startswith("sudo nvpmodel -m 2 ")
     assert "306 MHz, may move from 306 to 1020" in found["clock GPU"].value
     assert "jetson_clocks" in found["clock GPU"].todo
     assert "made for Jetson Linux 36.4.3" in found["ONNX Runtime"].todo
@@ -99,6 +100,12 @@ def test_an_onnxruntime_that_cannot_be_loaded_is_not_called_absent(jetson):
     found = by_topic(examine(jetson, nothing, load))["ONNX Runtime"]
     assert "multiarray failed to import" in found.value
     assert "numpy<2" in found.todo
+
+
+def test_nothing_is_to_be_done_in_the_fastest_mode(jetson):
+    (jetson / "var/lib/nvpmodel/status").write_text("pmode:0002")
+    found = by_topic(examine(jetson, nothing, no_onnxruntime))["power mode"]
+    assert (found.value, found.todo) == ("2 (MAXN_SUPER)", "")
 
 
 def test_clocks_that_are_fixed_are_ok(jetson):
