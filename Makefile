@@ -9,6 +9,8 @@ DIST   ?= dist
 ZOO    ?=
 INT8   ?=
 RUNNER ?=
+GPU_WHEELS ?=
+BUNDLE ?=
 
 # PyPI's onnxruntime-gpu carries the CUDA and TensorRT providers on x86-64 Linux only; it runs on the CPU too.
 ORT    := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),gpu,cpu)
@@ -66,8 +68,8 @@ bench-int8: $(READY) ## measure INT8 beside its rivals (INT8="--photographs DIR 
 bench-runner: $(READY) ## measure the runner and write docs/runner.md (RUNNER="BUNDLE PHOTOGRAPHS")
 	$(RUN)python benchmarks/runner.py --write docs/runner.md $(RUNNER)
 
-gpu-test: $(READY) ## placement, answers and speed on this machine's GPU, written to docs/gpu.md
-	$(RUN)python benchmarks/gpu.py --write docs/gpu.md $(ARGS)
+gpu-test: ## placement, answers and speed on this machine's GPU, written to docs/gpu.md; needs no .venv
+	$(PYTHON) benchmarks/gpu_test.py --write docs/gpu.md $(if $(GPU_WHEELS),--wheels "$(GPU_WHEELS)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(ARGS)
 
 zoo: $(READY) ## export every network and write docs/models.md (ZOO="--photographs DIR --checkpoint FILE")
 	$(RUN)python benchmarks/zoo.py --write docs/models.md $(ZOO)

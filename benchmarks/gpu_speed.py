@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+from gpu_options import NO_TIME
 from numpy.typing import NDArray
 
 from edgeproof.runtime.contender import Contender
@@ -179,10 +180,13 @@ def torch_openers(
     }
 
 
-def compete(openers: Mapping[str, Callable[[], Side]], seconds: float) -> list[Line]:
+def compete(
+    openers: Mapping[str, Callable[[], Side]], seconds: float, over: Callable[[], bool] = lambda: False
+) -> list[Line]:
     """Open all, warm each up for a turn, and measure them in turns, each for that many seconds.
 
-    A way that fails is a line that says why; the others go on.
+    A way that fails is a line that says why; the others go on. When the time is over no further one is
+    opened, and those that are open get one turn.
     """
     sides: dict[str, Side] = {}
     errors: dict[str, str] = {}
@@ -200,8 +204,13 @@ def compete(openers: Mapping[str, Callable[[], Side]], seconds: float) -> list[L
         sides[name].warm_up(seconds / TURNS)
 
     for name, opener in openers.items():
+        if over():
+            errors[name] = NO_TIME
+            continue
         attempt(name, lambda name=name, opener=opener: prepare(name, opener))
-    for _ in range(TURNS):
+    for turn in range(TURNS):
+        if turn and over():
+            break
         for name, side in list(sides.items()):
             attempt(name, lambda side=side: side.take_turn(seconds / TURNS))
     return [

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgeproof.runtime.gpu import read_driver
@@ -19,6 +20,16 @@ SECONDS = 0.02
 def gpu(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     return importlib.import_module("gpu")
+
+
+@pytest.fixture
+def gpu_report(gpu):
+    return importlib.import_module("gpu_report")
+
+
+@pytest.fixture
+def gpu_options(gpu):
+    return importlib.import_module("gpu_options")
 
 
 @pytest.fixture
@@ -78,12 +89,14 @@ def test_proofs_and_speeds_of_every_way_become_a_document(gpu, machine, bundle, 
     assert {row.count("|") for row in rows} == {6, 9}
 
 
-def test_a_provider_that_cannot_be_used_is_a_line_and_a_failure(gpu, machine, bundle, network):
+def test_a_provider_that_cannot_be_used_is_a_line_and_a_failure(gpu, gpu_report, machine, bundle, network):
     machine.failing = {"CUDAExecutionProvider"}
     request = ProviderRequest("cuda", "fp32")
     proof = gpu.prove(bundle, request)
     assert proof.failed
-    assert "not computed: The provider cuda cannot run this model here." in "".join(gpu.proof_cells(proof))
+    assert "not computed: The provider cuda cannot run this model here." in "".join(
+        gpu_report.proof_cells(proof)
+    )
     lines = gpu.race(machine, bundle, [request], network, "cpu", 1, SECONDS, modes={})
     (failed,) = (line for line in lines if not line.speed)
     assert failed.name == "cuda fp32"
@@ -97,7 +110,7 @@ def test_the_command_writes_all_of_it(gpu, machine, bundle, network, monkeypatch
     """PyTorch cannot reach the stand-in's GPU: its lines say so, and the rest is there."""
     monkeypatch.setattr(gpu, "usable_or_leave", lambda: (machine, machine.driver))
     monkeypatch.setattr(gpu, "network_of", lambda bundle: network)
-    monkeypatch.setattr(gpu, "run_tests", lambda bundle: gpu.Tests(tests_passed, "9 passed"))
+    monkeypatch.setattr(gpu, "run_tests", lambda bundle, seconds: gpu.Tests(tests_passed, "9 passed"))
     written = tmp_path / "gpu.md"
     monkeypatch.setattr(
         sys,
@@ -109,6 +122,8 @@ def test_the_command_writes_all_of_it(gpu, machine, bundle, network, monkeypatch
     assert left.value.code == (not tests_passed)
     text = written.read_text()
     assert text.count("## Speed, batch ") == 2
+    assert text.count("## Options of the CUDA provider") == 1
+    assert "All of it took" in text
     assert text.count("| ok |") == 8
     assert text.count("| torch.compile, CUDA graph fp16 | ") == 2
 
@@ -121,9 +136,10 @@ def test_the_tests_on_a_gpu_run_on_the_bundle_that_is_measured(gpu, bundle, monk
         return subprocess.CompletedProcess(command, 1, stdout="F\n1 failed in 2.00s\n")
 
     monkeypatch.setattr(gpu.subprocess, "run", run)
-    assert gpu.run_tests(bundle) == gpu.Tests(False, "1 failed in 2.00s")
+    assert gpu.run_tests(bundle, 60) == gpu.Tests(False, "1 failed in 2.00s")
     ((command, folder),) = seen
-    assert command[-3:] == ["-m", "gpu", "tests/runtime"]
+    assert command[-3:-1] == ["-m", "gpu"]
+    assert (ROOT / command[-1]).is_file()
     assert folder == str(bundle.folder)
 
 
@@ -173,7 +189,95 @@ def test_pytorchs_scores_come_back_to_the_processs_memory(gpu_speed, network):
 
 
 def test_the_network_of_a_bundle_is_its_architecture(gpu, bundle):
-    pytest.importorskip("torch")
+    pytest.importorskip("torchvision")
     changed = dataclasses.replace(bundle.manifest, architecture="mobilenet_v3_small", form="small")
     found = gpu.network_of(dataclasses.replace(bundle, manifest=changed))
     assert next(iter(found.parameters())).shape[1] == 3
+
+
+def never():
+    return False
+
+
+def always():
+    return True
+
+
+def batches_of(bundle, *sizes):
+    return [np.resize(bundle.golden().input, (size, *bundle.golden().input.shape[1:])) for size in sizes]
+
+
+def test_every_choice_of_options_is_measured_at_every_batch(gpu_options, machine, bundle):
+    models = {precision: bundle.model_bytes(precision) for precision in ("fp32", "fp16")}
+    rows = gpu_options.sweep(machine, models, batches_of(bundle, 1, 2), SECONDS, never)
+    assert len(rows) == 2 * 3 * 2 * 2
+    assert not [row.error for row in rows if row.error]
+    assert all([step.batch for step in row.steps] == [1, 2] for row in rows)
+    assert all(step.first_s > 0 and step.p50_ms > 0 for row in rows for step in row.steps)
+    asked = [dict(settings) for session in machine.created for name, settings in session.providers]
+    assert all({**row.choice}.items() <= settings.items() for row, settings in zip(rows, asked, strict=True))
+
+
+def test_what_edgeproof_asks_for_is_one_of_the_choices_and_marked(gpu_options, gpu_report):
+    for precision in gpu_options.PRECISIONS:
+        assert gpu_options.chosen(precision) in gpu_options.CHOICES
+        rows = [gpu_options.Row(precision, choice, error="not run") for choice in gpu_options.CHOICES]
+        cells = [gpu_report.option_cells(row, 2) for row in rows]
+        assert sum(row[0] == f"**{precision}**" for row in cells) == 1
+        assert {len(row) for row in cells} == {10}
+
+
+def test_a_choice_that_fails_is_a_row_that_says_why(gpu_options, gpu_report, machine, bundle):
+    machine.failing = {"CUDAExecutionProvider"}
+    models, samples = {"fp32": bundle.model_bytes("fp32")}, batches_of(bundle, 1)
+    row, *_ = gpu_options.sweep(machine, models, samples, SECONDS, never)
+    assert "CUDAExecutionProvider does not start" in gpu_report.option_cells(row, 1)[4]
+    pair, *_ = gpu_options.alternate(machine, models, samples, SECONDS, never)
+    assert "CUDAExecutionProvider does not start" in gpu_report.alternation_cells(pair)[2]
+
+
+def test_alternating_batches_are_measured_beside_padded_ones(
+    gpu_options, gpu_report, machine, bundle, monkeypatch
+):
+    models, seen = {"fp16": bundle.model_bytes("fp16")}, []
+
+    def run(self, names, feeds):
+        seen.append(len(next(iter(feeds.values()))))
+        return self.real.run(names, feeds)
+
+    monkeypatch.setattr(machine.session_class, "run", run, raising=False)
+    found = gpu_options.alternate(machine, models, batches_of(bundle, 1, 4), SECONDS, never)
+    assert [pair.search for pair in found] == ["EXHAUSTIVE", "HEURISTIC", "DEFAULT"]
+    assert all(pair.as_they_come_ms > 0 and pair.padded_ms > 0 for pair in found)
+    assert seen[:2] == [1, 4]
+    assert seen[-2:] == [4, 4]
+    assert set(seen) == {1, 4}
+    assert len(gpu_report.alternation_cells(found[0])) == 5
+
+
+def test_when_the_time_is_over_nothing_more_is_begun(gpu_options, gpu_speed, machine, bundle):
+    models, samples = {"fp32": bundle.model_bytes("fp32")}, batches_of(bundle, 1)
+    rows = gpu_options.sweep(machine, models, samples, SECONDS, always)
+    pairs = gpu_options.alternate(machine, models, samples, SECONDS, always)
+    openers = gpu_speed.our_openers(machine, models, [ProviderRequest("cuda")], samples[0])
+    lines = gpu_speed.compete(openers, SECONDS, always)
+    assert not machine.created
+    assert {found.error for found in (*rows, *pairs, *lines)} == {"not run: the time was over"}
+
+
+def test_tests_that_do_not_end_are_a_failure(gpu, bundle, monkeypatch):
+    monkeypatch.setattr(gpu, "GPU_TESTS", "tests/runtime/test_gpu_session.py")
+    assert gpu.run_tests(bundle, 0.01) == gpu.Tests(False, "not finished within 0 s")
+
+
+def test_the_report_is_kept_as_it_grows(gpu, tmp_path):
+    report = gpu.Report(tmp_path / "gpu.md")
+    report.add(["# On a GPU", ""])
+    report.add(["more"])
+    assert (tmp_path / "gpu.md").read_text() == report.text == "# On a GPU\n\nmore\n"
+
+
+def test_without_pytorchs_network_ours_alone_is_measured(gpu, machine, bundle):
+    requests = gpu.requests_for("cuda", ("fp32",))
+    lines = gpu.race(machine, bundle, requests, None, "cpu", 1, SECONDS)
+    assert [line.name for line in lines] == ["cuda fp32", "cuda fp32, CUDA graph"]
