@@ -64,6 +64,8 @@ def main() -> None:
         report.add(proof_section(tests, proofs))
         report.add(measured_options(ort, bundle, batches, options.seconds / TURNS, clock.over))
         network = network_of(bundle)
+        if network is None:
+            report.add(["**PyTorch: not run.** Its network needs torchvision, which cannot be imported.", ""])
         for batch in batches:
             lines = race(ort, bundle, requests, network, "cuda", batch, options.seconds, clock.over)
             report.add(speed_section(batch, lines, options.seconds))
@@ -193,7 +195,7 @@ def network_of(bundle: Bundle) -> Any:
     try:
         from edgeproof.export.fitting import choose_form
         from edgeproof.export.models import registry
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that is made for another torch
         print(f"PyTorch's network is left out: {gist(error)}", file=sys.stderr)
         return None
     spec = registry.find(bundle.manifest.architecture)

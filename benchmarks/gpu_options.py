@@ -126,6 +126,8 @@ def _runner(
     asked = {**cuda_options(ProviderRequest("cuda", precision)), **choice}
     providers = [(EXECUTION_PROVIDERS["cuda"], asked)]
     session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    if EXECUTION_PROVIDERS["cuda"] not in session.get_providers():
+        raise RuntimeError("ONNX Runtime left the CUDA provider out, and would compute on the CPU")
     (name,) = (found.name for found in session.get_inputs())
     return lambda batch: session.run(None, {name: batch})
 

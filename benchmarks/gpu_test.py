@@ -122,6 +122,12 @@ def main() -> None:
     lacks = [*system_lacks(), *lacking(found, options.bundle)]
     if lacks:
         leave(lacks, options)
+    if "torchvision" in found["missing"]:
+        line = download(["torchvision"], alone=True)
+        print(
+            f"note: PyTorch's own network is left out: to compare with it, carry torchvision in\n    {line}",
+            file=sys.stderr,
+        )
     left = options.within - (time.monotonic() - start) - GRACE
     command = [
         sys.executable,

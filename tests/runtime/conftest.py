@@ -303,6 +303,9 @@ class FakeGpuSession:
     def __getattr__(self, name):
         return getattr(self.real, name)
 
+    def get_providers(self):
+        return [*(name for name, _ in self.providers), "CPUExecutionProvider"]
+
     def io_binding(self):
         return FakeBinding(self.machine, self.real.io_binding())
 

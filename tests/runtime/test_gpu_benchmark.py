@@ -259,7 +259,7 @@ def test_when_the_time_is_over_nothing_more_is_begun(gpu_options, gpu_speed, mac
     models, samples = {"fp32": bundle.model_bytes("fp32")}, batches_of(bundle, 1)
     rows = gpu_options.sweep(machine, models, samples, SECONDS, always)
     pairs = gpu_options.alternate(machine, models, samples, SECONDS, always)
-    openers = gpu_speed.our_openers(machine, models, [ProviderRequest("cuda")], samples[0])
+    openers = gpu_speed.our_openers(machine, models, [ProviderRequest("cuda", "fp32")], samples[0])
     lines = gpu_speed.compete(openers, SECONDS, always)
     assert not machine.created
     assert {found.error for found in (*rows, *pairs, *lines)} == {"not run: the time was over"}
@@ -281,3 +281,11 @@ def test_without_pytorchs_network_ours_alone_is_measured(gpu, machine, bundle):
     requests = gpu.requests_for("cuda", ("fp32",))
     lines = gpu.race(machine, bundle, requests, None, "cpu", 1, SECONDS)
     assert [line.name for line in lines] == ["cuda fp32", "cuda fp32, CUDA graph"]
+
+
+def test_figures_of_the_cpu_are_never_taken_for_the_gpus(gpu_options, machine, bundle, monkeypatch):
+    """ONNX Runtime computes on the CPU in silence where the CUDA provider does not start."""
+    monkeypatch.setattr(machine.session_class, "get_providers", lambda self: ["CPUExecutionProvider"])
+    models = {"fp32": bundle.model_bytes("fp32")}
+    rows = gpu_options.sweep(machine, models, batches_of(bundle, 1), SECONDS, never)
+    assert all("would compute on the CPU" in row.error for row in rows)
