@@ -4,7 +4,7 @@
 
 Runs the tests marked `gpu`, replays the golden inputs, tries the CUDA provider's options, and measures ONNX
 Runtime's CUDA provider, and TensorRT's where its libraries are, with and without a CUDA graph, beside PyTorch
-eager and torch.compile. Without a BUNDLE it exports MobileNetV2 with random weights, which are as fast as
+eager and torch.compile. Without a BUNDLE it exports a network with random weights, which are as fast as
 others; PyTorch's network has fresh weights. How they are measured stands in gpu_speed.py and gpu_options.py.
 The report is written after every part, so that what is done is kept. gpu_test.py prepares a bare machine.
 
@@ -27,6 +27,7 @@ import numpy as np
 from gpu_options import alternate, sweep
 from gpu_report import Proof, Tests, heading, one_line, options_section, proof_section, speed_section
 from gpu_speed import COMPILE_MODES, TURNS, Line, compete, our_openers, torch_openers
+from gpu_test import EXPORT_OPTIONS, MODEL
 from numpy.typing import NDArray
 
 from edgeproof.runtime.bench import parse_batches
@@ -40,9 +41,7 @@ from edgeproof.runtime.session import load_onnxruntime
 from edgeproof.runtime.verification import verify
 
 ROOT = Path(__file__).resolve().parents[1]
-EXPORTED = ROOT / "artifacts" / "gpu" / "mobilenet_v2"
-EXPORT = ["mobilenet_v2", "--weights", "random", "--data", "digits", "--form", "standard"]
-EXPORT += ["--evaluation", "32", "--recover", "off"]
+EXPORTED = ROOT / "artifacts" / "gpu" / MODEL
 BUNDLE_VARIABLE = "EDGEPROOF_GPU_BUNDLE"  # where the tests marked gpu look for a bundle
 GPU_TESTS = "tests/runtime/test_gpu_session.py"
 
@@ -137,9 +136,18 @@ def usable_or_leave() -> tuple[Any, Driver]:
 
 
 def exported() -> Path:
-    """The bundle of MobileNetV2, which is made when it is first needed."""
+    """The bundle of random weights, which is made when it is first needed."""
     if not EXPORTED.exists():
-        command = [sys.executable, "-m", "edgeproof.export", "export", *EXPORT, "--out", str(EXPORTED)]
+        command = [
+            sys.executable,
+            "-m",
+            "edgeproof.export",
+            "export",
+            MODEL,
+            *EXPORT_OPTIONS.split(),
+            "--out",
+            str(EXPORTED),
+        ]
         subprocess.run(command, check=True, stdout=sys.stderr)
     return EXPORTED
 
