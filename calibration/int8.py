@@ -33,6 +33,7 @@ from .recenter import best_offsets, recenter
 from .recoveries import Start, equalization_limits, recoveries
 
 if TYPE_CHECKING:
+    from .recovery.sensitivity import LayerDamage
     from .recovery.simulate import QuantizedGraph
 
 FEWEST_CHOOSING, MOST_CHOOSING = 8, 32  # samples; with fewer a range is chosen that cuts the others' outliers
@@ -70,6 +71,25 @@ def as_recover(text: str) -> Recover:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """An INT8 model that was made and judged on the calibration inputs.
+
+    Attributes:
+        recovered: whether weights and biases were fitted to the rounded inputs.
+        float_layers: number of layers that stay float.
+        drop: what it costs, in the unit of the budget.
+        sqnr_db: its parity's, in dB; None where it gave the float model's own answers.
+        taken: whether it is the one that was handed over.
+    """
+
+    recovered: bool
+    float_layers: int
+    drop: float
+    sqnr_db: float | None
+    taken: bool = False
+
+
+@dataclass(frozen=True)
 class Int8Result:
     """An INT8 model and how it came about.
 
@@ -81,6 +101,8 @@ class Int8Result:
         recovered: whether weights and biases were fitted to the rounded inputs.
         kept_float: layers that stay float, and why.
         layers: number of layers that could be quantized.
+        ranked: every layer with its damage, the worst first; empty where recovery ranked none.
+        tried: this model and the others that were made on the way to it, in their order.
     """
 
     artifact: OnnxArtifact
@@ -90,6 +112,8 @@ class Int8Result:
     recovered: bool
     kept_float: Mapping[str, str]
     layers: int
+    ranked: tuple[LayerDamage, ...] = ()
+    tried: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -129,8 +153,11 @@ def make_int8(
     start, choices = _prepare(artifact, samples, statistics, stages)
     plain = _result(artifact, _plain(start), choices, judge, recovered=False)
     found = (
-        _result(artifact, _recipe(start, student, kept), choices, judge, recovered=True)
-        for student, kept in recoveries(start, FEW_FLOAT, samples, stages)
+        replace(
+            _result(artifact, _recipe(start, one.student, one.kept_float), choices, judge, recovered=True),
+            ranked=one.ranked,
+        )
+        for one in recoveries(start, FEW_FLOAT, samples, stages)
     )
     return hold_budget(request, plain, found)
 
@@ -143,14 +170,21 @@ def hold_budget(request: Int8Request, plain: Int8Result, recovered: Iterable[Int
         plain: what the ranges alone give.
         recovered: each is made when it is asked for.
     """
-    if request.recover == "off" or (request.recover == "auto" and plain.drop <= request.max_drop):
-        return plain
-    best = None
-    for found in recovered:
-        best = found if best is None or found.drop < best.drop else best
+    enough = request.recover == "off" or (request.recover == "auto" and plain.drop <= request.max_drop)
+    best, taken, ranked, tried = plain, 0, plain.ranked, [_attempt(plain)]
+    for number, found in enumerate(() if enough else recovered, start=1):
+        tried.append(_attempt(found))
+        ranked = found.ranked or ranked
+        if number == 1 or found.drop < best.drop:
+            best, taken = found, number
         if best.drop <= request.max_drop:
             break
-    return best or plain
+    tried[taken] = replace(tried[taken], taken=True)
+    return replace(best, ranked=ranked, tried=tuple(tried))
+
+
+def _attempt(result: Int8Result) -> Attempt:
+    return Attempt(result.recovered, len(result.kept_float), result.drop, result.parity.sqnr_db)
 
 
 def with_ranges(artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping[str, Range]) -> Int8Result:

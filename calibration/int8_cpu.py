@@ -67,9 +67,10 @@ def _recovered(
     stages: Stages,
 ) -> Iterator[Int8Result]:
     even, ranges = _evened(artifact, samples, ranges, stages)
-    for student, kept in recoveries(_start(even, ranges), FEW_FLOAT, samples, stages):
-        made = _write(artifact, even, ranges, student, kept)
-        yield _result(artifact, made, ranges, kept, judge, recovered=True)
+    for one in recoveries(_start(even, ranges), FEW_FLOAT, samples, stages):
+        made = _write(artifact, even, ranges, one.student, one.kept_float)
+        found = _result(artifact, made, ranges, one.kept_float, judge, recovered=True)
+        yield replace(found, ranked=one.ranked)
 
 
 def _ranges(statistics: Statistics) -> dict[str, Range]:

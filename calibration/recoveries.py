@@ -46,6 +46,21 @@ class Start:
     limits: Mapping[str, NDArray[np.float64]]
 
 
+@dataclass(frozen=True)
+class Recovery:
+    """A recovered graph.
+
+    Attributes:
+        student: the simulated INT8 graph, its weights and biases fitted.
+        kept_float: layers that stay float, by first output, and why.
+        ranked: every layer with its damage, the worst first; empty where nothing was ranked yet.
+    """
+
+    student: QuantizedGraph
+    kept_float: Mapping[str, str]
+    ranked: tuple[LayerDamage, ...] = ()
+
+
 def equalization_limits(
     artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, stages: Stages
 ) -> dict[str, NDArray[np.float64]]:
@@ -57,10 +72,8 @@ def equalization_limits(
     return channel_maxima(artifact.model, pairs, shown(artifact, samples, stages, "equalizing"))
 
 
-def recoveries(
-    start: Start, few: float, samples: CalibrationSet, stages: Stages
-) -> Iterator[tuple[QuantizedGraph, Mapping[str, str]]]:
-    """Recovered graphs, each with more layers in float than the one before, and why these.
+def recoveries(start: Start, few: float, samples: CalibrationSet, stages: Stages) -> Iterator[Recovery]:
+    """Recovered graphs, each with more layers in float than the one before.
 
     Args:
         start: what is quantized, and how.
@@ -71,13 +84,13 @@ def recoveries(
     whole = reconstructed(start, samples, stages)
     count = int(few * len(layers(start.sites)))
     if not count:
-        yield whole, {}
+        yield Recovery(whole, {})
     ranked = rank(start, whole, samples, stages)
     count = count or 1
     while count <= MOST_FLOAT * len(ranked):
         kept = _reasons(ranked[:count])
         mixed = replace(start, sites=find_sites(start.source.model, kept))
-        yield reconstructed(mixed, samples, stages), kept
+        yield Recovery(reconstructed(mixed, samples, stages), kept, tuple(ranked))
         count *= 2
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..calibration.artifact import OnnxArtifact
 from ..calibration.batches import CalibrationSet
@@ -26,7 +27,9 @@ from ..runtime.manifest import PRECISIONS, FloatPrecision
 from ..runtime.preprocess import Preprocess
 from .data.dataset import Split, seeded_subset
 from .evaluate import Shown, evaluate
+from .evidence import Asked, Evidence, Kept, gather
 from .fitting import check_preprocess, fit
+from .golden_pictures import GoldenPicture, record_pictures, surest
 from .models.spec import Shape
 from .prove import Reference, measure, prove, torch_answers
 from .publish import Outcome, Proven, Subject, decide, publish
@@ -94,9 +97,12 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         subject = _prepare(request, stages)
     with stages.stage("samples"):
         calibration = _calibration(subject)
-        inputs = _parity_inputs(subject.data.evaluation, subject.preprocess)
+        judging = subject.data.evaluation
+        shown_first = judging.take(seeded_subset(len(judging), PARITY_SAMPLES))
+        inputs = shown_first.tensor(subject.preprocess)
         outputs = torch_answers(subject.trained.network, inputs)
         _check_classes(outputs[OUTPUT], subject)
+        pictures = _pictures(subject, shown_first, outputs[OUTPUT])
     with stages.stage("export"):
         exported = export_onnx(subject.trained.network, inputs)
     reference = Reference(inputs, outputs, exported.program)
@@ -115,7 +121,16 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         {name: (p.parity, evaluation.accuracy[name]) for name, p in proven.items()}, request.max_drop
     )
     shown = Shown(len(calibration.samples), calibration.samples.sha256)
-    outcome = Outcome(subject, proven, reference, shown, evaluation, exported.artifact, request.target)
+    outcome = Outcome(
+        subject=subject,
+        proven=proven,
+        reference=reference,
+        pictures=pictures,
+        calibration=shown,
+        evaluation=evaluation,
+        exported=exported.artifact,
+        evidence=_evidence(request, proven, (len(calibration.samples), len(inputs), evaluation.shown.count)),
+    )
     with stages.stage("bundle"):
         return publish(request.out, outcome, verdict, dict(stages.seconds))
 
@@ -162,8 +177,16 @@ def _calibration(subject: Subject) -> Calibration:
     return Calibration(samples, split.labels)
 
 
-def _parity_inputs(evaluation: Split, preprocess: Preprocess | None) -> NDArray[np.float32]:
-    return evaluation.take(seeded_subset(len(evaluation), PARITY_SAMPLES)).tensor(preprocess)
+def _pictures(subject: Subject, split: Split, scores: NDArray[np.floating]) -> tuple[GoldenPicture, ...]:
+    """A few of the split's pictures as `verify` reads them; none where it holds tensors."""
+    if subject.preprocess is None:
+        return ()
+    samples = [split.load(position) for position in surest(scores)]
+    images = [sample for sample in samples if isinstance(sample, Image.Image)]
+    network = subject.trained.network
+    return record_pictures(
+        images, subject.preprocess, lambda tensors: torch_answers(network, tensors)[OUTPUT], subject.labels
+    )
 
 
 def _check_classes(scores: NDArray[Any], subject: Subject) -> None:
@@ -205,7 +228,7 @@ def _to_fp16(artifact: OnnxArtifact, statistics: Statistics, reference: Referenc
     for name, reason in result.kept_float32.items():
         stages.note(f"{name} stays float32: {reason}")
     kept: dict[str, FloatPrecision] = dict.fromkeys(result.kept_float32, "float32")
-    return Proven(result.artifact, prove(result.artifact, reference), kept)
+    return Proven(result.artifact, prove(result.artifact, reference), kept, result.kept_float32)
 
 
 def _to_int8(
@@ -225,7 +248,7 @@ def _to_int8(
         stages.note(f"{name} stays float: {reason}")
     rest: FloatPrecision = "float16" if request.target == "tensorrt-fp16" else "float32"
     kept = dict.fromkeys(result.kept_float, rest)
-    return Proven(result.artifact, measure(result.artifact, reference), kept)
+    return Proven(result.artifact, measure(result.artifact, reference), kept, result.kept_float, result)
 
 
 def _for_tensorrt(request: ExportRequest, proven: Mapping[str, Proven]) -> dict[str, Proven]:
@@ -253,6 +276,27 @@ def _preflight(proven: Mapping[str, Proven], stages: Stages) -> dict[str, Proven
                 stages.note(f"{name}: {handed}")
             checked[name] = replace(entry, preflight=result.record(str(handed)))
     return checked
+
+
+def _evidence(
+    request: ExportRequest, proven: Mapping[str, Proven], samples: tuple[int, int, int]
+) -> Evidence:
+    """What the models came from; `samples` counts those that calibrated, compared and judged."""
+    calibration, parity, evaluation = samples
+    asked = Asked(
+        precisions=request.precisions,
+        target=request.target,
+        max_drop=request.max_drop,
+        recover=request.recover,
+        calibration=calibration,
+        parity=parity,
+        evaluation=evaluation,
+    )
+    kept = {
+        name: {node: Kept(precision, entry.reasons[node]) for node, precision in entry.kept.items()}
+        for name, entry in proven.items()
+    }
+    return gather(asked, kept, proven["int8"].int8 if "int8" in proven else None)
 
 
 def _judges(evaluation: Split, most: int, stages: Stages) -> Split:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.artifact import OnnxArtifact
+from ..calibration.int8 import Int8Result
 from ..runtime.accuracy import Accuracy
 from ..runtime.bundle import MANIFEST, Bundle, output_key
 from ..runtime.files import publish_folder, sha256_file
@@ -24,6 +25,7 @@ from ..runtime.manifest import (
     Manifest,
     ModelEntry,
     OutputSpec,
+    PictureEntry,
     Preflight,
     TensorSpec,
     Verdict,
@@ -34,6 +36,8 @@ from ..runtime.records import encode
 from ..runtime.session import load_onnxruntime
 from .data.dataset import Dataset
 from .evaluate import Evaluation, Shown
+from .evidence import Evidence
+from .golden_pictures import GoldenPicture
 from .models.spec import Form, ModelSpec
 from .prove import Reference
 from .torch_onnx import INPUT
@@ -54,6 +58,11 @@ class Subject:
     data: Dataset
     preprocess: Preprocess | None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The name of each class."""
+        return self.trained.labels or self.data.labels
+
 
 @dataclass(frozen=True)
 class Proven:
@@ -61,11 +70,15 @@ class Proven:
 
     Attributes:
         kept: nodes that do not compute in the model's own precision, by name, and in which they do.
+        reasons: why, by the same names.
+        int8: how the INT8 model came about; None for the others.
     """
 
     artifact: OnnxArtifact
     parity: Parity
     kept: Mapping[str, FloatPrecision] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    int8: Int8Result | None = None
     preflight: Preflight = NOT_CHECKED
 
 
@@ -77,19 +90,21 @@ class Outcome:
         subject: what was exported.
         proven: each precision with its proof.
         reference: PyTorch's answers, of which the first become the golden ones.
+        pictures: encoded ones with their tensors and labels; none for a network that takes tensors.
         calibration: the pictures that gave the ranges of values.
         evaluation: accuracy, and the pictures that judged.
         exported: the ONNX model as PyTorch's exporter gave it, from which all others descend.
-        target: what the INT8 model was made for.
+        evidence: what the models came from.
     """
 
     subject: Subject
     proven: Mapping[str, Proven]
     reference: Reference
+    pictures: tuple[GoldenPicture, ...]
     calibration: Shown
     evaluation: Evaluation
     exported: OnnxArtifact
-    target: str
+    evidence: Evidence
 
 
 def decide(models: Mapping[str, tuple[Parity, Accuracy]], max_drop: float) -> Verdict:
@@ -147,14 +162,14 @@ def _manifest(
         input=TensorSpec(INPUT, ("batch", *subject.form.input_shape), "float32"),
         outputs=_output_specs(outcome.reference.outputs),
         preprocess=subject.preprocess,
-        labels=subject.trained.labels or subject.data.labels,
+        labels=subject.labels,
         models={
             key: _write_model(folder, key, proven, accuracy[key]) for key, proven in outcome.proven.items()
         },
-        target=outcome.target if "int8" in outcome.proven else None,
-        golden=_write_golden(folder, outcome.reference),
-        pictures=(),
-        evidence=None,
+        target=outcome.evidence.request.target if "int8" in outcome.proven else None,
+        golden=_write_golden(folder, outcome.reference, outcome.pictures),
+        pictures=tuple(_write_picture(folder, picture) for picture in outcome.pictures),
+        evidence=_write_evidence(folder, outcome.evidence),
         verdict=verdict,
         toolchain=_toolchain(),
         lineage=tuple(
@@ -182,13 +197,32 @@ def _write_model(folder: Path, precision: str, proven: Proven, accuracy: Accurac
     )
 
 
-def _write_golden(folder: Path, reference: Reference) -> FileEntry:
+def _write_golden(folder: Path, reference: Reference, pictures: Sequence[GoldenPicture]) -> FileEntry:
     path = folder / "golden.npz"
-    outputs = {
+    arrays = {
         output_key(i, name): values[:GOLDEN_SAMPLES]
         for i, (name, values) in enumerate(reference.outputs.items())
     }
-    np.savez(path, allow_pickle=False, input=reference.inputs[:GOLDEN_SAMPLES], **outputs)
+    if pictures:
+        arrays["pictures"] = np.stack([picture.tensor for picture in pictures])
+    np.savez(path, allow_pickle=False, input=reference.inputs[:GOLDEN_SAMPLES], **arrays)
+    return _entry(path)
+
+
+def _write_picture(folder: Path, picture: GoldenPicture) -> PictureEntry:
+    path = folder / picture.file
+    path.write_bytes(picture.data)
+    entry = _entry(path)
+    return PictureEntry(entry.file, entry.sha256, entry.bytes, picture.label)
+
+
+def _write_evidence(folder: Path, evidence: Evidence) -> FileEntry:
+    path = folder / "evidence.json"
+    path.write_text(evidence.to_json(), encoding="utf-8")
+    return _entry(path)
+
+
+def _entry(path: Path) -> FileEntry:
     return FileEntry(path.name, sha256_file(path), path.stat().st_size)
 
 

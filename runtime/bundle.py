@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .errors import BundleError, InputError, gist
 from .files import sha256_bytes, sha256_file
-from .manifest import COPY_AGAIN, FileEntry, Manifest, ModelEntry, parse_manifest
+from .manifest import COPY_AGAIN, FileEntry, Manifest, ModelEntry, PictureEntry, parse_manifest
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 64 << 20
@@ -34,10 +34,17 @@ OURS = re.compile(r"manifest\.json|.+\.onnx|.+\.npz|golden-\d+\.(png|jpg)|eviden
 
 @dataclass(frozen=True)
 class Golden:
-    """Recorded inputs, shape (N, ...), and PyTorch's own answers to them, by output name."""
+    """What was recorded at export.
+
+    Attributes:
+        input: inputs of the model, shape (N, ...).
+        outputs: PyTorch's own answers to them, by output name.
+        pictures: what preprocessing made of the bundle's pictures, shape (K, ...); None where it has none.
+    """
 
     input: NDArray[np.floating]
     outputs: Mapping[str, NDArray[np.floating]]
+    pictures: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,9 @@ class Bundle:
             BundleError: the file is damaged, or does not hold what the manifest promises.
         """
         arrays = _load_arrays(self._read(self.manifest.golden))
+        pictures = self.manifest.pictures
         names = {"input", *(output_key(i, o.name) for i, o in enumerate(self.manifest.outputs))}
+        names |= {"pictures"} if pictures else set()
         if set(arrays) != names:
             raise BundleError(
                 "golden.npz does not hold the promised arrays.",
@@ -111,8 +120,22 @@ class Bundle:
             )
         if any(array.size == 0 for array in arrays.values()):
             raise BundleError("golden.npz holds no samples, which prove nothing.")
+        if pictures and arrays["pictures"].shape[:1] != (len(pictures),):
+            raise BundleError(
+                "golden.npz does not hold the promised pictures.",
+                wanted=f"{len(pictures)} tensors, one a picture",
+                got=f"an array of shape {arrays['pictures'].shape}",
+            )
         outputs = {o.name: arrays[output_key(i, o.name)] for i, o in enumerate(self.manifest.outputs)}
-        return Golden(arrays["input"], outputs)
+        return Golden(arrays["input"], outputs, arrays.get("pictures"))
+
+    def picture_bytes(self, entry: PictureEntry) -> bytes:
+        """One of the recorded pictures as a file, hashed once more from the very bytes returned.
+
+        Raises:
+            BundleError: the file has changed since the bundle was opened.
+        """
+        return self._read(entry)
 
     def _read(self, entry: FileEntry) -> bytes:
         try:

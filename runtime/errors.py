@@ -8,7 +8,7 @@ EdgeproofError
 │   ├── DataError           a data set that is absent, damaged or of the wrong kind
 │   ├── FrameError          one frame of a source; the others go on
 │   │   ├── ImageError        a picture that cannot be read faithfully
-│   │   └── TensorError       a .npy file that is damaged or does not fit the model
+│   │   └── TensorError       a tensor that is damaged, holds NaN or Inf, or does not fit the model
 │   ├── OutputError         a place that cannot be written
 │   └── MissingDependency   an optional package that is not installed, or cannot be loaded
 └── ProofError            exit 1: a step was carried out and its proof failed
@@ -85,7 +85,7 @@ class ImageError(FrameError):
 
 
 class TensorError(FrameError):
-    """A .npy file is damaged, or does not hold inputs of the model."""
+    """A tensor is damaged, holds NaN or Inf, or is no input of the model."""
 
 
 class OutputError(InputError):

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image
 
 from .bundle import Bundle
 from .crew import Crew, choose
-from .errors import BundleError, FrameError, InputError, ProofError
+from .errors import BundleError, FrameError, InputError, ProofError, TensorError
 from .frames import Frame, Sample, Source
 from .inputs import Inputs
 from .pipeline import Stage
@@ -178,6 +178,7 @@ class Runner:
         Raises:
             InputError: a picture for a model that takes tensors, or a tensor that does not fit.
             ImageError: the picture cannot be preprocessed faithfully.
+            TensorError: the tensor holds NaN or Inf.
             ProofError: the model answers NaN or Inf.
         """
         given = Frame(source, frame, lambda: sample)
@@ -304,6 +305,7 @@ class Runner:
 
     def _prepared(self, sample: Sample) -> NDArray[Any]:
         if isinstance(sample, np.ndarray):
+            _require_finite(sample)
             return sample
         if self._preprocess is None:
             raise InputError(f"The bundle {self.bundle.manifest.name} takes tensors, not pictures.")
@@ -350,6 +352,13 @@ class Runner:
             provider=self.placement.label,
             fallback=self.placement.fallback,
         )
+
+
+def _require_finite(tensor: NDArray[Any]) -> None:
+    """Refuse NaN and Inf, which INT8 would round to a label. A picture's pixels cannot hold them."""
+    if np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
+        count = tensor.size - np.count_nonzero(np.isfinite(tensor))
+        raise TensorError(f"The tensor holds {count} NaN or Inf.", wanted="finite numbers")
 
 
 def _visited(visit: Visit, answer: _Answer) -> _Answer:

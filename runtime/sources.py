@@ -6,7 +6,7 @@ import glob
 import struct
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,23 +89,28 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         ImageError: missing, not a picture, truncated, absurdly large, or deeper than 8 bits a channel.
     """
+    return decode_image(path, str(path))
+
+
+def decode_image(file: Path | IO[bytes], name: str) -> Image.Image:
+    """The same from a path or an open file; errors call it by its name."""
     try:
-        with Image.open(path, formats=_formats()) as image:
+        with Image.open(file, formats=_formats()) as image:
             if _is_deep(image):
                 raise ImageError(
-                    f"{path} holds more than 8 bits a channel, and cutting them would change the picture.",
-                    todo=f"convert it first, for example: convert {path} -depth 8 {path.stem}-8bit.png",
+                    f"{name} holds more than 8 bits a channel, and cutting them would change the picture.",
+                    todo=f"convert it first, for example: convert {name} -depth 8 {Path(name).stem}-8bit.png",
                 )
             image.load()
             return image
     except UnidentifiedImageError as error:
-        raise ImageError(f"{path} is not a picture that Pillow can read.") from error
+        raise ImageError(f"{name} is not a picture that Pillow can read.") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{path} is too large to be a picture: {error}") from error
+        raise ImageError(f"{name} is too large to be a picture: {error}") from error
     except FileNotFoundError as error:
-        raise ImageError(f"{path} does not exist.") from error
+        raise ImageError(f"{name} does not exist.") from error
     except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error) as error:
-        raise ImageError(f"{path} is damaged or truncated: {error}") from error
+        raise ImageError(f"{name} is damaged or truncated: {error}") from error
 
 
 def read_tensors(path: Path, shape: tuple[int | str, ...], dtype: str) -> NDArray[Any]:

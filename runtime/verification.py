@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 from .bundle import Bundle
+from .golden_pictures import check_pictures
 from .parity import TF32_TOLERANCE, TOLERANCES, Parity, compare_outputs
 from .providers import AUTO, ProviderRequest
 from .selection import model_for
@@ -20,12 +21,15 @@ class Replay(Parity):
         provider: the providers that ran nodes, such as cuda, or tensorrt+cpu.
         fallback: whether that is not what was asked for.
         placement: the same in words, with the nodes that run elsewhere and the providers that were refused.
+        pictures: how many recorded pictures were decoded, prepared and labelled here. One that became another
+            tensor, or got another label, than at export fails the comparison, and `reason` names it.
         exact: of float32 on a GPU, the same once more without TF32, in a process of its own; else None.
     """
 
     provider: str = "cpu"
     fallback: bool = False
     placement: str = ""
+    pictures: int = 0
     exact: Replay | None = None
 
     def __bool__(self) -> bool:
@@ -42,7 +46,7 @@ def verify(
     *,
     replay_exactly: ReplayExactly | None = None,
 ) -> Replay:
-    """Replay the golden inputs, one at a time as on a device, and compare with the golden outputs.
+    """Replay the golden inputs and pictures, one at a time as on a device: do they get PyTorch's answers?
 
     What is replayed is what `run` runs. A GPU multiplies float32 as TF32, which keeps 11 significant bits of
     24: there a float32 model is held to a tolerance for that, and then once more, without TF32, to float32's.
@@ -70,7 +74,7 @@ def verify(
 
 
 def replay(bundle: Bundle, request: ProviderRequest) -> Replay:
-    """Replay the golden inputs in this process.
+    """Replay the golden inputs and pictures in this process.
 
     Args:
         bundle: the bundle.
@@ -83,11 +87,20 @@ def replay(bundle: Bundle, request: ProviderRequest) -> Replay:
     with Session(model_for(bundle, request), provider=request) as session:
         answers = run_batched(session, golden.input, batch=1)
         placement, precision = session.placement, session.precision
-    rounded = precision == "fp32" and placement.provider != "cpu" and not request.exact
-    tolerance = TF32_TOLERANCE if rounded else TOLERANCES[precision]
+        rounded = precision == "fp32" and placement.provider != "cpu" and not request.exact
+        tolerance = TF32_TOLERANCE if rounded else TOLERANCES[precision]
+        checked = check_pictures(bundle, golden, session, tolerance)
     parity = compare_outputs(golden.outputs, answers, tolerance)
     measured = {field.name: getattr(parity, field.name) for field in fields(parity)}
-    return Replay(**measured, provider=placement.label, fallback=placement.fallback, placement=str(placement))
+    measured["passed"] = parity.passed and not checked.reason
+    measured["reason"] = "; ".join(filter(None, (parity.reason, checked.reason)))
+    return Replay(
+        **measured,
+        provider=placement.label,
+        fallback=placement.fallback,
+        placement=str(placement),
+        pictures=checked.pictures,
+    )
 
 
 def replayed(result: Replay) -> str:

@@ -1,14 +1,18 @@
 """INT8 within a budget: ranges alone where they do, recovery where they do not, float layers at the last."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 
 from edgeproof.calibration.batches import CalibrationSet
-from edgeproof.calibration.int8 import Int8Request, as_recover
+from edgeproof.calibration.int8 import Int8Request, Int8Result, as_recover, hold_budget
 from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.recovery.sensitivity import LayerDamage
 from edgeproof.calibration.targets import find_target
 from edgeproof.runtime.errors import InputError, ModelError
+from edgeproof.runtime.parity import TOLERANCES, Parity
 
 
 def quantize(artifact, samples, request, labels=None):
@@ -77,6 +81,55 @@ def test_layers_that_break_the_budget_stay_float_by_name(hard, hard_samples):
     makers = {node.output[0]: node for node in mixed.artifact.model.graph.node}
     assert list(makers["h"].input) == ["x", "v"]
     assert list(makers["y"].input) != ["h", "w"]
+
+
+def test_all_that_was_tried_is_told_with_the_error_by_layer(hard, hard_samples):
+    plain = quantize(hard, hard_samples, Int8Request(recover="off"))
+    mixed = quantize(hard, hard_samples, Int8Request(max_drop=5))
+
+    assert [(one.recovered, one.taken) for one in plain.tried] == [(False, True)]
+    assert plain.tried[0].drop == plain.drop
+    assert plain.ranked == ()
+    assert mixed.tried[0] == replace(plain.tried[0], taken=False)
+    assert [one.taken for one in mixed.tried] == [False] * (len(mixed.tried) - 1) + [True]
+    assert (mixed.tried[-1].drop, mixed.tried[-1].float_layers) == (mixed.drop, 1)
+    assert mixed.tried[-1].sqnr_db == mixed.parity.sqnr_db
+    assert [damage.node for damage in mixed.ranked] == ["h", "y"]
+    assert mixed.ranked[0].relative_l2 > mixed.ranked[1].relative_l2
+
+
+def found(drop, ranked=(), **changes):
+    parity = Parity(True, "", 2, TOLERANCES["int8"], sqnr_db=9.0)
+    return Int8Result(None, parity, drop, (), changes.get("recovered", True), {}, 4, ranked)
+
+
+@pytest.mark.parametrize(
+    ("recover", "drops", "taken", "made"),
+    [
+        ("off", [9, 1], 0, 1),
+        ("auto", [1, 0], 0, 1),
+        ("auto", [9, 5, 2, 1], 2, 3),
+        ("auto", [9, 5, 6, 7], 1, 4),
+        ("auto", [9, 11, 12], 1, 3),
+        ("always", [0, 1], 1, 2),
+        ("always", [9], 0, 1),
+    ],
+)
+def test_the_first_that_holds_the_budget_is_taken_or_the_best(recover, drops, taken, made):
+    ranking = (LayerDamage("h", "Gemm h", 0.5),)
+    asked_for = []
+
+    def others():
+        for drop in drops[1:]:
+            asked_for.append(drop)
+            yield found(drop, ranking if len(asked_for) > 1 else ())
+
+    result = hold_budget(Int8Request(2, recover), found(drops[0], recovered=False), others())
+
+    assert result.drop == drops[taken]
+    assert [one.taken for one in result.tried] == [number == taken for number in range(made)]
+    assert [one.drop for one in result.tried] == drops[:made]
+    assert result.ranked == (ranking if made > 2 else ())
 
 
 def test_with_labels_only_right_answers_that_are_lost_count(network, samples, run, photos):

@@ -22,7 +22,9 @@ from edgeproof.runtime.errors import InputError, ModelError, OutputError, Parity
 
 def test_the_bundle_holds_what_the_contract_says(tiny_bundle):
     names = {entry.name for entry in tiny_bundle.folder.iterdir()}
-    assert names == {"manifest.json", "golden.npz", *(f"model.{p}.onnx" for p in ("fp32", "fp16", "int8"))}
+    models = {f"model.{p}.onnx" for p in ("fp32", "fp16", "int8")}
+    pictures = {"golden-0.png", "golden-1.jpg", "golden-2.png", "golden-3.jpg"}
+    assert names == {"manifest.json", "golden.npz", "evidence.json", *models, *pictures}
     value = json.loads((tiny_bundle.folder / "manifest.json").read_text())
     assert value["schema"] == 2
     assert value["target"] == "tensorrt"
@@ -61,7 +63,9 @@ def test_the_lineage_can_be_followed(tiny_bundle):
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_the_bundle_verifies(tiny_bundle, precision):
-    assert verify(tiny_bundle, precision)
+    replay = verify(tiny_bundle, precision)
+    assert replay
+    assert replay.pictures == 4
 
 
 def test_golden_answers_are_pytorchs_own(tiny_bundle, sample):

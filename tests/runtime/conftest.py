@@ -28,6 +28,7 @@ from edgeproof.runtime.manifest import (
     Manifest,
     ModelEntry,
     OutputSpec,
+    PictureEntry,
     Preflight,
     TensorSpec,
     Verdict,
@@ -35,6 +36,7 @@ from edgeproof.runtime.manifest import (
 )
 from edgeproof.runtime.parity import TOLERANCES, compare
 from edgeproof.runtime.preprocess import Preprocess
+from edgeproof.runtime.sources import read_image
 from edgeproof.runtime.verification import replay
 
 BUNDLES = Path(__file__).with_name("bundles")
@@ -86,6 +88,16 @@ def _write(folder, name, data):
     return FileEntry(name, hashlib.sha256(data).hexdigest(), len(data))
 
 
+def _write_picture(folder, name, number):
+    """A picture of a label's colour with some noise, so that resizing and cropping show."""
+    label = LABELS[number % len(LABELS)]
+    noise = np.random.default_rng(number).integers(-5, 6, (14, 17, 3))
+    stream = io.BytesIO()
+    image = Image.fromarray(np.clip(np.array(COLOURS[label]) + noise, 0, 255).astype(np.uint8))
+    image.save(stream, "PNG" if name.endswith(".png") else "JPEG")
+    return PictureEntry(**dataclasses.asdict(_write(folder, name, stream.getvalue())), label=label)
+
+
 def _signed(value):
     if "sha256" in value:
         with suppress(UnicodeEncodeError):  # a lone surrogate has no hash
@@ -119,11 +131,18 @@ def colours():
 
 @pytest.fixture(scope="session")
 def write_bundle():
-    """write_bundle(folder, softmax=False, **changes): a valid bundle; changes replace manifest fields."""
+    """write_bundle(folder, softmax=False, picture_files=(), **changes): a valid bundle.
 
-    def write(folder, softmax=False, **changes):
+    `picture_files` names recorded pictures, one of each colour in turn; changes replace manifest fields.
+    """
+
+    def write(folder, softmax=False, picture_files=(), **changes):
         folder.mkdir(parents=True)
         inputs = _golden_inputs()
+        preprocess = Preprocess(resize=8, crop=(8, 8), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+        entries = tuple(_write_picture(folder, name, i) for i, name in enumerate(picture_files))
+        tensors = [preprocess(read_image(folder / name)) for name in picture_files]
+        recorded = {"pictures": np.stack(tensors)} if tensors else {}
         answers = _answers(inputs, softmax=softmax)
         models = {}
         half = WEIGHTS.astype(np.float16).astype(np.float32)
@@ -152,12 +171,12 @@ def write_bundle():
                     "scores", ("batch", len(LABELS)), "float32", "probabilities" if softmax else "logits"
                 ),
             ),
-            preprocess=Preprocess(resize=8, crop=(8, 8), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+            preprocess=preprocess,
             labels=LABELS,
             models=models,
             target=None,
-            golden=_write(folder, "golden.npz", _npz(input=inputs, output=answers)),
-            pictures=(),
+            golden=_write(folder, "golden.npz", _npz(input=inputs, output=answers, **recorded)),
+            pictures=entries,
             evidence=None,
             verdict=Verdict("fp16", "it holds the budget"),
             toolchain={"python": "3.11"},
@@ -229,7 +248,7 @@ def replace_file(edit_manifest):
         entry = dataclasses.asdict(_write(folder, name, data))
 
         def change(manifest):
-            for old in (*manifest["models"].values(), manifest["golden"]):
+            for old in (*manifest["models"].values(), manifest["golden"], *manifest["pictures"]):
                 if old["file"] == name:
                     old.update(entry)
 

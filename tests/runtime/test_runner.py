@@ -4,9 +4,11 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper, numpy_helper
 from PIL import Image
 
 from edgeproof.runtime import crew
@@ -18,6 +20,8 @@ from edgeproof.runtime.errors import (
     InputError,
     ModelError,
     OutputError,
+    ProofError,
+    TensorError,
 )
 from edgeproof.runtime.placement import Placement
 from edgeproof.runtime.providers import Batches, ProviderRequest
@@ -414,6 +418,101 @@ def test_a_bad_tensor_is_one_bad_frame(tensor_runner, tmp_path, save):
     assert isinstance(bad, BadFrame)
     assert "bad.npy" in bad.error
     assert good.top
+
+
+# --- NaN and Inf ------------------------------------------------------------------------------------
+
+
+def quantized(model):
+    """A Q/DQ pair in front of a model, as INT8 has it: NaN and Inf become integers there."""
+    changed = onnx.load_from_string(model)
+    parameters = [
+        numpy_helper.from_array(np.float32(1 / 127), "scale"),
+        numpy_helper.from_array(np.int8(0), "zero"),
+    ]
+    changed.graph.initializer.extend(parameters)
+    changed.graph.node[0].input[0] = "back"
+    pair = [
+        helper.make_node("QuantizeLinear", ["input", "scale", "zero"], ["integers"]),
+        helper.make_node("DequantizeLinear", ["integers", "scale", "zero"], ["back"]),
+    ]
+    nodes = [*pair, *changed.graph.node]
+    del changed.graph.node[:]
+    changed.graph.node.extend(nodes)
+    onnx.checker.check_model(changed)
+    return changed.SerializeToString()
+
+
+@pytest.fixture
+def three_precisions(bundle_folder, edit_manifest, replace_file, tiny_model):
+    """A bundle that also holds a small INT8 model."""
+
+    def add(manifest):
+        manifest["models"]["int8"] = {**manifest["models"]["fp16"], "file": "model.int8.onnx"}
+
+    edit_manifest(bundle_folder, add)
+    replace_file(bundle_folder, "model.int8.onnx", quantized(tiny_model()))
+    return Bundle.open(bundle_folder)
+
+
+def bad_tensor(value, count=1):
+    tensor = np.full((3, 8, 8), 0.25, np.float32)
+    tensor.reshape(-1)[:count] = value
+    return tensor
+
+
+def test_int8_alone_would_label_nan(three_precisions):
+    with Session(three_precisions.model_bytes("int8")) as session:
+        assert np.isfinite(session.run(bad_tensor(np.nan)[None])["scores"]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_nan_or_inf_in_an_input_is_one_bad_frame_in_every_precision(three_precisions, precision, value):
+    good = three_precisions.golden().input[:3]
+    frames = [good[0], bad_tensor(value, 2), good[1], bad_tensor(value), good[2]]
+    request = ProviderRequest(batches=Batches(1, 5, 5))
+    with Runner.open(three_precisions, precision=precision, provider=request) as runner:
+        alone = [runner.predict(tensor).top for tensor in good]
+        results = list(runner.stream(memory(frames)))
+        assert (runner.totals.labelled, runner.totals.bad) == (3, 2)
+    assert [type(result) for result in results] == [Prediction, BadFrame, Prediction, BadFrame, Prediction]
+    assert [result.top for result in results[::2]] == alone
+    assert "holds 2 NaN or Inf" in results[1].error
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_nan_in_a_file_of_tensors_loses_no_other(three_precisions, precision, tmp_path):
+    np.save(tmp_path / "three.npy", np.stack([bad_tensor(0.5), bad_tensor(np.nan), bad_tensor(-0.5)]))
+    with Runner.open(three_precisions, precision=precision) as runner:
+        first, bad, last = runner.stream(tmp_path / "three.npy")
+    assert isinstance(bad, BadFrame)
+    assert (bad.frame, bad.source) == (1, str(tmp_path / "three.npy"))
+    assert isinstance(first, Prediction)
+    assert isinstance(last, Prediction)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_nan_in_one_tensor_is_refused(three_precisions, precision):
+    with (
+        Runner.open(three_precisions, precision=precision) as runner,
+        pytest.raises(TensorError, match="holds 1 NaN or Inf"),
+    ):
+        runner.predict(bad_tensor(np.nan))
+
+
+def test_nan_in_an_answer_to_a_good_input_is_the_models_fault():
+    with fake_runner(lambda batch: np.full((len(batch), 2), np.nan, np.float32)) as runner:
+        with pytest.raises(ProofError, match="answers the input with NaN or Inf"):
+            runner.predict(bad_tensor(0.5))
+        with pytest.raises(ProofError, match="answers memory with NaN or Inf"):
+            list(runner.stream(memory([bad_tensor(0.5)])))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, object])
+def test_what_holds_no_floats_is_left_for_the_model_to_refuse(dtype):
+    with fake_runner() as runner, pytest.raises(InputError, match="does not fit the model"):
+        runner.predict(np.zeros((3, 8, 8), dtype))
 
 
 def test_a_preprocessing_that_does_not_fit_the_model_is_refused(bundle_folder, edit_manifest):
