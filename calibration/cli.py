@@ -36,8 +36,8 @@ PreprocessOption = Annotated[
 TargetOption = Annotated[
     str,
     typer.Option(
-        help="tensorrt, tensorrt-fp16 (float16 where INT8 is not), or cpu: what runs fastest on ONNX "
-        "Runtime's CPU provider."
+        help="tensorrt (float16 where INT8 is not), tensorrt-fp32 (float32 there), or cpu: what runs "
+        "fastest on ONNX Runtime's CPU provider."
     ),
 ]
 RecoverOption = Annotated[

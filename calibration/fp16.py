@@ -7,7 +7,7 @@ largest float16 (65504), and nodes that ONNX does not define for float16.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,15 @@ from onnx import NodeProto, TensorProto, helper
 from ..runtime.manifest import Precision
 from .artifact import OnnxArtifact
 from .collect import Range
-from .graph import array_of, as_tensor, element_types, initializers, opset, refuse_control_flow
+from .graph import array_of, as_tensor, element_types, initializers, makers, opset, refuse_control_flow
+from .kept import name_of
+from .qdq.half_scales import HALF_NORMAL, lift_scales
 
 HALF_MAX = float(np.finfo(np.float16).max)
 HALF_TINY = float(np.finfo(np.float16).smallest_subnormal)
 HEADROOM = 2.0  # other pictures may reach further than those that were measured
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
+LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 TYPED_BY_ATTRIBUTE = {"Cast", "Constant", "ConstantOfShape"}
 _WantedType = Callable[[int], int]
 
@@ -39,7 +42,10 @@ def convert_to_fp16(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Fp16
     """Convert a float32 artifact, or what is float32 in an INT8 one.
 
     Of such a mix ONNX Runtime's CPU provider makes nonsense unless its optimizer "WeightBiasQuantization" is
-    off, and in version 1.23 even then: its QuantizeLinear truncates float16 where it should round.
+    off, and before version 1.30 even then: its QuantizeLinear truncates float16 where it should round.
+
+    A layer that stays float32 keeps its Q/DQ pairs: they stand beside it in float32, without a cast between,
+    so that the compiler still makes it an INT8 layer. Its weights' step sizes are those of `lift_scales`.
 
     Args:
         artifact: a float32 model; or one with Q/DQ pairs, which may stand between float16 values from opset
@@ -52,16 +58,33 @@ def convert_to_fp16(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Fp16
     model = onnx.ModelProto()
     model.CopyFrom(artifact.model)
     refuse_control_flow(model, "float16 conversion")
-    weights, version = initializers(model), opset(model)
-    reasons = [_reason_to_keep(node, ranges, weights, version) for node in model.graph.node]
-    kept = {_name(node): reason for node, reason in zip(model.graph.node, reasons, strict=True) if reason}
+    lift_scales(model)
+    reasons = _reasons_to_keep(model, ranges)
+    kept = {name_of(node): reason for node, reason in zip(model.graph.node, reasons, strict=True) if reason}
     _Converter(model, [bool(reason) for reason in reasons]).convert()
     precision: Precision = "int8" if artifact.precision == "int8" else "fp16"
     return Fp16Result(artifact.derive(model, "fp16", precision), kept)
 
 
-def _name(node: NodeProto) -> str:
-    return node.name or next(filter(None, node.output))
+def _reasons_to_keep(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> list[str]:
+    """Why each node stays float32; empty for one that does not."""
+    weights, version, made_by = initializers(model), opset(model), makers(model)
+    reached = dict(ranges)
+    reasons: list[str] = []
+    float32_pairs: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in made_by:
+            quantized = made_by[node.input[0]].input[0]
+            if quantized in ranges:
+                reached[node.output[0]] = ranges[quantized]
+        reason = _reason_to_keep(node, reached, weights, version)
+        paired = next((name for name in node.input if name in float32_pairs), "")
+        if not reason and paired and node.op_type in LAYERS:
+            reason = f"{paired}, which it reads, is float32"
+        if reason and node.op_type == "DequantizeLinear":
+            float32_pairs.add(node.output[0])
+        reasons.append(reason)
+    return reasons
 
 
 def _reason_to_keep(
@@ -70,6 +93,10 @@ def _reason_to_keep(
     for name in (*node.input, *node.output):
         if name in ranges and ranges[name].absmax * HEADROOM > HALF_MAX:
             return f"{name} reaches {ranges[name].absmax:.3g}"
+    if node.op_type in QUANTIZERS and node.input[1] in weights:
+        smallest = float(array_of(weights[node.input[1]]).min(initial=np.inf))
+        if smallest < HALF_NORMAL:
+            return f"its scale {node.input[1]} would lose digits: its smallest element is {smallest:.3g}"
     for name in node.input:
         tensor = weights.get(name)
         if tensor is not None and tensor.data_type == TensorProto.FLOAT:
@@ -78,10 +105,6 @@ def _reason_to_keep(
                 return f"its weight {name} reaches {largest:.3g}"
             if 0 < largest < HALF_TINY:
                 return f"its weight {name} would vanish: its largest element is {largest:.3g}"
-    if node.op_type in QUANTIZERS and node.input[1] in weights:
-        smallest = float(array_of(weights[node.input[1]]).min(initial=np.inf))
-        if smallest < HALF_TINY:
-            return f"its scale {node.input[1]} would vanish: its smallest element is {smallest:.3g}"
     if not _defined_for_half(node, version):
         return f"{node.op_type} is not defined for float16"
     return ""
@@ -121,6 +144,7 @@ class _Converter:
         self._version = opset(model)
         self._kept = kept
         self._types = element_types(model)
+        self._dequantizers: dict[str, NodeProto] = {}  # as they were, by the value that they put out
         self._weights = initializers(model)
         self._half: set[str] = set()  # values that are float16 now
         self._twins: dict[tuple[str, int], str] = {}  # (value, wanted type) -> its name in that type
@@ -138,6 +162,8 @@ class _Converter:
         self._finish()
 
     def _convert_node(self, node: NodeProto) -> None:
+        if node.op_type == "DequantizeLinear":
+            self._dequantizers[node.output[0]] = NodeProto.FromString(node.SerializeToString())
         wants = self._wanted_types(node)
         self._rewire(node, lambda index: wants[index])
         self._nodes.append(node)
@@ -172,12 +198,16 @@ class _Converter:
             twin = f"{name}.{suffix}"
             if name in self._weights:
                 self._new_weights.append(as_tensor(twin, array_of(self._weights[name]).astype(np.float16)))
+            elif name in self._dequantizers:
+                self._nodes.append(_renamed(self._dequantizers[name], twin))
             else:
                 self._nodes.append(_cast(name, twin, wanted))
             self._twins[name, wanted] = twin
         return self._twins[name, wanted]
 
     def _finish(self) -> None:
+        read = {name for node in self._nodes for name in node.input}
+        self._nodes = [node for node in self._nodes if not _replaced(node, read)]
         used = {name for node in self._nodes for name in node.input} | self._outputs
         weights = [tensor for tensor in (*self._graph.initializer, *self._new_weights) if tensor.name in used]
         infos = [info for info in self._graph.value_info if info.name in used]
@@ -201,6 +231,17 @@ def _retype_attributes(node: NodeProto) -> None:
         elif attribute.name in ("value_float", "value_floats") and node.op_type == "Constant":
             values = np.array(helper.get_attribute_value(attribute), np.float16)
             attribute.CopyFrom(helper.make_attribute("value", as_tensor("", values)))
+
+
+def _replaced(node: NodeProto, read: Collection[str]) -> bool:
+    """Whether only the node's float32 twin is read."""
+    return node.op_type == "DequantizeLinear" and node.output[0] not in read
+
+
+def _renamed(node: NodeProto, output: str) -> NodeProto:
+    copy = NodeProto.FromString(node.SerializeToString())
+    copy.name, copy.output[0] = f"{node.name}/{output}", output
+    return copy
 
 
 def _cast(source: str, target: str, wanted: int) -> NodeProto:

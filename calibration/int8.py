@@ -23,7 +23,9 @@ from .choose import Choice, choose_ranges
 from .collect import Range, Statistics
 from .cost import multiply_adds
 from .equalize import equalize, find_pairs, reach
+from .int8_fp16 import Rest
 from .judge import Judge
+from .kept import KeptLayer, name_of
 from .progress import Stages
 from .qdq.sites import activations, find_sites, layers
 from .qdq.tensorrt import quantize_tensorrt
@@ -99,8 +101,10 @@ class Int8Result:
         drop: what it costs there, in the unit of the budget.
         choices: the range of each activation, and the damage by each method.
         recovered: whether weights and biases were fitted to the rounded inputs.
-        kept_float: layers that stay float, and why.
+        kept_float: layers that stay float, and nodes that float16 leaves float32, by their names in the
+            model, with the precision in which they compute.
         layers: number of layers that could be quantized.
+        quantized: number of those that are.
         ranked: every layer with its damage, the worst first; empty where recovery ranked none.
         tried: this model and the others that were made on the way to it, in their order.
     """
@@ -110,20 +114,53 @@ class Int8Result:
     drop: float
     choices: tuple[Choice, ...]
     recovered: bool
-    kept_float: Mapping[str, str]
+    kept_float: Mapping[str, KeptLayer]
     layers: int
+    quantized: int
     ranked: tuple[LayerDamage, ...] = ()
     tried: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Recipe:
-    """All that the writer of the graph needs."""
+    """All that the writer of the graph needs; `kept_float` has reasons by the nodes' first outputs."""
 
     source: OnnxArtifact
     ranges: Mapping[str, Range]
     weight_scales: Mapping[str, NDArray[np.float32]]
     kept_float: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Turns recipes into models as they are handed over, and shows these the calibration inputs.
+
+    Attributes:
+        artifact: the float model.
+        judge: has its answers.
+        rest: what becomes of that which INT8 leaves float.
+        ranges: of every value of the float model.
+        choices: of the activations' ranges.
+    """
+
+    artifact: OnnxArtifact
+    judge: Judge
+    rest: Rest
+    ranges: Mapping[str, Range]
+    choices: tuple[Choice, ...]
+
+    def make(self, recipe: _Recipe, *, recovered: bool) -> Int8Result:
+        """Write the INT8 model of a recipe, and judge it."""
+        names = {node.output[0]: name_of(node) for node in recipe.source.model.graph.node}
+        reasons = {names[output]: reason for output, reason in recipe.kept_float.items()}
+        mixed = self.rest(_write(recipe), self.ranges, reasons)
+        candidate = self.artifact.derive(mixed.artifact.model, "int8", "int8")
+        parity, drop = self.judge.judge(candidate)
+        could = layers(find_sites(self.artifact.model))
+        quantized = sum(layer not in recipe.kept_float for layer in could)
+        return Int8Result(
+            candidate, parity, drop, self.choices, recovered, mixed.kept_float, len(could), quantized
+        )
 
 
 def make_int8(
@@ -133,6 +170,8 @@ def make_int8(
     request: Int8Request,
     labels: NDArray[np.integer] | None = None,
     stages: Stages | None = None,
+    *,
+    rest: Rest,
 ) -> Int8Result:
     """Quantize for TensorRT, and recover what that costs.
 
@@ -143,6 +182,7 @@ def make_int8(
         request: the budget, and what may be done to hold it.
         labels: class of each calibration input, shape (N,), for the budget alone.
         stages: shows what goes on; None for silence.
+        rest: what becomes of that which INT8 leaves float.
 
     Raises:
         ModelError: the model cannot be quantized, or recovered where that is needed.
@@ -151,10 +191,11 @@ def make_int8(
     stages = stages or Stages(quiet=True)
     judge = Judge(artifact, samples, labels)
     start, choices = _prepare(artifact, samples, statistics, stages)
-    plain = _result(artifact, _plain(start), choices, judge, recovered=False)
+    maker = _Maker(artifact, judge, rest, statistics.ranges, choices)
+    plain = maker.make(_plain(start), recovered=False)
     found = (
         replace(
-            _result(artifact, _recipe(start, one.student, one.kept_float), choices, judge, recovered=True),
+            maker.make(_recipe(start, one.student, one.kept_float), recovered=True),
             ranked=one.ranked,
         )
         for one in recoveries(start, FEW_FLOAT, samples, stages)
@@ -184,22 +225,32 @@ def hold_budget(request: Int8Request, plain: Int8Result, recovered: Iterable[Int
 
 
 def _attempt(result: Int8Result) -> Attempt:
-    return Attempt(result.recovered, len(result.kept_float), result.drop, result.parity.sqnr_db)
+    float_layers = result.layers - result.quantized
+    return Attempt(result.recovered, float_layers, result.drop, result.parity.sqnr_db)
 
 
-def with_ranges(artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping[str, Range]) -> Int8Result:
+def with_ranges(
+    artifact: OnnxArtifact,
+    samples: CalibrationSet,
+    statistics: Statistics,
+    ranges: Mapping[str, Range],
+    *,
+    rest: Rest,
+) -> Int8Result:
     """Quantize with ranges that were found elsewhere, as they are, and judge the result.
 
     Args:
         artifact: a float32 model.
         samples: inputs that judge.
+        statistics: what was found on them, for `rest`.
         ranges: of each activation that INT8 rounds.
+        rest: what becomes of that which INT8 leaves float.
 
     Raises:
         ModelError: the model cannot be quantized.
     """
-    judge = Judge(artifact, samples, None)
-    return _result(artifact, _Recipe(artifact, ranges, {}, {}), (), judge, recovered=False)
+    maker = _Maker(artifact, Judge(artifact, samples, None), rest, statistics.ranges, ())
+    return maker.make(_Recipe(artifact, ranges, {}, {}), recovered=False)
 
 
 def _prepare(
@@ -244,24 +295,8 @@ def _recipe(start: Start, student: QuantizedGraph, kept_float: Mapping[str, str]
     return _Recipe(source, recovered.ranges, recovered.weight_scales, kept_float)
 
 
-def _result(
-    artifact: OnnxArtifact, recipe: _Recipe, choices: tuple[Choice, ...], judge: Judge, *, recovered: bool
-) -> Int8Result:
-    """Write the INT8 model of a recipe, and show it the calibration inputs."""
-    candidate = _write(artifact, recipe)
-    parity, drop = judge.judge(candidate)
-    return Int8Result(candidate, parity, drop, choices, recovered, recipe.kept_float, layers_of(artifact))
-
-
-def _write(artifact: OnnxArtifact, recipe: _Recipe) -> OnnxArtifact:
-    """The INT8 model, as a child of the float model that it stands for."""
+def _write(recipe: _Recipe) -> OnnxArtifact:
     sites = find_sites(recipe.source.model, recipe.kept_float)
     quantized = {site.value for site in sites if site.axis is not None}
     scales = {name: scale for name, scale in recipe.weight_scales.items() if name in quantized}
-    made = quantize_tensorrt(recipe.source, recipe.ranges, weight_scales=scales, keep_float=recipe.kept_float)
-    return artifact.derive(made.model, "int8", "int8")
-
-
-def layers_of(artifact: OnnxArtifact) -> int:
-    """Number of layers that can be quantized."""
-    return len(layers(find_sites(artifact.model)))
+    return quantize_tensorrt(recipe.source, recipe.ranges, weight_scales=scales, keep_float=recipe.kept_float)

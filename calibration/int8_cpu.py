@@ -14,11 +14,12 @@ from .batches import CalibrationSet
 from .choose import Choice
 from .collect import Range, Statistics, collect_statistics
 from .equalize import equalize
-from .int8 import Int8Request, Int8Result, hold_budget, layers_of
+from .int8 import Int8Request, Int8Result, hold_budget
 from .judge import Judge, shown
+from .kept import KeptLayer, name_of
 from .progress import Stages
 from .qdq.cpu import quantize_cpu
-from .qdq.sites import activations, find_sites
+from .qdq.sites import activations, find_sites, layers
 from .ranges import AFFINE_INT8, mse_range
 from .recoveries import Start, equalization_limits, recoveries
 
@@ -121,4 +122,8 @@ def _result(
 ) -> Int8Result:
     parity, drop = judge.judge(made)
     choices = tuple(Choice(name, "mse", found, {}) for name, found in ranges.items())
-    return Int8Result(made, parity, drop, choices, recovered, kept, layers_of(artifact))
+    names = {node.output[0]: name_of(node) for node in artifact.model.graph.node}
+    float32 = {names[output]: KeptLayer("float32", reason) for output, reason in kept.items()}
+    could = layers(find_sites(artifact.model))
+    quantized = sum(layer not in kept for layer in could)
+    return Int8Result(made, parity, drop, choices, recovered, float32, len(could), quantized)

@@ -1,39 +1,69 @@
-"""INT8 for TensorRT with float16 for what is not rounded: the graph itself says all precisions.
+"""What INT8 leaves float: float16, or float32 as it was. The graph itself says all precisions.
 
-TensorRT 11 takes the types of the graph as they are, so what an INT8 graph leaves float32 runs in float32
-there. TensorRT 10 turns it into float16 when ONNX Runtime is told to, and needs no such graph.
+TensorRT takes the types of the graph as they are, so what an INT8 graph leaves float32 runs in float32 there.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ..runtime.errors import InputError
 from .artifact import OnnxArtifact
-from .batches import CalibrationSet
-from .collect import Statistics
+from .collect import Range
 from .fp16 import convert_to_fp16
-from .int8 import Int8Request, Int8Result, make_int8
-from .judge import Judge
-from .progress import Stages
+from .kept import KeptLayer
+
+OLDEST_ROUNDING = (1, 30)
 
 
-def make_int8_fp16(
-    artifact: OnnxArtifact,
-    samples: CalibrationSet,
-    statistics: Statistics,
-    request: Int8Request,
-    labels: NDArray[np.integer] | None = None,
-    stages: Stages | None = None,
-) -> Int8Result:
-    """Quantize as `make_int8` does, then halve what stayed float32, but for what float16 cannot hold.
+@dataclass(frozen=True)
+class Mixed:
+    """An INT8 model as it is handed over.
 
-    Arguments and errors are those of `make_int8`; the result is judged as it is handed over.
+    Attributes:
+        artifact: the model.
+        kept_float: layers that INT8 leaves float, and nodes that float16 leaves float32, by their names.
     """
-    made = make_int8(artifact, samples, statistics, request, labels, stages)
-    halved = convert_to_fp16(made.artifact, statistics.ranges).artifact
-    mixed = artifact.derive(halved.model, "int8", "int8")
-    parity, drop = Judge(artifact, samples, labels).judge(mixed)
-    return replace(made, artifact=mixed, parity=parity, drop=drop)
+
+    artifact: OnnxArtifact
+    kept_float: Mapping[str, KeptLayer]
+
+
+Rest = Callable[[OnnxArtifact, Mapping[str, Range], Mapping[str, str]], Mixed]
+"""Takes an INT8 model, the ranges of its values, and the layers that INT8 leaves float with the reasons."""
+
+
+def require_rounding(onnxruntime: str) -> None:
+    """Make sure that float16 beside Q/DQ pairs can be judged on this machine.
+
+    Args:
+        onnxruntime: the version of ONNX Runtime.
+
+    Raises:
+        InputError: its CPU provider truncates float16 in QuantizeLinear, where it should round.
+    """
+    version = tuple(int(part) for part in onnxruntime.split(".")[:2])
+    if version < OLDEST_ROUNDING:
+        oldest = ".".join(map(str, OLDEST_ROUNDING))
+        raise InputError(
+            "INT8 beside float16 cannot be judged here: this ONNX Runtime truncates where it should round.",
+            wanted=f"onnxruntime {oldest} or later",
+            got=f"onnxruntime {onnxruntime}",
+            todo=f'pip install "onnxruntime>={oldest}", or --target tensorrt-fp32',
+        )
+
+
+def float32_rest(int8: OnnxArtifact, _: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+    """What INT8 leaves float stays float32."""
+    return Mixed(int8, {name: KeptLayer("float32", reason) for name, reason in reasons.items()})
+
+
+def float16_rest(int8: OnnxArtifact, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+    """What INT8 leaves float becomes float16, but for what float16 cannot hold."""
+    halved = convert_to_fp16(int8, ranges)
+    kept = {name: KeptLayer("float16", reason) for name, reason in reasons.items()}
+    for name, reason in halved.kept_float32.items():
+        both = "; ".join(filter(None, (reasons.get(name), reason)))
+        kept[name] = KeptLayer("float32", both)
+    return Mixed(halved.artifact, kept)

@@ -6,17 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..runtime.errors import AccuracyError, OutputError
+from ..runtime.errors import AccuracyError, InputError, OutputError
 from ..runtime.files import publish_file
 from ..runtime.preprocess import Preprocess
 from ..runtime.records import encode
+from .artifact import OnnxArtifact
 from .calibration_cache import read_calibration_cache
-from .int8 import Int8Request, Int8Result, with_ranges
+from .int8 import Int8Request, Int8Result
+from .kept import KeptLayer, name_of
 from .progress import Stages
 from .qdq.sites import activations, find_sites
-from .scores import scores_of, with_ending
+from .scores import ending, scores_of, with_ending
 from .subject import Subject, read_subject
-from .targets import Target
+from .targets import TARGETS, Target
 
 
 @dataclass(frozen=True)
@@ -72,29 +74,46 @@ def _proven(request: QuantizeRequest, stages: Stages) -> Int8Result:
             got=result.parity.reason or f"{result.drop:.2f} % of {len(subject.samples)} changed",
             todo="ship FP16, give more calibration inputs, or allow more with --max-drop",
         )
-    return replace(result, artifact=with_ending(result.artifact, subject.artifact))
+    return _with_ending(result, subject.artifact)
+
+
+def _with_ending(result: Int8Result, whole: OnnxArtifact) -> Int8Result:
+    """The result for the model whose last node was left out while the scores were judged."""
+    last = ending(whole.model)
+    if last is None:
+        return result
+    kept = {**result.kept_float, name_of(last): KeptLayer("float32", "it makes probabilities of the scores")}
+    return replace(result, artifact=with_ending(result.artifact, whole), kept_float=kept)
 
 
 def _quantized(request: QuantizeRequest, subject: Subject, stages: Stages) -> Int8Result:
     artifact, samples = subject.artifact, subject.samples
-    if request.scales is not None:
-        ranges = read_calibration_cache(request.scales, activations(find_sites(artifact.model)))
+    if request.scales is None:
+        with stages.stage("calibrate"):
+            statistics = request.target.calibrate(artifact, samples, stages)
         with stages.stage("int8"):
-            return with_ranges(artifact, samples, ranges)
+            return request.target.make(artifact, samples, statistics, request.int8, stages=stages)
+    if request.target.make_with is None:
+        raise InputError(
+            f"The target {request.target.name} takes no scales of TensorRT's.",
+            available=", ".join(name for name, target in TARGETS.items() if target.make_with),
+            todo="leave --target out, or --scales",
+        )
+    ranges = read_calibration_cache(request.scales, activations(find_sites(artifact.model)))
     with stages.stage("calibrate"):
         statistics = request.target.calibrate(artifact, samples, stages)
     with stages.stage("int8"):
-        return request.target.make(artifact, samples, statistics, request.int8, stages=stages)
+        return request.target.make_with(artifact, samples, statistics, ranges)
 
 
 def summarize(result: Int8Result) -> str:
     """What came of it, in a few lines."""
     lines = [
-        f"INT8: {result.layers - len(result.kept_float)} of {result.layers} layers; "
+        f"INT8: {result.quantized} of {result.layers} layers; "
         f"{result.drop:.2f} % of {result.parity.samples} answers changed; "
         f"SQNR {result.parity.sqnr_db or float('inf'):.1f} dB" + ("; recovered" if result.recovered else "")
     ]
-    lines += [f"  {name} stays float: {reason}" for name, reason in result.kept_float.items()]
+    lines += [f"  {name} stays {kept.precision}: {kept.reason}" for name, kept in result.kept_float.items()]
     return "\n".join(lines)
 
 
@@ -103,7 +122,8 @@ def describe(result: Int8Result) -> dict[str, Any]:
     return {
         "sha256": result.artifact.sha256,
         "layers": result.layers,
-        "kept_float": dict(result.kept_float),
+        "quantized": result.quantized,
+        "kept_float": encode(result.kept_float),
         "recovered": result.recovered,
         "changed_percent": result.drop,
         "parity": encode(result.parity),

@@ -22,7 +22,7 @@ def scores_of(artifact: OnnxArtifact) -> OnnxArtifact:
     Args:
         artifact: a float32 model, normalized.
     """
-    last = _ending(artifact.model)
+    last = ending(artifact.model)
     if last is None:
         return artifact
     model = onnx.ModelProto()
@@ -41,7 +41,7 @@ def with_ending(int8: OnnxArtifact, whole: OnnxArtifact) -> OnnxArtifact:
         int8: made from the artifact that `scores_of` gave for `whole`.
         whole: the float32 model.
     """
-    last = _ending(whole.model)
+    last = ending(whole.model)
     if last is None:
         return int8
     model = onnx.ModelProto()
@@ -51,7 +51,7 @@ def with_ending(int8: OnnxArtifact, whole: OnnxArtifact) -> OnnxArtifact:
     return whole.derive(model, int8.stage, int8.precision)
 
 
-def _ending(model: onnx.ModelProto) -> NodeProto | None:
+def ending(model: onnx.ModelProto) -> NodeProto | None:
     """The node that makes probabilities of scores, if the model's only output comes from one."""
     if len(model.graph.output) != 1:
         return None

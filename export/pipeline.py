@@ -55,7 +55,7 @@ class ExportRequest:
         input_shape: (channels, height, width) instead of the form's own; None for that.
         preprocess: instead of that of the weights or the data set; None for that.
         max_drop: largest drop of top-1, in percentage points, at which INT8 is shipped.
-        target: what INT8 is made for: "tensorrt", "tensorrt-fp16" or "cpu".
+        target: what INT8 is made for: "tensorrt" (float16 where INT8 is not), "tensorrt-fp32" or "cpu".
         recover: when INT8 is recovered: "auto" where the drop asks for it, "always" or "off".
         evaluation: largest number of pictures that judge.
         force: whether a bundle at `out` may be replaced.
@@ -138,7 +138,10 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
 def _check_request(request: ExportRequest) -> None:
     """Refuse what cannot succeed before minutes are spent on it."""
     as_recover(request.recover)
-    find_target(request.target)
+    if "int8" in request.precisions:
+        find_target(request.target).require_judge()
+    else:
+        find_target(request.target)
     unknown = [name for name in request.precisions if name not in PRECISIONS]
     if unknown or "fp32" not in request.precisions:
         raise InputError(
@@ -244,11 +247,11 @@ def _to_int8(
     result = make(artifact, shown.samples, statistics, wanted, shown.labels, stages)
     if result.recovered:
         stages.note("weights and biases were fitted to what INT8 makes of their inputs")
-    for name, reason in result.kept_float.items():
-        stages.note(f"{name} stays float: {reason}")
-    rest: FloatPrecision = "float16" if request.target == "tensorrt-fp16" else "float32"
-    kept = dict.fromkeys(result.kept_float, rest)
-    return Proven(result.artifact, measure(result.artifact, reference), kept, result.kept_float, result)
+    for name, layer in result.kept_float.items():
+        stages.note(f"{name} stays {layer.precision}: {layer.reason}")
+    kept = {name: layer.precision for name, layer in result.kept_float.items()}
+    reasons = {name: layer.reason for name, layer in result.kept_float.items()}
+    return Proven(result.artifact, measure(result.artifact, reference), kept, reasons, result)
 
 
 def _for_tensorrt(request: ExportRequest, proven: Mapping[str, Proven]) -> dict[str, Proven]:

@@ -87,6 +87,7 @@ class _CpuWriter:
             return
         copy = NodeProto()
         copy.CopyFrom(node)
+        copy.name = node.name or output  # by which it can be reported
         if output not in self._plan.integer:
             for i, name in enumerate(node.input):
                 copy.input[i] = self._read(name) if name in self._made else name

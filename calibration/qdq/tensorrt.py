@@ -54,6 +54,7 @@ def quantize_tensorrt(
     for node in artifact.model.graph.node:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
+        copy.name = node.name or node.output[0]  # by which it can be reported
         for site in sites.get(node.output[0], ()):
             if site.axis is None:
                 grid = symmetric_int8(ranges[site.value])

@@ -5,7 +5,7 @@ from onnx import TensorProto, helper
 
 from edgeproof.calibration.collect import Range, collect_ranges
 from edgeproof.calibration.fp16 import HALF_MAX, HEADROOM, convert_to_fp16
-from edgeproof.calibration.graph import array_of, element_types, initializers
+from edgeproof.calibration.graph import array_of, element_types, initializers, makers
 from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session import Session
@@ -401,5 +401,35 @@ def test_a_pair_whose_scale_would_vanish_stays_float32_by_name(vector, x, run):
     quantized = quantize_tensorrt(artifact, {"x": Range(-1e-7, 1e-7)})
     mixed = convert_to_fp16(quantized, {})
     onnx.checker.check_model(mixed.artifact.model, full_check=True)
-    assert set(mixed.kept_float32) == {"quantize/x", "dequantize/x"}
-    assert "x.scale would vanish" in mixed.kept_float32["quantize/x"]
+    assert set(mixed.kept_float32) == {"quantize/x", "dequantize/x", "node_y"}
+    assert "x.scale would lose digits" in mixed.kept_float32["quantize/x"]
+    assert_reads_pairs(mixed.artifact.model, "node_y")
+
+
+def test_a_layer_whose_input_overflows_float16_stays_int8_beside_float32(vector):
+    artifact = vector("h = Relu(x) y = MatMul(h, w)", w=np.eye(4, dtype=np.float32) / 1000)
+    quantized = quantize_tensorrt(artifact, {"h": Range(0, 1e5)})
+    mixed = convert_to_fp16(quantized, {"h": Range(0, 1e5)})
+    onnx.checker.check_model(mixed.artifact.model, full_check=True)
+    assert set(mixed.kept_float32) == {"node_h", "quantize/h", "dequantize/h", "node_y"}
+    assert_reads_pairs(mixed.artifact.model, "node_y")
+
+
+def assert_reads_pairs(model, name):
+    """No cast stands between a layer and its Q/DQ pairs."""
+    made_by = makers(model)
+    layer = next(node for node in model.graph.node if node.name == name)
+    assert {made_by[value].op_type for value in layer.input} == {"DequantizeLinear"}
+
+
+def test_a_pair_that_float32_and_float16_read_is_there_in_both(vector):
+    artifact = vector(
+        "a = MatMul(x, w) b = MatMul(x, v) y = Add(a, b)",
+        w=np.eye(4, dtype=np.float32),
+        v=-np.eye(4, dtype=np.float32),
+    )
+    quantized = quantize_tensorrt(artifact, {"x": Range(-4, 4)})
+    mixed = convert_to_fp16(quantized, {"a": Range(0, 6e4)}).artifact.model
+    onnx.checker.check_model(mixed, full_check=True)
+    for name in ("node_a", "node_b"):
+        assert_reads_pairs(mixed, name)

@@ -15,8 +15,8 @@ from edgeproof.runtime.errors import InputError, ModelError
 from edgeproof.runtime.parity import TOLERANCES, Parity
 
 
-def quantize(artifact, samples, request, labels=None):
-    tensorrt = find_target("tensorrt")
+def quantize(artifact, samples, request, labels=None, target="tensorrt"):
+    tensorrt = find_target(target)
     statistics = tensorrt.calibrate(artifact, samples, Stages(quiet=True))
     return tensorrt.make(artifact, samples, statistics, request, labels)
 
@@ -75,11 +75,13 @@ def test_layers_that_break_the_budget_stay_float_by_name(hard, hard_samples):
 
     assert plain.drop > 20
     assert mixed.drop <= 5
-    assert set(mixed.kept_float) == {"h"}
-    assert "alone in INT8" in mixed.kept_float["h"]
+    assert set(mixed.kept_float) == {"node_h"}
+    assert mixed.kept_float["node_h"].precision == "float16"
+    assert "alone in INT8" in mixed.kept_float["node_h"].reason
+    assert (mixed.layers, mixed.quantized) == (2, 1)
     onnx.checker.check_model(mixed.artifact.model, full_check=True)
     makers = {node.output[0]: node for node in mixed.artifact.model.graph.node}
-    assert list(makers["h"].input) == ["x", "v"]
+    assert list(makers["h"].input) == ["x.float16", "v.float16"]
     assert list(makers["y"].input) != ["h", "w"]
 
 
@@ -100,7 +102,7 @@ def test_all_that_was_tried_is_told_with_the_error_by_layer(hard, hard_samples):
 
 def found(drop, ranked=(), **changes):
     parity = Parity(True, "", 2, TOLERANCES["int8"], sqnr_db=9.0)
-    return Int8Result(None, parity, drop, (), changes.get("recovered", True), {}, 4, ranked)
+    return Int8Result(None, parity, drop, (), changes.get("recovered", True), {}, 4, 4, ranked)
 
 
 @pytest.mark.parametrize(
@@ -130,6 +132,13 @@ def test_the_first_that_holds_the_budget_is_taken_or_the_best(recover, drops, ta
     assert [one.taken for one in result.tried] == [number == taken for number in range(made)]
     assert [one.drop for one in result.tried] == drops[:made]
     assert result.ranked == (ranking if made > 2 else ())
+
+
+def test_a_layer_is_kept_in_the_precision_of_the_target(hard, hard_samples):
+    result = quantize(hard, hard_samples, Int8Request(max_drop=5), target="tensorrt-fp32")
+
+    assert {name: kept.precision for name, kept in result.kept_float.items()} == {"node_h": "float32"}
+    assert "node_h" in {node.name for node in result.artifact.model.graph.node}
 
 
 def test_with_labels_only_right_answers_that_are_lost_count(network, samples, run, photos):

@@ -1,14 +1,20 @@
 """The targets of INT8, by name."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 
 from edgeproof.calibration.batches import CalibrationSet
+from edgeproof.calibration.collect import Range
+from edgeproof.calibration.graph import element_types, makers
 from edgeproof.calibration.int8 import Int8Request
 from edgeproof.calibration.progress import Stages
 from edgeproof.calibration.targets import TARGETS, find_target
 from edgeproof.runtime.errors import InputError
+
+KEPT = ("conv", "depthwise", "excite", "residual", "logits")
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +47,36 @@ def test_the_cpu_takes_unsigned_activations_and_tensorrt_signed_ones(network, sa
     assert kinds(made(network, samples, "tensorrt").artifact.model) == {onnx.TensorProto.INT8}
 
 
-def test_what_stays_float_may_be_float16(network, samples):
-    model = made(network, samples, "tensorrt-fp16").artifact.model
+def test_for_tensorrt_what_int8_leaves_float_is_float16(network, samples):
+    model = made(network, samples, "tensorrt").artifact.model
     float32 = [value.name for value in model.graph.value_info if value.type.tensor_type.elem_type == 1]
 
     assert not any(tensor.data_type == onnx.TensorProto.FLOAT for tensor in model.graph.initializer)
     assert not set(float32) - {"image", "logits"}
+
+
+def test_by_request_it_stays_float32(network, samples):
+    result = made(network, samples, "tensorrt-fp32")
+    types = set(element_types(result.artifact.model).values())
+
+    assert onnx.TensorProto.FLOAT16 not in types
+
+
+def test_a_layer_that_float16_cannot_hold_is_int8_beside_float32(network, samples):
+    """The ranges say that the first layer's output may reach 65504."""
+    target, quiet = find_target("tensorrt"), Stages(quiet=True)
+    found = target.calibrate(network, samples, quiet)
+    high = replace(found, ranges={**found.ranges, "conv": Range(-4e4, 4e4)})
+    result = target.make(network, samples, high, Int8Request(recover="off"), None, quiet)
+    nodes = {node.name: node for node in result.artifact.model.graph.node}
+    types, made_by = element_types(result.artifact.model), makers(result.artifact.model)
+
+    assert result.kept_float["node_conv"].precision == "float32"
+    assert "conv reaches 4e+04" in result.kept_float["node_conv"].reason
+    assert types["conv"] == onnx.TensorProto.FLOAT
+    for name in nodes["node_conv"].input[:2]:
+        assert made_by[name].op_type == "DequantizeLinear"
+    assert result.parity.relative_l2 < 0.2
 
 
 def test_on_the_cpu_the_worst_layers_stay_float_if_the_budget_asks_for_it(network, samples):
@@ -54,7 +84,7 @@ def test_on_the_cpu_the_worst_layers_stay_float_if_the_budget_asks_for_it(networ
     off = made(network, samples, "cpu", max_drop=-1, recover="off")
 
     assert off.kept_float == {}
-    assert set(strict.kept_float) <= {"conv", "depthwise", "excite", "residual", "logits"}
+    assert set(strict.kept_float) <= {f"node_{name}" for name in KEPT}
     assert strict.drop <= off.drop
 
 
@@ -68,6 +98,7 @@ def test_on_the_cpu_recovery_lowers_the_error(network, samples, assert_sound_chi
     assert always.parity.relative_l2 < off.parity.relative_l2
 
 
-def test_an_unknown_target_is_refused_with_those_that_there_are():
-    with pytest.raises(InputError, match="tensorrt, tensorrt-fp16, cpu"):
-        find_target("tpu")
+@pytest.mark.parametrize("name", ["tpu", "tensorrt-fp16"])
+def test_an_unknown_target_is_refused_with_those_that_there_are(name):
+    with pytest.raises(InputError, match="tensorrt, tensorrt-fp32, cpu"):
+        find_target(name)
