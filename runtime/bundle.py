@@ -36,7 +36,7 @@ OURS = re.compile(r"manifest\.json|.+\.onnx|.+\.npz|golden-\d+\.(png|jpg)|eviden
 class Golden:
     """Recorded inputs, shape (N, ...), and PyTorch's own answers to them, by output name."""
 
-    input: NDArray[np.floating]
+    input: NDArray[Any]
     outputs: Mapping[str, NDArray[np.floating]]
 
 

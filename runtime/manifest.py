@@ -139,6 +139,10 @@ class Manifest:
             raise ValueError(f"target is {self.target!r}, and there is no INT8 model")
         if not self.outputs:
             raise ValueError("outputs must not be empty")
+        if self.preprocess and self.preprocess.dtype != self.input.dtype:
+            raise ValueError(
+                f"preprocess gives {self.preprocess.dtype}, but the input takes {self.input.dtype}"
+            )
         classes = self.outputs[0].shape[-1:]
         if self.labels and classes != (len(self.labels),):
             raise ValueError(

@@ -1,17 +1,18 @@
-"""From a picture to the tensor that the network was trained on.
+"""From a picture to the tensor that the model takes.
 
 Preprocessing is data: it travels in the bundle's manifest, and this module carries it out with Pillow
 and numpy alone. The result is bit-equal to torchvision's ``ImageClassification`` transforms on PIL
-images (resize, centre crop, scale to 0..1, normalize); tests hold it to that.
+images (resize, centre crop, scale to 0..1, normalize); tests hold it to that. A model that takes uint8
+normalizes in its own graph: here a picture is then resized and cropped, and its pixels are the tensor.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,9 @@ from PIL import Image, ImageOps
 from .errors import ImageError, InputError
 from .records import decode
 
-CHANNELS = {"rgb": 3, "gray": 1}
+Color = Literal["rgb", "bgr", "gray"]
+CHANNELS = {"rgb": 3, "bgr": 3, "gray": 1}
+FORMS = {("float32", "NCHW"), ("uint8", "NHWC")}  # dtype and layout of a batch that a model may take
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -36,7 +39,9 @@ DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How a picture becomes an input tensor of shape (channels, height, width), float32.
+    """How a picture becomes an input tensor.
+
+    It is of shape (channels, height, width) and float32, or of shape (height, width, channels) and uint8.
 
     Attributes:
         resize: length in pixels of the shorter side after resizing (the ratio is kept), or
@@ -44,9 +49,11 @@ class Preprocess:
         crop: (height, width) in pixels of the centre crop, or None; what is smaller is padded with 0.
         interpolation: a key of INTERPOLATIONS.
         antialias: always true; Pillow filters whenever it shrinks.
-        color: "rgb" for three channels, "gray" for one.
-        mean, std: one value a channel, in units of the 0..1 scale.
-        layout: always "NCHW".
+        color: the channels in their order: "rgb", "bgr", or "gray" for one.
+        mean, std: one value a channel, in that order, in units of the 0..1 scale. With dtype "uint8" the
+            model subtracts and divides by them itself.
+        layout: of a batch: "NCHW" with dtype "float32", "NHWC" with "uint8".
+        dtype: numpy's name of the tensor's type.
         exif_transpose: whether a rotation noted in the file is carried out first. Off by default, because
             torchvision's loaders, with which networks are trained, do not.
     """
@@ -57,8 +64,9 @@ class Preprocess:
     std: tuple[float, ...]
     interpolation: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = "bilinear"
     antialias: Literal[True] = True
-    color: Literal["rgb", "gray"] = "rgb"
-    layout: Literal["NCHW"] = "NCHW"
+    color: Color = "rgb"
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    dtype: Literal["float32", "uint8"] = "float32"
     exif_transpose: bool = False
 
     def __post_init__(self) -> None:
@@ -66,6 +74,11 @@ class Preprocess:
             raise ValueError(
                 f"color must be one of {', '.join(CHANNELS)} and interpolation one of "
                 f"{', '.join(INTERPOLATIONS)}, not {self.color!r} and {self.interpolation!r}"
+            )
+        if (self.dtype, self.layout) not in FORMS:
+            raise ValueError(
+                f"dtype and layout must be float32 and NCHW, or uint8 and NHWC, "
+                f"not {self.dtype} and {self.layout}"
             )
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(
@@ -117,15 +130,47 @@ class Preprocess:
                 image = image.resize((width, height), INTERPOLATIONS[self.interpolation])
         return image if self.crop is None else _centre_crop(image, *self.crop)
 
-    def __call__(self, image: Image.Image) -> NDArray[np.float32]:
-        """Turn one picture into an array of shape (channels, height, width)."""
-        pixels = np.asarray(self.pixels(image))
-        planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    def __call__(self, image: Image.Image) -> NDArray[Any]:
+        """Turn one picture into the model's tensor."""
+        pixels = self._in_order(self.pixels(image))
+        return pixels if self.dtype == "uint8" else self.normalized(pixels)
+
+    def normalized(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Pixels, shape (height, width, channels), as the network was trained on them.
+
+        Returns:
+            (pixels / 255 - mean) / std in shape (channels, height, width).
+        """
+        planes = pixels.transpose(2, 0, 1)
         scaled = np.empty(planes.shape, np.float32)
         np.divide(planes, np.float32(255), out=scaled, dtype=np.float32)
         scaled -= np.array(self.mean, np.float32)[:, None, None]
         scaled /= np.array(self.std, np.float32)[:, None, None]
         return scaled
+
+    def takes_as_it_is(self, height: int, width: int) -> bool:
+        """Whether a picture of this size is neither resized nor cropped, and its pixels are the tensor."""
+        return self.dtype == "uint8" and self._resized(height, width) == (height, width) == (
+            self.crop or (height, width)
+        )
+
+    def for_pixels(self, color: Color | None = None) -> Preprocess:
+        """The same for a model that normalizes itself.
+
+        Args:
+            color: order of the channels that the model takes; None for this one's own.
+        """
+        flipped = (color or self.color) != self.color
+        mean, std = (self.mean[::-1], self.std[::-1]) if flipped else (self.mean, self.std)
+        return replace(self, color=color or self.color, mean=mean, std=std, layout="NHWC", dtype="uint8")
+
+    def _in_order(self, image: Image.Image) -> NDArray[np.uint8]:
+        """A picture's pixels, shape (height, width, channels), in the order of `color`."""
+        if self.color == "bgr":
+            data = image.tobytes("raw", "BGR")
+            return np.frombuffer(data, np.uint8).reshape(image.height, image.width, 3)
+        pixels = np.asarray(image)
+        return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if not isinstance(self.resize, int):
