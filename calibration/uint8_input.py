@@ -117,6 +117,31 @@ def with_uint8_input(artifact: OnnxArtifact, trained: Preprocess, served: Prepro
     return artifact.derive(model, STAGE, artifact.precision)
 
 
+def pixels_of(inputs: NDArray[Any], trained: Preprocess, served: Preprocess) -> NDArray[np.uint8]:
+    """The pixels of which a network's inputs were made.
+
+    Args:
+        inputs: normalized pictures, shape (N, channels, height, width).
+        trained: how they were made of pictures.
+        served: how the pixels are to lie.
+
+    Raises:
+        InputError: they were not made like that: there would be pixels below 0 or above 255.
+    """
+    mean, std = (np.array(values).reshape(1, -1, 1, 1) for values in (trained.mean, trained.std))
+    values = 255 * (inputs * std + mean)
+    if values.min() < -1 or values.max() > 256:
+        raise InputError(
+            "The inputs are not pictures that were normalized as the preprocessing says.",
+            wanted="pixels from 0 to 255, once mean and std are taken back",
+            got=f"values from {values.min():.1f} to {values.max():.1f}",
+            todo="give the training's mean and std with --preprocess FILE.json",
+        )
+    step = 1 if served.color == trained.color else -1
+    pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(pixels[:, ::step].transpose(0, 2, 3, 1))
+
+
 def _check_input(model: onnx.ModelProto, trained: Preprocess) -> None:
     found = input_of(model)
     fits = len(found.shape) == 4 and found.dtype == "float32" and found.shape[1] in (trained.channels, "?")

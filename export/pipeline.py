@@ -19,6 +19,7 @@ from ..calibration.preflight.check import is_installed, preflight
 from ..calibration.preflight.handed_over import GROWTH, preflight_handed_over
 from ..calibration.progress import Stages
 from ..calibration.targets import find_target
+from ..calibration.uint8_input import Uint8Request, served_preprocess, with_uint8_input
 from ..runtime.bundle import Bundle, is_bundle
 from ..runtime.errors import InputError, ModelError
 from ..runtime.files import ensure_can_publish, sha256_bytes
@@ -26,6 +27,7 @@ from ..runtime.manifest import PRECISIONS, FloatPrecision
 from ..runtime.preprocess import Preprocess
 from .data.dataset import Split, seeded_subset
 from .evaluate import Shown, evaluate
+from .feed import Feed
 from .fitting import check_preprocess, fit
 from .models.spec import Shape
 from .prove import Reference, measure, prove, torch_answers
@@ -55,6 +57,7 @@ class ExportRequest:
         target: what INT8 is made for: "tensorrt", "tensorrt-fp16" or "cpu".
         recover: when INT8 is recovered: "auto" where the drop asks for it, "always" or "off".
         evaluation: largest number of pictures that judge.
+        uint8: asks for models that take pixels; None for models that take what the network takes.
         force: whether a bundle at `out` may be replaced.
     """
 
@@ -71,6 +74,7 @@ class ExportRequest:
     target: str = "tensorrt"
     recover: str = "auto"
     evaluation: int = 2000
+    uint8: Uint8Request | None = None
     force: bool = False
 
 
@@ -92,9 +96,10 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
     _check_request(request)
     with stages.stage("weights"):
         subject = _prepare(request, stages)
+        feed = _feed(request, subject)
     with stages.stage("samples"):
         calibration = _calibration(subject)
-        inputs = _parity_inputs(subject.data.evaluation, subject.preprocess)
+        inputs, shown = feed.both(_parity_samples(subject.data.evaluation))
         outputs = torch_answers(subject.trained.network, inputs)
         _check_classes(outputs[OUTPUT], subject)
     with stages.stage("export"):
@@ -106,16 +111,23 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         artifact = simplify(exported.artifact)
         proven = {"fp32": Proven(artifact, prove(artifact, reference))}
     proven |= _lower(request, artifact, calibration, reference, stages)
+    ancestors = (exported.artifact,)
+    if request.uint8:
+        ancestors += tuple(entry.artifact for entry in proven.values())
+        reference = replace(reference, inputs=shown, tensors=inputs)
+        with stages.stage("uint8-input"):
+            proven = _take_pixels(proven, feed, reference)
     proven |= _preflight(_for_tensorrt(request, proven), stages)
     with stages.stage("accuracy"):
         judges = _judges(subject.data.evaluation, request.evaluation, stages)
         models = {name: entry.artifact for name, entry in proven.items()}
-        evaluation = evaluate(subject.trained.network, models, judges, subject.preprocess, stages)
+        evaluation = evaluate(subject.trained.network, models, judges, feed, stages)
     verdict = decide(
         {name: (p.parity, evaluation.accuracy[name]) for name, p in proven.items()}, request.max_drop
     )
-    shown = Shown(len(calibration.samples), calibration.samples.sha256)
-    outcome = Outcome(subject, proven, reference, shown, evaluation, exported.artifact, request.target)
+    calibrated = Shown(len(calibration.samples), calibration.samples.sha256)
+    shipped = replace(subject, preprocess=feed.served)
+    outcome = Outcome(shipped, proven, reference, calibrated, evaluation, ancestors, request.target)
     with stages.stage("bundle"):
         return publish(request.out, outcome, verdict, dict(stages.seconds))
 
@@ -162,8 +174,13 @@ def _calibration(subject: Subject) -> Calibration:
     return Calibration(samples, split.labels)
 
 
-def _parity_inputs(evaluation: Split, preprocess: Preprocess | None) -> NDArray[np.float32]:
-    return evaluation.take(seeded_subset(len(evaluation), PARITY_SAMPLES)).tensor(preprocess)
+def _feed(request: ExportRequest, subject: Subject) -> Feed:
+    trained = subject.preprocess
+    return Feed(trained, served_preprocess(request.uint8, trained) if request.uint8 else trained)
+
+
+def _parity_samples(evaluation: Split) -> Split:
+    return evaluation.take(seeded_subset(len(evaluation), PARITY_SAMPLES))
 
 
 def _check_classes(scores: NDArray[Any], subject: Subject) -> None:
@@ -226,6 +243,18 @@ def _to_int8(
     rest: FloatPrecision = "float16" if request.target == "tensorrt-fp16" else "float32"
     kept = dict.fromkeys(result.kept_float, rest)
     return Proven(result.artifact, measure(result.artifact, reference), kept)
+
+
+def _take_pixels(proven: Mapping[str, Proven], feed: Feed, reference: Reference) -> dict[str, Proven]:
+    """The same precisions for pixels, each proven anew. INT8 is measured, and the verdict judges it."""
+    if feed.trained is None or feed.served is None:
+        raise AssertionError("served_preprocess refuses tensors")
+    shipped = {}
+    for name, entry in proven.items():
+        artifact = with_uint8_input(entry.artifact, feed.trained, feed.served)
+        parity = (measure if name == "int8" else prove)(artifact, reference)
+        shipped[name] = replace(entry, artifact=artifact, parity=parity)
+    return shipped
 
 
 def _for_tensorrt(request: ExportRequest, proven: Mapping[str, Proven]) -> dict[str, Proven]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.artifact import OnnxArtifact
+from ..calibration.batches import input_of
 from ..runtime.accuracy import Accuracy
 from ..runtime.bundle import MANIFEST, Bundle, output_key
 from ..runtime.files import publish_folder, sha256_file
@@ -36,7 +37,6 @@ from .data.dataset import Dataset
 from .evaluate import Evaluation, Shown
 from .models.spec import Form, ModelSpec
 from .prove import Reference
-from .torch_onnx import INPUT
 from .weights import Trained
 
 GOLDEN_SAMPLES = 8
@@ -79,7 +79,7 @@ class Outcome:
         reference: PyTorch's answers, of which the first become the golden ones.
         calibration: the pictures that gave the ranges of values.
         evaluation: accuracy, and the pictures that judged.
-        exported: the ONNX model as PyTorch's exporter gave it, from which all others descend.
+        ancestors: the ONNX models from which those in `proven` descend, the exporter's own first.
         target: what the INT8 model was made for.
     """
 
@@ -88,7 +88,7 @@ class Outcome:
     reference: Reference
     calibration: Shown
     evaluation: Evaluation
-    exported: OnnxArtifact
+    ancestors: tuple[OnnxArtifact, ...]
     target: str
 
 
@@ -144,7 +144,7 @@ def _manifest(
             "calibration": encode(outcome.calibration),
             "evaluation": encode(outcome.evaluation.shown),
         },
-        input=TensorSpec(INPUT, ("batch", *subject.form.input_shape), "float32"),
+        input=_input_spec(outcome.proven["fp32"].artifact),
         outputs=_output_specs(outcome.reference.outputs),
         preprocess=subject.preprocess,
         labels=subject.trained.labels or subject.data.labels,
@@ -159,7 +159,7 @@ def _manifest(
         toolchain=_toolchain(),
         lineage=tuple(
             {"stage": a.stage, "sha256": a.sha256, "parent": a.parent, "nodes": a.nodes, "bytes": len(a.data)}
-            for a in (outcome.exported, *(proven.artifact for proven in outcome.proven.values()))
+            for a in (*outcome.ancestors, *(proven.artifact for proven in outcome.proven.values()))
         ),
         stages=tuple({"name": stage, "seconds": round(took, 3)} for stage, took in seconds.items()),
     )
@@ -190,6 +190,11 @@ def _write_golden(folder: Path, reference: Reference) -> FileEntry:
     }
     np.savez(path, allow_pickle=False, input=reference.inputs[:GOLDEN_SAMPLES], **outputs)
     return FileEntry(path.name, sha256_file(path), path.stat().st_size)
+
+
+def _input_spec(artifact: OnnxArtifact) -> TensorSpec:
+    found = input_of(artifact.model)
+    return TensorSpec(found.name, ("batch", *found.shape[1:]), found.dtype)
 
 
 def _output_specs(outputs: Mapping[str, NDArray[Any]]) -> tuple[OutputSpec, ...]:
