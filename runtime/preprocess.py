@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from .errors import ImageError, InputError
+from .pixels import packed
 from .records import decode
 
 Color = Literal["rgb", "bgr", "gray"]
 CHANNELS = {"rgb": 3, "bgr": 3, "gray": 1}
+ORDERS: dict[Color, str] = {"rgb": "RGB", "bgr": "BGR", "gray": "L"}  # as Pillow calls them
 FORMS = {("float32", "NCHW"), ("uint8", "NHWC")}  # dtype and layout of a batch that a model may take
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
@@ -132,7 +134,11 @@ class Preprocess:
 
     def __call__(self, image: Image.Image) -> NDArray[Any]:
         """Turn one picture into the model's tensor."""
-        pixels = self._in_order(self.pixels(image))
+        return self.tensor(self.pixels(image))
+
+    def tensor(self, image: Image.Image) -> NDArray[Any]:
+        """The model's tensor of a picture that `pixels` gave."""
+        pixels = packed(image, ORDERS[self.color])
         return pixels if self.dtype == "uint8" else self.normalized(pixels)
 
     def normalized(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -163,14 +169,6 @@ class Preprocess:
         flipped = (color or self.color) != self.color
         mean, std = (self.mean[::-1], self.std[::-1]) if flipped else (self.mean, self.std)
         return replace(self, color=color or self.color, mean=mean, std=std, layout="NHWC", dtype="uint8")
-
-    def _in_order(self, image: Image.Image) -> NDArray[np.uint8]:
-        """A picture's pixels, shape (height, width, channels), in the order of `color`."""
-        if self.color == "bgr":
-            data = image.tobytes("raw", "BGR")
-            return np.frombuffer(data, np.uint8).reshape(image.height, image.width, 3)
-        pixels = np.asarray(image)
-        return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if not isinstance(self.resize, int):
