@@ -130,7 +130,7 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
     from .quantize import QuantizeRequest, describe, summarize
     from .quantize import quantize as carry_out
     from .targets import find_target
-    from .uint8_input import uint8_request
+    from .uint8_request import uint8_request
 
     request = QuantizeRequest(
         model,

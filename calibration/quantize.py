@@ -19,7 +19,8 @@ from .qdq.sites import activations, find_sites
 from .scores import scores_of, with_ending
 from .subject import Subject, read_subject
 from .targets import Target
-from .uint8_input import Uint8Request, pixels_of, served_preprocess, with_uint8_input
+from .uint8_input import pixels_of, with_uint8_input
+from .uint8_request import Uint8Request, served_preprocess
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,11 @@ Transpose of uint8). Where one float32 convolution alone reads the input, the fa
 and the offset into its bias if the convolution pads nothing: a zero of its padding stands for a picture's
 mean, and would no longer. Lower precisions keep the four nodes in float32, so that their first Cast or
 QuantizeLinear rounds the very values on which they were proven.
+
+Resizing and cropping follow where they are asked for, as two matrix products with the weights of Pillow's
+filters, each rounded to 8 bits as Pillow does it: NVIDIA's compiler takes a Resize, but not one that filters
+what it shrinks ("antialias"). A few pixels differ by one from Pillow's, which computes in fixed point; the
+export judges what that changes.
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from ..runtime.errors import InputError, ModelError
-from ..runtime.preprocess import Color, Preprocess
+from ..runtime.preprocess import Preprocess
 from .artifact import OnnxArtifact
 from .batches import input_of
 from .graph import array_of, as_tensor, initializers, makers, reader_counts
@@ -28,66 +33,23 @@ from .graph import array_of, as_tensor, initializers, makers, reader_counts
 STAGE = "uint8-input"
 PREFIX = "uint8"  # of the names of new nodes, values and initializers
 POINTWISE = ("Cast", "QuantizeLinear", "DequantizeLinear")  # of one scale, these treat all channels alike
-COLORS: tuple[Color, ...] = ("rgb", "bgr")
-
 _Channels = NDArray[np.float64]  # one value a channel
 
 
-@dataclass(frozen=True)
-class Uint8Request:
-    """What is asked of a model that takes pixels.
+class _Step:
+    """One node of the front: an operator, perhaps with a constant on its left or on its right."""
 
-    Attributes:
-        channels: their order, "rgb" or "bgr"; None for the order in which the network was trained.
-    """
-
-    channels: Color | None = None
-
-
-def uint8_request(wanted: bool, channels: str | None) -> Uint8Request | None:
-    """The request that the options --uint8-input and --channels make; None without the first.
-
-    Raises:
-        InputError: there is no such order of channels, or one is given to a model that takes floats.
-    """
-    if channels is not None and not wanted:
-        raise InputError(
-            f"--channels {channels} has no meaning for a model that takes floats.", todo="add --uint8-input"
-        )
-    chosen = next((color for color in COLORS if color == channels), None)
-    if channels is not None and chosen is None:
-        raise InputError(f"--channels {channels} is not known.", available=", ".join(COLORS))
-    return Uint8Request(chosen) if wanted else None
-
-
-def served_preprocess(request: Uint8Request, trained: Preprocess | None) -> Preprocess:
-    """How a device prepares a picture for the model that is asked for.
-
-    Args:
-        request: what is asked for.
-        trained: how the network's own inputs are made of pictures.
-
-    Raises:
-        InputError: it takes no pictures, its normalization is in the graph already, or its pictures are grey
-            and an order of colours was asked for.
-    """
-    if trained is None:
-        raise InputError(
-            "A model that takes tensors cannot take pixels.",
-            wanted="a model of pictures, and how its inputs were normalized",
-            todo="leave --uint8-input out, or give the training's preprocessing with --preprocess FILE.json",
-        )
-    if trained.dtype != "float32":
-        raise InputError(
-            "The preprocessing is that of a model that takes pixels already.",
-            wanted='the training\'s, with "dtype": "float32" and "layout": "NCHW"',
-            got=f'"dtype": "{trained.dtype}" and "layout": "{trained.layout}"',
-        )
-    if request.channels is not None and trained.color == "gray":
-        raise InputError(
-            "The model takes grey pictures, which have one channel.", todo="leave --channels out"
-        )
-    return trained.for_pixels(request.channels)
+    def __init__(
+        self,
+        operator: str,
+        values: NDArray[Any] | None = None,
+        name: str = "",
+        *,
+        left: bool = False,
+        **attributes: Any,
+    ) -> None:
+        self.operator, self.values, self.name, self.left = operator, values, name, left
+        self.attributes = attributes
 
 
 def with_uint8_input(artifact: OnnxArtifact, trained: Preprocess, served: Preprocess) -> OnnxArtifact:
@@ -96,7 +58,7 @@ def with_uint8_input(artifact: OnnxArtifact, trained: Preprocess, served: Prepro
     Args:
         artifact: a model in any precision, whose input is float32 of shape (N, channels, height, width).
         trained: how its inputs are made of pictures.
-        served: the same for the model that is made, from `served_preprocess`.
+        served: the same for the model that is made, from `uint8_request.served_preprocess`.
 
     Raises:
         ModelError: the input is another.
@@ -111,8 +73,8 @@ def with_uint8_input(artifact: OnnxArtifact, trained: Preprocess, served: Prepro
     swapped = served.color != trained.color
     gathered = swapped and not _swap_weights(model, target)
     steps = _folded(model, target, offset, factor)
-    _prepend(model, source, target, steps, gathered=gathered)
-    _retype_input(model, source)
+    _prepend(model, source, target, [*_loading(trained, served), *steps, *_gathering(gathered, served)])
+    _retype_input(model, source, served.source)
     _drop_unread(model)
     return artifact.derive(model, STAGE, artifact.precision)
 
@@ -223,9 +185,7 @@ def _swap_weights(model: onnx.ModelProto, value: str) -> bool:
     return found is not None
 
 
-def _folded(
-    model: onnx.ModelProto, value: str, offset: _Channels, factor: _Channels
-) -> list[tuple[str, _Channels]]:
+def _folded(model: onnx.ModelProto, value: str, offset: _Channels, factor: _Channels) -> list[_Step]:
     """What of `(x - offset) * factor` remains to be computed, as operators with their constants."""
     found = _weights_behind(model, value, between=())
     stored = initializers(model)
@@ -234,16 +194,20 @@ def _folded(
         or stored[found.name].data_type != TensorProto.FLOAT
         or not _bias_is_stored(found, stored)
     ):
-        return [("Sub", offset), ("Mul", factor)]
+        return [_step("Sub", offset, "offset"), _step("Mul", factor, "factor")]
     convolution = found.convolution
     weights = (array_of(stored[found.name]) * factor.reshape(1, -1, 1, 1)).astype(np.float32)
     _replace(model, convolution, 1, weights)
     if _pads(convolution):
-        return [("Sub", offset)]
+        return [_step("Sub", offset, "offset")]
     bias = array_of(stored[convolution.input[2]]) if len(convolution.input) > 2 else 0.0
     shift = weights.sum(axis=(2, 3), dtype=np.float64) @ offset
     _replace(model, convolution, 2, (bias - shift).astype(np.float32))
     return []
+
+
+def _step(operator: str, values: _Channels, name: str) -> _Step:
+    return _Step(operator, values.astype(np.float32).reshape(1, -1, 1, 1), name)
 
 
 def _bias_is_stored(found: _Weights, stored: Mapping[str, TensorProto]) -> bool:
@@ -268,46 +232,62 @@ def _replace(model: onnx.ModelProto, node: NodeProto, position: int, values: NDA
         node.input[position] = name
 
 
-def _prepend(
-    model: onnx.ModelProto,
-    source: str,
-    target: str,
-    steps: Sequence[tuple[str, _Channels]],
-    *,
-    gathered: bool,
-) -> None:
-    """Put the nodes that make a network's input of pixels in front of it."""
-    chain: list[tuple[str, list[str], dict[str, Any]]] = [
-        ("Cast", [], {"to": TensorProto.FLOAT}),
-        ("Transpose", [], {"perm": [0, 3, 1, 2]}),
+def _loading(trained: Preprocess, served: Preprocess) -> list[_Step]:
+    """From pixels to planes of floats, resized and cropped where the model does that.
+
+    Both products have their weights on the left, which no quantizer takes for a layer.
+    """
+    if served.source is None:
+        return [_Step("Cast", to=TensorProto.FLOAT), _Step("Transpose", perm=[0, 3, 1, 2])]
+    rows, columns = trained.matrices(*served.source)
+    return [
+        _Step("Cast", to=TensorProto.FLOAT),
+        _Step("Transpose", perm=[0, 3, 2, 1]),
+        *_filter(columns, "columns"),
+        _Step("Transpose", perm=[0, 1, 3, 2]),
+        *_filter(rows, "rows"),
     ]
-    for operator, values in steps:
-        name = f"{PREFIX}.{'offset' if operator == 'Sub' else 'factor'}"
-        model.graph.initializer.append(as_tensor(name, values.astype(np.float32).reshape(1, -1, 1, 1)))
-        chain.append((operator, [name], {}))
-    if gathered:
-        order = as_tensor(f"{PREFIX}.order", np.arange(len(steps[0][1]))[::-1])
-        model.graph.initializer.append(order)
-        chain.append(("Gather", [order.name], {"axis": 1}))
-    value, nodes = source, list[NodeProto]()
-    for operator, constants, attributes in chain:
-        made = f"{PREFIX}.{operator.lower()}"
-        nodes.append(
-            helper.make_node(operator, [value, *constants], [made], name=f"{PREFIX}/{operator}", **attributes)
-        )
+
+
+def _filter(weights: NDArray[np.float32], name: str) -> list[_Step]:
+    """One pass over rows or columns, rounded half up. Only weights below 0 can lead out of 0..255."""
+    half, white = np.array([0.5], np.float32), np.array([255], np.float32)
+    product = _Step("MatMul", weights, name, left=True)
+    steps = [product, _Step("Add", half, f"{name}.half"), _Step("Floor")]
+    return [*steps, _Step("Relu"), _Step("Min", white, f"{name}.white")] if weights.min() < 0 else steps
+
+
+def _gathering(gathered: bool, served: Preprocess) -> list[_Step]:
+    order = np.arange(served.channels)[::-1]
+    return [_Step("Gather", order, "order", axis=1)] if gathered else []
+
+
+def _prepend(model: onnx.ModelProto, source: str, target: str, steps: Sequence[_Step]) -> None:
+    """Put the nodes that make a network's input of pixels in front of it."""
+    nodes, value = list[NodeProto](), source
+    for index, step in enumerate(steps):
+        made = target if index == len(steps) - 1 else f"{PREFIX}.{index}"
+        inputs = [value]
+        if step.values is not None:
+            name = f"{PREFIX}.{step.name}"
+            model.graph.initializer.append(as_tensor(name, step.values))
+            inputs.insert(0 if step.left else 1, name)
+        node = f"{PREFIX}/{index}.{step.operator}"
+        nodes.append(helper.make_node(step.operator, inputs, [made], name=node, **step.attributes))
         value = made
-    nodes[-1].output[0] = target
     rest = [NodeProto.FromString(node.SerializeToString()) for node in model.graph.node]
     model.graph.ClearField("node")
     model.graph.node.extend([*nodes, *rest])
 
 
-def _retype_input(model: onnx.ModelProto, source: str) -> None:
+def _retype_input(model: onnx.ModelProto, source: str, sides: tuple[int, int] | None) -> None:
     tensor = next(info for info in model.graph.input if info.name == source).type.tensor_type
     tensor.elem_type = TensorProto.UINT8
     batch, channels, height, width = (
         onnx.TensorShapeProto.Dimension.FromString(side.SerializeToString()) for side in tensor.shape.dim
     )
+    if sides is not None:
+        height.dim_value, width.dim_value = sides
     tensor.shape.ClearField("dim")
     tensor.shape.dim.extend([batch, height, width, channels])
 

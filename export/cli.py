@@ -61,6 +61,15 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     preprocess: PreprocessOption = None,
     uint8_input: Uint8Option = False,
     channels: ChannelsOption = None,
+    resize: Annotated[
+        str,
+        typer.Option(
+            help="pillow (bit for bit as in training), or device: in the graph, with --uint8-input."
+        ),
+    ] = "pillow",
+    source: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Size of the camera's frames, for --resize device.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", show_default="artifacts/MODEL")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there already.")] = False,
     as_json: JsonOption = False,
@@ -68,7 +77,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     """Take a PyTorch model to a proven bundle: ONNX, simplified, FP16, INT8, each compared with PyTorch."""
     _require_packages()
     from ..calibration.progress import Stages
-    from ..calibration.uint8_input import uint8_request
+    from ..calibration.uint8_request import uint8_request
     from ..runtime.preprocess import read_preprocess
     from ..runtime.summary import summarize
     from .pipeline import ExportRequest, export_bundle
@@ -87,7 +96,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         target=target,
         recover=recover,
         evaluation=evaluation,
-        uint8=uint8_request(uint8_input, channels),
+        uint8=uint8_request(uint8_input, channels, resize, source),
         force=force,
     )
     bundle = export_bundle(request, Stages())

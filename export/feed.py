@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..runtime.preprocess import Preprocess
 from .data.dataset import Split
@@ -16,6 +17,8 @@ from .data.dataset import Split
 @dataclass(frozen=True)
 class Feed:
     """The two ways of one picture.
+
+    Where the shipped models resize frames themselves, PyTorch is shown what Pillow makes of the same frames.
 
     Attributes:
         trained: how the network's own inputs are made of pictures; None for tensors, fed as they are.
@@ -30,10 +33,36 @@ class Feed:
         shown = samples.tensor(self.served)
         if self.trained is None or self.served is None or self.served == self.trained:
             return shown, shown
-        step = 1 if self.served.color == self.trained.color else -1
-        return np.stack([self.trained.normalized(frame[:, :, ::step]) for frame in shown]), shown
+        frames = self._in_trained_order(shown)
+        if self.served.source is None:
+            return np.stack([self.trained.normalized(frame) for frame in frames]), shown
+        pictures = [_picture(frame) for frame in frames]
+        return np.stack([self.trained(picture) for picture in pictures]), shown
+
+    def resized(self, shown: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """PyTorch's inputs as models that resize frames themselves compute them, here in float64.
+
+        Args:
+            shown: frames, shape (N, height, width, channels).
+        """
+        if self.trained is None or self.served is None or self.served.source is None:
+            raise AssertionError("no model resizes anything")
+        rows, columns = self.trained.matrices(*self.served.source)
+        planes = self._in_trained_order(shown).transpose(0, 3, 1, 2).astype(np.float64)
+        planes = np.floor(planes @ columns.T + 0.5).clip(0, 255)
+        planes = np.floor(rows @ planes + 0.5).clip(0, 255)
+        mean, std = (np.array(values).reshape(-1, 1, 1) for values in (self.trained.mean, self.trained.std))
+        return ((planes / 255 - mean) / std).astype(np.float32)
+
+    def _in_trained_order(self, shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        same = self.trained is None or self.served is None or self.trained.color == self.served.color
+        return shown if same else shown[:, :, :, ::-1]
 
     def batches(self, samples: Split, size: int) -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]:
         """The same in batches of at most `size`, one in memory at a time."""
         for start in range(0, len(samples), size):
             yield self.both(samples.take(range(start, min(start + size, len(samples)))))
+
+
+def _picture(frame: NDArray[np.uint8]) -> Image.Image:
+    return Image.fromarray(frame[:, :, 0] if frame.shape[2] == 1 else np.ascontiguousarray(frame))

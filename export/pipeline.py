@@ -19,7 +19,7 @@ from ..calibration.preflight.check import is_installed, preflight
 from ..calibration.preflight.handed_over import GROWTH, preflight_handed_over
 from ..calibration.progress import Stages
 from ..calibration.targets import find_target
-from ..calibration.uint8_input import Uint8Request, served_preprocess, with_uint8_input
+from ..calibration.uint8_request import Uint8Request, served_preprocess
 from ..runtime.bundle import Bundle, is_bundle
 from ..runtime.errors import InputError, ModelError
 from ..runtime.files import ensure_can_publish, sha256_bytes
@@ -30,6 +30,7 @@ from .evaluate import Shown, evaluate
 from .feed import Feed
 from .fitting import check_preprocess, fit
 from .models.spec import Shape
+from .pixels import check_resizing, pixel_reference, take_pixels
 from .prove import Reference, measure, prove, torch_answers
 from .publish import Outcome, Proven, Subject, decide, publish
 from .simplify import simplify
@@ -114,14 +115,15 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
     ancestors = (exported.artifact,)
     if request.uint8:
         ancestors += tuple(entry.artifact for entry in proven.values())
-        reference = replace(reference, inputs=shown, tensors=inputs)
+        reference = pixel_reference(subject.trained.network, feed, reference, shown)
         with stages.stage("uint8-input"):
-            proven = _take_pixels(proven, feed, reference)
+            proven = take_pixels(proven, feed, reference)
     proven |= _preflight(_for_tensorrt(request, proven), stages)
     with stages.stage("accuracy"):
         judges = _judges(subject.data.evaluation, request.evaluation, stages)
         models = {name: entry.artifact for name, entry in proven.items()}
         evaluation = evaluate(subject.trained.network, models, judges, feed, stages)
+    check_resizing(feed, evaluation.accuracy["fp32"], request.max_drop)
     verdict = decide(
         {name: (p.parity, evaluation.accuracy[name]) for name, p in proven.items()}, request.max_drop
     )
@@ -243,18 +245,6 @@ def _to_int8(
     rest: FloatPrecision = "float16" if request.target == "tensorrt-fp16" else "float32"
     kept = dict.fromkeys(result.kept_float, rest)
     return Proven(result.artifact, measure(result.artifact, reference), kept)
-
-
-def _take_pixels(proven: Mapping[str, Proven], feed: Feed, reference: Reference) -> dict[str, Proven]:
-    """The same precisions for pixels, each proven anew. INT8 is measured, and the verdict judges it."""
-    if feed.trained is None or feed.served is None:
-        raise AssertionError("served_preprocess refuses tensors")
-    shipped = {}
-    for name, entry in proven.items():
-        artifact = with_uint8_input(entry.artifact, feed.trained, feed.served)
-        parity = (measure if name == "int8" else prove)(artifact, reference)
-        shipped[name] = replace(entry, artifact=artifact, parity=parity)
-    return shipped
 
 
 def _for_tensorrt(request: ExportRequest, proven: Mapping[str, Proven]) -> dict[str, Proven]:

@@ -56,6 +56,9 @@ class Preprocess:
             model subtracts and divides by them itself.
         layout: of a batch: "NCHW" with dtype "float32", "NHWC" with "uint8".
         dtype: numpy's name of the tensor's type.
+        source: (height, width) of the frames of a model that resizes and crops them itself, as `resize`,
+            `crop` and `interpolation` say; with dtype "uint8" only. Pictures of another size are scaled to
+            cover it, and cropped in the centre. None where resizing and cropping are done here.
         exif_transpose: whether a rotation noted in the file is carried out first. Off by default, because
             torchvision's loaders, with which networks are trained, do not.
     """
@@ -70,6 +73,7 @@ class Preprocess:
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     dtype: Literal["float32", "uint8"] = "float32"
     exif_transpose: bool = False
+    source: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.color not in CHANNELS or self.interpolation not in INTERPOLATIONS:
@@ -82,6 +86,8 @@ class Preprocess:
                 f"dtype and layout must be float32 and NCHW, or uint8 and NHWC, "
                 f"not {self.dtype} and {self.layout}"
             )
+        if self.source is not None and self.dtype != "uint8":
+            raise ValueError("source is for a model that takes uint8")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(
                 f"mean and std need {self.channels} value(s) each for color {self.color!r}, "
@@ -90,9 +96,9 @@ class Preprocess:
         if not all(map(math.isfinite, self.mean + self.std)) or min(self.std) <= 0:
             raise ValueError("mean must be finite, and std finite and above 0")
         resize = (self.resize, self.resize) if isinstance(self.resize, int) else self.resize
-        for height, width in filter(None, (resize, self.crop)):
+        for height, width in filter(None, (resize, self.crop, self.source)):
             if min(height, width) < 1 or height * width > MAX_PIXELS:
-                raise ValueError(f"resize and crop must give between 1 and {MAX_PIXELS} pixels")
+                raise ValueError(f"resize, crop and source must give between 1 and {MAX_PIXELS} pixels")
 
     @property
     def channels(self) -> int:
@@ -102,6 +108,8 @@ class Preprocess:
     @property
     def size(self) -> tuple[int, int] | None:
         """(height, width) of every result, or None where it depends on the picture."""
+        if self.source is not None:
+            return self.source
         if self.crop is not None:
             return self.crop
         return None if isinstance(self.resize, int) else self.resize
@@ -120,17 +128,17 @@ class Preprocess:
         image = image.convert("RGB")
         if self.color == "gray":
             image = image.convert("L")
-        if self.resize is not None:
-            height, width = self._resized(image.height, image.width)
+        height, width = self._resized(image.height, image.width)
+        if (width, height) != image.size:
             if height * width > MAX_PIXELS:
                 raise ImageError(
                     f"A picture of {image.width}x{image.height} pixels would grow to {width}x{height} "
-                    f"when its shorter side becomes {self.resize}.",
+                    "when it is resized.",
                     todo="cut the picture to a less extreme shape",
                 )
-            if (width, height) != image.size:
-                image = image.resize((width, height), INTERPOLATIONS[self.interpolation])
-        return image if self.crop is None else _centre_crop(image, *self.crop)
+            image = image.resize((width, height), INTERPOLATIONS[self.interpolation])
+        crop = self.source or self.crop
+        return image if crop is None else _centre_crop(image, *crop)
 
     def __call__(self, image: Image.Image) -> NDArray[Any]:
         """Turn one picture into the model's tensor."""
@@ -156,21 +164,44 @@ class Preprocess:
 
     def takes_as_it_is(self, height: int, width: int) -> bool:
         """Whether a picture of this size is neither resized nor cropped, and its pixels are the tensor."""
-        return self.dtype == "uint8" and self._resized(height, width) == (height, width) == (
-            self.crop or (height, width)
-        )
+        crop = self.source or self.crop or (height, width)
+        return self.dtype == "uint8" and self._resized(height, width) == (height, width) == crop
 
-    def for_pixels(self, color: Color | None = None) -> Preprocess:
+    def matrices(self, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What resizing and cropping make of a frame of this size, as weights.
+
+        Returns:
+            The weights of the rows, shape (height of the result, height), and of the columns, shape (width of
+            the result, width): rows @ pixels @ columns.T is a channel as Pillow gives it, but for its
+            rounding to 8 bits after each of the two products, that of the columns first.
+        """
+        resized = self._resized(height, width)
+        crop = self.crop or resized
+
+        def weights(axis: int, length: int) -> NDArray[np.float32]:
+            identity = Image.fromarray(np.eye(length, dtype=np.float32))
+            image = identity.resize((length, resized[axis]), INTERPOLATIONS[self.interpolation])
+            return np.array(_centre_crop(image, crop[axis], length))
+
+        return weights(0, height), weights(1, width)
+
+    def for_pixels(self, color: Color | None = None, source: tuple[int, int] | None = None) -> Preprocess:
         """The same for a model that normalizes itself.
 
         Args:
             color: order of the channels that the model takes; None for this one's own.
+            source: (height, width) of the frames that it also resizes and crops; None where it does not.
         """
         flipped = (color or self.color) != self.color
         mean, std = (self.mean[::-1], self.std[::-1]) if flipped else (self.mean, self.std)
-        return replace(self, color=color or self.color, mean=mean, std=std, layout="NHWC", dtype="uint8")
+        return replace(
+            self, color=color or self.color, mean=mean, std=std, layout="NHWC", dtype="uint8", source=source
+        )
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
+        if self.source is not None:
+            scale = max(self.source[0] / height, self.source[1] / width)
+            return max(self.source[0], round(scale * height)), max(self.source[1], round(scale * width))
         if not isinstance(self.resize, int):
             return self.resize or (height, width)
         if height <= width:

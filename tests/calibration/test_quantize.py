@@ -12,7 +12,8 @@ from edgeproof.calibration.int8 import Int8Request
 from edgeproof.calibration.progress import Stages
 from edgeproof.calibration.quantize import QuantizeRequest, quantize
 from edgeproof.calibration.targets import TARGETS, find_target
-from edgeproof.calibration.uint8_input import Uint8Request, pixels_of
+from edgeproof.calibration.uint8_input import pixels_of
+from edgeproof.calibration.uint8_request import Uint8Request
 from edgeproof.runtime.errors import AccuracyError, InputError, ModelError, OutputError
 from edgeproof.runtime.manifest import TensorSpec
 from edgeproof.runtime.preprocess import Preprocess

@@ -1,25 +1,26 @@
 """Normalization in the graph: the same answers to the same pictures, whatever the first layers are."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
+from PIL import Image
 
+from edgeproof.calibration.batches import input_of
 from edgeproof.calibration.collect import collect_ranges
 from edgeproof.calibration.fp16 import convert_to_fp16
 from edgeproof.calibration.graph import array_of, initializers
 from edgeproof.calibration.preflight.check import is_installed, preflight
+from edgeproof.calibration.qdq.sites import find_sites
 from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
-from edgeproof.calibration.uint8_input import (
-    Uint8Request,
-    served_preprocess,
-    uint8_request,
-    with_uint8_input,
-)
+from edgeproof.calibration.uint8_input import with_uint8_input
+from edgeproof.calibration.uint8_request import Uint8Request, served_preprocess
 from edgeproof.runtime.errors import InputError, ModelError
-from edgeproof.runtime.preprocess import Preprocess
+from edgeproof.runtime.preprocess import INTERPOLATIONS, Preprocess
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TRAINED = Preprocess(resize=None, crop=(16, 16), mean=MEAN, std=STD)
@@ -204,14 +205,43 @@ def test_what_cannot_be_turned(build, network):
         served(network, trained=GRAY)
 
 
-def test_what_is_asked_for_is_checked():
-    assert uint8_request(False, None) is None
-    assert uint8_request(True, "bgr") == Uint8Request("bgr")
-    with pytest.raises(InputError, match="add --uint8-input"):
-        uint8_request(False, "bgr")
-    with pytest.raises(InputError, match="rgb, bgr"):
-        uint8_request(True, "gbr")
-    with pytest.raises(InputError, match="takes tensors"):
-        served_preprocess(Uint8Request(), None)
-    with pytest.raises(InputError, match="pixels already"):
-        served_preprocess(Uint8Request(), TRAINED.for_pixels())
+# --- frames that are resized in the graph -----------------------------------------------------------
+
+SOURCES = [((40, 60), 18), ((16, 16), 16), ((12, 70), (20, 14)), ((9, 13), None)]
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize(("source", "resize"), SOURCES)
+def test_frames_are_resized_as_pillow_does_it(build, run, source, resize, interpolation):
+    """Of a network that does nothing the answers are the pixels: at most one off, and that seldom."""
+    trained = Preprocess(resize, (16, 16), (0.0,) * 3, (1 / 255,) * 3, interpolation)
+    network = build("g (float[batch,3,16,16] x) => (float[batch,3,16,16] y) { y = Identity(x) }")
+    shipped = with_uint8_input(network, trained, trained.for_pixels("bgr", source))
+    onnx.checker.check_model(shipped.model, full_check=True)
+    frames = np.random.default_rng(1).integers(0, 256, (3, *source, 3), np.uint8)
+    wanted = np.stack([np.asarray(trained.pixels(Image.fromarray(frame))) for frame in frames])
+    got = run(shipped, frames[..., ::-1].copy())["y"].transpose(0, 2, 3, 1)
+    difference = np.abs(got - wanted)
+    assert difference.max() < 1.01
+    assert (difference > 0.5).mean() < 0.04
+
+
+@pytest.mark.parametrize("first", [PADDED, PLAIN])
+@pytest.mark.parametrize("channels", ["rgb", "bgr"])
+def test_what_follows_the_resizing_is_folded_as_ever(change_network, first, channels):
+    trained = replace(TRAINED, resize=18)
+    served = served_preprocess(Uint8Request(channels, (30, 40)), trained)
+    shipped = with_uint8_input(change_network(PADDED, first), trained, served)
+    resizing = ["Cast", "Transpose", "MatMul", "Add", "Floor", "Transpose", "MatMul", "Add", "Floor"]
+    assert operators(shipped)[:10] == [*resizing, "Sub" if first == PADDED else "Conv"]
+    assert input_of(shipped.model).shape == ("batch", 30, 40, 3)
+    assert find_sites(shipped.model)[0].node == "conv", "no quantizer takes the products for layers"
+
+
+@pytest.mark.skipif(not is_installed(), reason="NVIDIA's compiler is not installed")
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_the_compiler_takes_the_resizing(network, interpolation):
+    trained = replace(TRAINED, resize=18, interpolation=interpolation)
+    shipped = with_uint8_input(network, trained, trained.for_pixels("bgr", (30, 40)))
+    result = preflight(shipped.data)
+    assert result, str(result)

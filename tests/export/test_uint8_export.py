@@ -11,13 +11,13 @@ from edgeproof.calibration.int8 import Int8Request
 from edgeproof.calibration.preflight.check import is_installed
 from edgeproof.calibration.quantize import QuantizeRequest, quantize
 from edgeproof.calibration.targets import find_target
-from edgeproof.calibration.uint8_input import Uint8Request
-from edgeproof.export import pipeline
+from edgeproof.calibration.uint8_request import Uint8Request
+from edgeproof.export import pixels
 from edgeproof.export.data.dataset import Split
 from edgeproof.export.feed import Feed
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.runtime import Bundle, Preprocess, Runner, Session, verify
-from edgeproof.runtime.errors import InputError, ParityError
+from edgeproof.runtime.errors import AccuracyError, InputError, ParityError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -97,12 +97,12 @@ def test_accuracy_and_the_compilers_word_are_on_what_is_shipped(pixel_bundle):
 def test_a_pass_that_breaks_the_model_stops_the_pipeline(
     tiny_network, tmp_path, stages, monkeypatch, draftless
 ):
-    real = pipeline.with_uint8_input
+    real = pixels.with_uint8_input
 
     def wrong(artifact, trained, served):
         return real(artifact, trained, replace(served, mean=(0.6, 0.5, 0.5)))
 
-    monkeypatch.setattr(pipeline, "with_uint8_input", wrong)
+    monkeypatch.setattr(pixels, "with_uint8_input", wrong)
     request = ExportRequest(
         model=tiny_network, out=tmp_path / "out", precisions=("fp32",), uint8=Uint8Request()
     )
@@ -144,6 +144,57 @@ def test_preprocessing_that_gives_pixels_already(tiny_network, tmp_path, stages)
     )
     with pytest.raises(InputError, match="gives pixels, not normalized"):
         export_bundle(request, stages)
+
+
+# --- frames that are resized in the graph -----------------------------------------------------------
+
+
+@pytest.fixture
+def ask_resizing(tiny_network, tmp_path):
+    def ask(**changes):
+        trained = Preprocess(36, (32, 32), (0.5,) * 3, (0.5,) * 3)
+        request = ExportRequest(
+            model=tiny_network,
+            out=tmp_path / "out",
+            preprocess=trained,
+            precisions=("fp32",),
+            uint8=Uint8Request("bgr", (48, 64)),
+        )
+        return replace(request, **changes)
+
+    return ask
+
+
+def test_resizing_in_the_graph_is_proven_and_judged(ask_resizing, stages, digits):
+    bundle = export_bundle(ask_resizing(precisions=PRECISIONS), stages)
+    manifest = bundle.manifest
+    assert manifest.input.shape == ("batch", 48, 64, 3)
+    assert (manifest.preprocess.source, manifest.preprocess.resize) == ((48, 64), 36)
+    for precision in PRECISIONS:
+        assert manifest.models[precision].parity
+        assert verify(bundle, precision)
+    accuracy = manifest.models["fp32"].accuracy
+    assert (accuracy.samples, abs(accuracy.drop) <= 1) == (360, True)
+    low, high = accuracy.ci95
+    assert low <= accuracy.drop <= high
+    with Runner.open(bundle, precision="fp32") as runner:
+        assert runner.predict(digits.evaluation.load(0)).top
+
+
+def test_a_drop_above_the_budget_publishes_nothing(ask_resizing, stages, tmp_path, monkeypatch, draftless):
+    """Frames turned upside down in the graph alone: what follows is proven, and the labels are lost."""
+    real = Preprocess.matrices
+
+    def upside_down(self, height, width):
+        rows, columns = real(self, height, width)
+        return rows[:, ::-1], columns
+
+    monkeypatch.setattr(Preprocess, "matrices", upside_down)
+    with pytest.raises(AccuracyError, match="Resizing in the graph") as caught:
+        export_bundle(ask_resizing(), stages)
+    assert "95 % interval" in caught.value.details["got"]
+    assert caught.value.exit_status == 1
+    draftless(tmp_path)
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "cpu"])

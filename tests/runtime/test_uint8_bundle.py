@@ -18,6 +18,7 @@ from edgeproof.runtime.frames import Frame
 from edgeproof.runtime.manifest import TensorSpec
 from edgeproof.runtime.preprocess import Preprocess
 from edgeproof.runtime.providers import ProviderRequest
+from edgeproof.runtime.records import decode, encode
 from edgeproof.runtime.runner import BadFrame, Prediction, Runner
 from edgeproof.runtime.testing import FakeCamera, FakeSession, fake_bundle, memory
 
@@ -75,6 +76,31 @@ def test_only_a_picture_that_needs_no_work_is_taken_as_it_is(resize, crop, fits)
     served = Preprocess(resize, crop, MEAN, STD).for_pixels()
     assert served.takes_as_it_is(8, 10) == fits
     assert not Preprocess(resize, crop, MEAN, STD).takes_as_it_is(8, 10)
+
+
+@pytest.mark.parametrize(
+    ("size", "color"), [((30, 40), "rgb"), ((60, 80), "rgb"), ((9, 50), "bgr"), ((50, 9), "gray")]
+)
+def test_pictures_are_brought_to_the_size_of_the_cameras_frames(size, color):
+    channels = 1 if color == "gray" else 3
+    trained = Preprocess(16, (12, 12), MEAN[:channels], STD[:channels], color=color)
+    served = trained.for_pixels(None, (30, 40))
+    image = Image.fromarray(noise(*size, 3))
+    assert served(image).shape == (30, 40, channels)
+    assert served.size == (30, 40)
+    if size == (30, 40):
+        assert np.array_equal(served(image), np.asarray(image)), "a frame of that size stays as it is"
+    assert served.takes_as_it_is(*size) == (size == (30, 40))
+
+
+def test_a_source_is_for_pixels_and_has_sides():
+    trained = Preprocess(16, (12, 12), MEAN, STD)
+    with pytest.raises(ValueError, match="takes uint8"):
+        dataclasses.replace(trained, source=(30, 40))
+    with pytest.raises(ValueError, match="between 1 and"):
+        trained.for_pixels(None, (0, 40))
+    served = trained.for_pixels("bgr", (30, 40))
+    assert decode(Preprocess, encode(served)) == served
 
 
 # --- a bundle of pixels -----------------------------------------------------------------------------
