@@ -7,9 +7,10 @@ mean, and would no longer. Lower precisions keep the four nodes in float32, so t
 QuantizeLinear rounds the very values on which they were proven.
 
 Resizing and cropping follow where they are asked for, as two matrix products with the weights of Pillow's
-filters, each rounded to 8 bits as Pillow does it: NVIDIA's compiler takes a Resize, but not one that filters
-what it shrinks ("antialias"). A few pixels differ by one from Pillow's, which computes in fixed point; the
-export judges what that changes.
+filters: NVIDIA's compiler takes a Resize, but not one that filters what it shrinks ("antialias"). Pillow
+rounds to 8 bits after each product, and the graph does not, so pixels differ by about one at most; the export
+judges what that changes. Rounding here would make a whole step of the last digit of a sum, which is another on
+each device.
 """
 
 from __future__ import annotations
@@ -250,11 +251,9 @@ def _loading(trained: Preprocess, served: Preprocess) -> list[_Step]:
 
 
 def _filter(weights: NDArray[np.float32], name: str) -> list[_Step]:
-    """One pass over rows or columns, rounded half up. Only weights below 0 can lead out of 0..255."""
-    half, white = np.array([0.5], np.float32), np.array([255], np.float32)
-    product = _Step("MatMul", weights, name, left=True)
-    steps = [product, _Step("Add", half, f"{name}.half"), _Step("Floor")]
-    return [*steps, _Step("Relu"), _Step("Min", white, f"{name}.white")] if weights.min() < 0 else steps
+    """One pass over columns or rows. Only weights below 0 can lead out of 0..255."""
+    product, white = _Step("MatMul", weights, name, left=True), np.array([255], np.float32)
+    return [product, _Step("Relu"), _Step("Min", white, f"{name}.white")] if weights.min() < 0 else [product]
 
 
 def _gathering(gathered: bool, served: Preprocess) -> list[_Step]:

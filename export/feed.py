@@ -49,8 +49,7 @@ class Feed:
             raise AssertionError("no model resizes anything")
         rows, columns = self.trained.matrices(*self.served.source)
         planes = self._in_trained_order(shown).transpose(0, 3, 1, 2).astype(np.float64)
-        planes = np.floor(planes @ columns.T + 0.5).clip(0, 255)
-        planes = np.floor(rows @ planes + 0.5).clip(0, 255)
+        planes = (rows @ (planes @ columns.T).clip(0, 255)).clip(0, 255)
         mean, std = (np.array(values).reshape(-1, 1, 1) for values in (self.trained.mean, self.trained.std))
         return ((planes / 255 - mean) / std).astype(np.float32)
 

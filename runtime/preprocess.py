@@ -173,7 +173,7 @@ class Preprocess:
         Returns:
             The weights of the rows, shape (height of the result, height), and of the columns, shape (width of
             the result, width): rows @ pixels @ columns.T is a channel as Pillow gives it, but for its
-            rounding to 8 bits after each of the two products, that of the columns first.
+            rounding to 8 bits, and cutting to 0..255, after each of the products, that of the columns first.
         """
         resized = self._resized(height, width)
         crop = self.crop or resized

@@ -213,7 +213,7 @@ SOURCES = [((40, 60), 18), ((16, 16), 16), ((12, 70), (20, 14)), ((9, 13), None)
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize(("source", "resize"), SOURCES)
 def test_frames_are_resized_as_pillow_does_it(build, run, source, resize, interpolation):
-    """Of a network that does nothing the answers are the pixels: at most one off, and that seldom."""
+    """Of a network that does nothing the answers are the pixels, but for Pillow's two roundings to 8 bits."""
     trained = Preprocess(resize, (16, 16), (0.0,) * 3, (1 / 255,) * 3, interpolation)
     network = build("g (float[batch,3,16,16] x) => (float[batch,3,16,16] y) { y = Identity(x) }")
     shipped = with_uint8_input(network, trained, trained.for_pixels("bgr", source))
@@ -222,8 +222,10 @@ def test_frames_are_resized_as_pillow_does_it(build, run, source, resize, interp
     wanted = np.stack([np.asarray(trained.pixels(Image.fromarray(frame))) for frame in frames])
     got = run(shipped, frames[..., ::-1].copy())["y"].transpose(0, 2, 3, 1)
     difference = np.abs(got - wanted)
-    assert difference.max() < 1.01
-    assert (difference > 0.5).mean() < 0.04
+    assert difference.max() < (1.6 if interpolation in ("bicubic", "lanczos") else 1.01)
+    assert difference.mean() < 0.5
+    if interpolation == "nearest" or (source, resize) == ((16, 16), 16):
+        assert difference.max() < 1e-3
 
 
 @pytest.mark.parametrize("first", [PADDED, PLAIN])
@@ -232,8 +234,8 @@ def test_what_follows_the_resizing_is_folded_as_ever(change_network, first, chan
     trained = replace(TRAINED, resize=18)
     served = served_preprocess(Uint8Request(channels, (30, 40)), trained)
     shipped = with_uint8_input(change_network(PADDED, first), trained, served)
-    resizing = ["Cast", "Transpose", "MatMul", "Add", "Floor", "Transpose", "MatMul", "Add", "Floor"]
-    assert operators(shipped)[:10] == [*resizing, "Sub" if first == PADDED else "Conv"]
+    resizing = ["Cast", "Transpose", "MatMul", "Transpose", "MatMul"]
+    assert operators(shipped)[:6] == [*resizing, "Sub" if first == PADDED else "Conv"]
     assert input_of(shipped.model).shape == ("batch", 30, 40, 3)
     assert find_sites(shipped.model)[0].node == "conv", "no quantizer takes the products for layers"
 
