@@ -5,7 +5,7 @@
 
 BUNDLE is a bundle of MobileNetV2 (or another), PHOTOGRAPHS a folder with JPEG files at any depth;
 --first-label names the bundle that a process starts with, where it is another. What is measured from
-photographs to labels stands in stream.py.
+photographs to labels stands in stream.py, and what a model that takes pixels saves in pixels.py.
 
 `Session.run` and raw, pre-bound `run_with_iobinding` answer the same batch of one on the CPU provider with
 one thread, in turns within one process. Of many short rounds each side's fastest is taken: the others tell
@@ -27,6 +27,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from pixels import pixels_section
 from stream import endurance_section, first_label_section, speed_section
 
 from edgeproof.runtime.bundle import Bundle
@@ -50,6 +51,7 @@ def main() -> None:
             *heading(),
             *overhead_section(options.calls),
             *speed_section(bundle, photographs, options.rounds),
+            *pixels_section(bundle, photographs),
             *endurance_section(options.frames),
             *first_label_section(options.first_label or options.bundle, photographs[0]),
         ]

@@ -44,6 +44,20 @@ RecoverOption = Annotated[
     str, typer.Option(help="Take back what INT8 costs: auto (where the budget asks for it), always or off.")
 ]
 
+Uint8Option = Annotated[
+    bool,
+    typer.Option(
+        "--uint8-input", help="Take pixels, N x H x W x C: the model normalizes them in its own graph."
+    ),
+]
+ChannelsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="rgb or bgr: the order of the pixels' channels, with --uint8-input.",
+        show_default="the training's",
+    ),
+]
+
 
 def preflight(
     model: ModelOrBundle,
@@ -92,7 +106,7 @@ def preflight(
         raise typer.Exit(EXIT_PROOF_FAILED)
 
 
-def quantize(
+def quantize(  # noqa: PLR0913 - a command has as many arguments as options
     model: ModelOrBundle,
     calibration: CalibrationOption,
     out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="Where the INT8 model goes.")],
@@ -104,6 +118,8 @@ def quantize(
     target: TargetOption = "tensorrt",
     max_drop: Annotated[float, typer.Option(min=0, help="Percent of answers that INT8 may change.")] = 2.5,
     recover: RecoverOption = "auto",
+    uint8_input: Uint8Option = False,
+    channels: ChannelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Quantize any ONNX classification model to INT8, and prove that it keeps its answers."""
@@ -114,6 +130,7 @@ def quantize(
     from .quantize import QuantizeRequest, describe, summarize
     from .quantize import quantize as carry_out
     from .targets import find_target
+    from .uint8_request import uint8_request
 
     request = QuantizeRequest(
         model,
@@ -123,6 +140,7 @@ def quantize(
         find_target(target),
         read_preprocess(preprocess) if preprocess else None,
         scales,
+        uint8_request(uint8_input, channels),
     )
     result = carry_out(request, Stages())
     emit(json.dumps(describe(result), indent=2) if as_json else f"{summarize(result)}\nmodel: {out}")

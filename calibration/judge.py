@@ -35,24 +35,28 @@ class Judge:
     ) -> None:
         self._samples = samples
         self._labels = labels
-        self._right = self._answers(artifact)
+        self._right = self._answers(artifact, samples)
 
-    def judge(self, candidate: OnnxArtifact) -> tuple[Parity, float]:
+    def judge(self, candidate: OnnxArtifact, samples: CalibrationSet | None = None) -> tuple[Parity, float]:
         """Parity of the first output, and points of top-1 that are lost on balance.
 
         Without labels every changed answer counts as lost, in percent: the drop is never more.
+
+        Args:
+            candidate: the other model.
+            samples: the same inputs as the candidate takes them, where that is another form.
         """
-        answers = self._answers(candidate)
+        answers = self._answers(candidate, samples or self._samples)
         return compare(self._right, answers, TOLERANCES["int8"]), self._drop(answers)
 
-    def _answers(self, artifact: OnnxArtifact) -> NDArray[Any]:
+    def _answers(self, artifact: OnnxArtifact, samples: CalibrationSet) -> NDArray[Any]:
         with Session(artifact.data) as session:
             name = session.output_names[0]
             found = []
-            for batch in self._samples.full_batches(batch_of(artifact)):
+            for batch in samples.full_batches(batch_of(artifact)):
                 found.append(session.run(batch)[name])
                 _require_scores(name, found[-1].shape, len(batch))
-        return np.concatenate(found)[: len(self._samples)]
+        return np.concatenate(found)[: len(samples)]
 
     def _drop(self, answers: NDArray[Any]) -> float:
         was, now = self._right.argmax(axis=1), answers.argmax(axis=1)

@@ -11,14 +11,18 @@ from ..runtime.files import publish_file
 from ..runtime.preprocess import Preprocess
 from ..runtime.records import encode
 from .artifact import OnnxArtifact
+from .batches import CalibrationSet
 from .calibration_cache import read_calibration_cache
 from .int8 import Int8Request, Int8Result
+from .judge import Judge
 from .kept import KeptLayer, name_of
 from .progress import Stages
 from .qdq.sites import activations, find_sites
 from .scores import ending, scores_of, with_ending
 from .subject import Subject, read_subject
 from .targets import TARGETS, Target
+from .uint8_input import pixels_of, with_uint8_input
+from .uint8_request import Uint8Request, served_preprocess
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,10 @@ class QuantizeRequest:
         out: the ONNX file to write.
         int8: the budget and what may be done to hold it.
         target: what the INT8 model is made for.
-        preprocess: for `images:DIR`; None for the bundle's own.
+        preprocess: how the inputs are made of pictures, for `images:DIR` and for pixels; None for the
+            bundle's own.
         scales: a TensorRT calibration cache whose scales are taken as they are; None to find better ones.
+        uint8: asks for a model that takes pixels; None for one that takes what the float model takes.
     """
 
     model: Path
@@ -42,6 +48,7 @@ class QuantizeRequest:
     target: Target
     preprocess: Preprocess | None = None
     scales: Path | None = None
+    uint8: Uint8Request | None = None
 
 
 def quantize(request: QuantizeRequest, stages: Stages) -> Int8Result:
@@ -65,8 +72,12 @@ def quantize(request: QuantizeRequest, stages: Stages) -> Int8Result:
 
 def _proven(request: QuantizeRequest, stages: Stages) -> Int8Result:
     subject = read_subject(request.model, request.calibration, request.preprocess, stages)
+    served = served_preprocess(request.uint8, subject.preprocess) if request.uint8 else None
     scores = replace(subject, artifact=scores_of(subject.artifact))
     result = _quantized(request, scores, stages)
+    if served:
+        with stages.stage("uint8-input"):
+            result = _for_pixels(result, scores, served)
     if not result.parity or result.drop > request.int8.max_drop:
         raise AccuracyError(
             "INT8 does not keep this model's answers.",
@@ -104,6 +115,19 @@ def _quantized(request: QuantizeRequest, subject: Subject, stages: Stages) -> In
         statistics = request.target.calibrate(artifact, samples, stages)
     with stages.stage("int8"):
         return request.target.make_with(artifact, samples, statistics, ranges)
+
+
+def _for_pixels(result: Int8Result, subject: Subject, served: Preprocess) -> Int8Result:
+    """The same model for pixels, judged on those of the calibration inputs."""
+    trained, samples = subject.preprocess, subject.samples
+    if trained is None:
+        raise AssertionError("served_preprocess refuses tensors")
+    artifact = with_uint8_input(result.artifact, trained, served)
+    pixels = CalibrationSet(
+        lambda positions: pixels_of(samples.read(positions), trained, served), samples.count, samples.sha256
+    )
+    parity, drop = Judge(subject.artifact, samples, None).judge(artifact, pixels)
+    return replace(result, artifact=artifact, parity=parity, drop=drop)
 
 
 def summarize(result: Int8Result) -> str:

@@ -29,6 +29,8 @@ class Segment:
 def segments(model: onnx.ModelProto, names: Collection[str]) -> Iterator[Segment]:
     """The fewest nodes for each activation: from the last value before it that every path crosses.
 
+    The first segment starts at the graph's input, whatever comes before the first activation.
+
     Args:
         model: a float model with one input, shapes inferred as far as they can be.
         names: activations, each of which comes to be in one segment.
@@ -41,6 +43,7 @@ def segments(model: onnx.ModelProto, names: Collection[str]) -> Iterator[Segment
     shares: dict[int, list[str]] = {}
     for name in sorted(names, key=lambda name: made_at.get(name, -1)):
         start = max(at for at, value in cuts.items() if value == name or at <= made_at.get(name, -1))
+        start = start if shares else 0
         shares.setdefault(start, []).append(name)
     following = [*(cuts[at] for at in list(shares)[1:]), None][: len(shares)]
     for (at, found), after in zip(shares.items(), following, strict=True):

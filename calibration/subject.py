@@ -38,10 +38,12 @@ class Subject:
     Attributes:
         artifact: the float32 model, normalized.
         samples: the inputs that calibrate it.
+        preprocess: how its inputs are made of pictures, where that is known.
     """
 
     artifact: OnnxArtifact
     samples: CalibrationSet
+    preprocess: Preprocess | None = None
 
 
 def read_subject(model: Path, calibration: str, preprocess: Preprocess | None, stages: Stages) -> Subject:
@@ -50,7 +52,7 @@ def read_subject(model: Path, calibration: str, preprocess: Preprocess | None, s
     Args:
         model: an ONNX file, or a bundle, whose float32 model is taken.
         calibration: a .npz or .npy file of preprocessed inputs, or `images:DIR`.
-        preprocess: for `images:DIR`; None for the bundle's own.
+        preprocess: how its inputs are made of pictures; None for the bundle's own.
         stages: shows what goes on.
 
     Raises:
@@ -64,7 +66,7 @@ def read_subject(model: Path, calibration: str, preprocess: Preprocess | None, s
         samples = _samples(calibration, input_of(artifact.model), preprocess or own)
     with stages.stage("normalize"):
         _prove_same(original, artifact, samples)
-    return Subject(artifact, samples)
+    return Subject(artifact, samples, preprocess or own)
 
 
 def _read(path: Path) -> tuple[onnx.ModelProto, Preprocess | None]:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from ..calibration import cli as calibration_cli
-from ..calibration.cli import PreprocessOption, RecoverOption, TargetOption
+from ..calibration.cli import ChannelsOption, PreprocessOption, RecoverOption, TargetOption, Uint8Option
 from ..runtime import cli as runtime_cli
 from ..runtime.command import JsonOption, emit
 from ..runtime.command import main as run_application
@@ -59,6 +59,17 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     evaluation: Annotated[int, typer.Option(min=2, help="At most this many pictures judge.")] = 2000,
     input_shape: InputOption = None,
     preprocess: PreprocessOption = None,
+    uint8_input: Uint8Option = False,
+    channels: ChannelsOption = None,
+    resize: Annotated[
+        str,
+        typer.Option(
+            help="pillow (bit for bit as in training), or device: in the graph, with --uint8-input."
+        ),
+    ] = "pillow",
+    source: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Size of the camera's frames, for --resize device.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", show_default="artifacts/MODEL")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there already.")] = False,
     as_json: JsonOption = False,
@@ -66,6 +77,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     """Take a PyTorch model to a proven bundle: ONNX, simplified, FP16, INT8, each compared with PyTorch."""
     _require_packages()
     from ..calibration.progress import Stages
+    from ..calibration.uint8_request import uint8_request
     from ..runtime.preprocess import read_preprocess
     from ..runtime.summary import summarize
     from .pipeline import ExportRequest, export_bundle
@@ -84,6 +96,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         target=target,
         recover=recover,
         evaluation=evaluation,
+        uint8=uint8_request(uint8_input, channels, resize, source),
         force=force,
     )
     bundle = export_bundle(request, Stages())

@@ -14,9 +14,9 @@ from torch import nn
 from ..calibration.artifact import OnnxArtifact
 from ..calibration.progress import Stages
 from ..runtime.accuracy import Accuracy, paired_accuracy
-from ..runtime.preprocess import Preprocess
 from ..runtime.session import Session
 from .data.dataset import Split
+from .feed import Feed
 from .torch_onnx import OUTPUT
 from .train import predict
 
@@ -43,7 +43,7 @@ def evaluate(
     network: nn.Module,
     artifacts: Mapping[str, OnnxArtifact],
     data: Split,
-    preprocess: Preprocess | None,
+    feed: Feed,
     stages: Stages,
 ) -> Evaluation:
     """Show every picture to PyTorch and to each artifact."""
@@ -51,12 +51,12 @@ def evaluate(
     expected: list[NDArray[Any]] = []
     found: dict[str, list[NDArray[Any]]] = {name: [] for name in artifacts}
     sessions = {name: Session(artifact.data) for name, artifact in artifacts.items()}
-    batches = data.batches(preprocess, BATCH)
-    for batch in stages.track(batches, -(-len(data) // BATCH), "evaluating"):
-        digest.update(batch.tobytes())
-        expected.append(predict(network, batch))
+    batches = feed.batches(data, BATCH)
+    for inputs, shown in stages.track(batches, -(-len(data) // BATCH), "evaluating"):
+        digest.update(inputs.tobytes())
+        expected.append(predict(network, inputs))
         for name, session in sessions.items():
-            found[name].append(session.run(batch)[OUTPUT])
+            found[name].append(session.run(shown)[OUTPUT])
     reference = np.concatenate(expected)
     accuracy = {
         name: paired_accuracy(data.labels, reference, np.concatenate(pieces))

@@ -116,10 +116,17 @@ def check_preprocess(form: Form, preprocess: Preprocess | None) -> None:
     """Refuse preprocessing whose result is not the network's input.
 
     Raises:
-        InputError: channels, height or width differ, or depend on the picture.
+        InputError: channels, height or width differ, or depend on the picture; or it gives pixels.
     """
     if preprocess is None:
         return
+    if preprocess.dtype != "float32":
+        raise InputError(
+            "The preprocessing is not the training's: it gives pixels, not normalized.",
+            wanted='"dtype": "float32" and "layout": "NCHW"',
+            got=f'"dtype": "{preprocess.dtype}" and "layout": "{preprocess.layout}"',
+            todo="mend the file of --preprocess; --uint8-input makes a model that takes pixels",
+        )
     size = preprocess.size
     if size is None or (preprocess.channels, *size) != form.input_shape:
         raise InputError(

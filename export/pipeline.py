@@ -20,6 +20,7 @@ from ..calibration.preflight.check import is_installed, preflight
 from ..calibration.preflight.handed_over import GROWTH, preflight_handed_over
 from ..calibration.progress import Stages
 from ..calibration.targets import find_target
+from ..calibration.uint8_request import Uint8Request, served_preprocess
 from ..runtime.bundle import Bundle, is_bundle
 from ..runtime.errors import InputError, ModelError
 from ..runtime.files import ensure_can_publish, sha256_bytes
@@ -28,9 +29,11 @@ from ..runtime.preprocess import Preprocess
 from .data.dataset import Split, seeded_subset
 from .evaluate import Shown, evaluate
 from .evidence import Asked, Evidence, Kept, gather
+from .feed import Feed
 from .fitting import check_preprocess, fit
 from .golden_pictures import GoldenPicture, record_pictures, surest
 from .models.spec import Shape
+from .pixels import check_resizing, pixel_reference, take_pixels
 from .prove import Reference, measure, prove, torch_answers
 from .publish import Outcome, Proven, Subject, decide, publish
 from .simplify import simplify
@@ -58,6 +61,7 @@ class ExportRequest:
         target: what INT8 is made for: "tensorrt" (float16 where INT8 is not), "tensorrt-fp32" or "cpu".
         recover: when INT8 is recovered: "auto" where the drop asks for it, "always" or "off".
         evaluation: largest number of pictures that judge.
+        uint8: asks for models that take pixels; None for models that take what the network takes.
         force: whether a bundle at `out` may be replaced.
     """
 
@@ -74,6 +78,7 @@ class ExportRequest:
     target: str = "tensorrt"
     recover: str = "auto"
     evaluation: int = 2000
+    uint8: Uint8Request | None = None
     force: bool = False
 
 
@@ -95,14 +100,14 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
     _check_request(request)
     with stages.stage("weights"):
         subject = _prepare(request, stages)
+        feed = _feed(request, subject)
     with stages.stage("samples"):
         calibration = _calibration(subject)
-        judging = subject.data.evaluation
-        shown_first = judging.take(seeded_subset(len(judging), PARITY_SAMPLES))
-        inputs = shown_first.tensor(subject.preprocess)
+        compared = _parity_samples(subject.data.evaluation)
+        inputs, shown = feed.both(compared)
         outputs = torch_answers(subject.trained.network, inputs)
         _check_classes(outputs[OUTPUT], subject)
-        pictures = _pictures(subject, shown_first, outputs[OUTPUT])
+        pictures = _pictures(subject, feed, compared, outputs[OUTPUT])
     with stages.stage("export"):
         exported = export_onnx(subject.trained.network, inputs)
     reference = Reference(inputs, outputs, exported.program)
@@ -112,23 +117,30 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         artifact = simplify(exported.artifact)
         proven = {"fp32": Proven(artifact, prove(artifact, reference))}
     proven |= _lower(request, artifact, calibration, reference, stages)
+    ancestors = (exported.artifact,)
+    if request.uint8:
+        ancestors += tuple(entry.artifact for entry in proven.values())
+        reference = pixel_reference(subject.trained.network, feed, reference, shown)
+        with stages.stage("uint8-input"):
+            proven = take_pixels(proven, feed, reference)
     proven |= _preflight(_for_tensorrt(request, proven), stages)
     with stages.stage("accuracy"):
         judges = _judges(subject.data.evaluation, request.evaluation, stages)
         models = {name: entry.artifact for name, entry in proven.items()}
-        evaluation = evaluate(subject.trained.network, models, judges, subject.preprocess, stages)
+        evaluation = evaluate(subject.trained.network, models, judges, feed, stages)
+    check_resizing(feed, evaluation.accuracy["fp32"], request.max_drop)
     verdict = decide(
         {name: (p.parity, evaluation.accuracy[name]) for name, p in proven.items()}, request.max_drop
     )
-    shown = Shown(len(calibration.samples), calibration.samples.sha256)
+    calibrated = Shown(len(calibration.samples), calibration.samples.sha256)
     outcome = Outcome(
-        subject=subject,
+        subject=replace(subject, preprocess=feed.served),
         proven=proven,
         reference=reference,
         pictures=pictures,
-        calibration=shown,
+        calibration=calibrated,
         evaluation=evaluation,
-        exported=exported.artifact,
+        ancestors=ancestors,
         evidence=_evidence(request, proven, (len(calibration.samples), len(inputs), evaluation.shown.count)),
     )
     with stages.stage("bundle"):
@@ -180,16 +192,28 @@ def _calibration(subject: Subject) -> Calibration:
     return Calibration(samples, split.labels)
 
 
-def _pictures(subject: Subject, split: Split, scores: NDArray[np.floating]) -> tuple[GoldenPicture, ...]:
+def _feed(request: ExportRequest, subject: Subject) -> Feed:
+    trained = subject.preprocess
+    return Feed(trained, served_preprocess(request.uint8, trained) if request.uint8 else trained)
+
+
+def _parity_samples(evaluation: Split) -> Split:
+    return evaluation.take(seeded_subset(len(evaluation), PARITY_SAMPLES))
+
+
+def _pictures(
+    subject: Subject, feed: Feed, split: Split, scores: NDArray[np.floating]
+) -> tuple[GoldenPicture, ...]:
     """A few of the split's pictures as `verify` reads them; none where it holds tensors."""
-    if subject.preprocess is None:
+    if feed.served is None:
         return ()
     samples = [split.load(position) for position in surest(scores)]
     images = [sample for sample in samples if isinstance(sample, Image.Image)]
-    network = subject.trained.network
-    return record_pictures(
-        images, subject.preprocess, lambda tensors: torch_answers(network, tensors)[OUTPUT], subject.labels
-    )
+
+    def answers(shown: NDArray[Any]) -> NDArray[np.floating]:
+        return torch_answers(subject.trained.network, feed.trained_inputs(shown))[OUTPUT]
+
+    return record_pictures(images, feed.served, answers, subject.labels)
 
 
 def _check_classes(scores: NDArray[Any], subject: Subject) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +28,16 @@ class Reference:
     """PyTorch's own answers to real inputs.
 
     Attributes:
-        inputs: shape (N, ...).
+        inputs: as the models take them, shape (N, ...).
         outputs: by output name, each of shape (N, ...).
         program: PyTorch's graph of the network, to look into when answers differ.
+        tensors: the same inputs as PyTorch was given them; None where that is no other form.
     """
 
-    inputs: NDArray[np.float32]
+    inputs: NDArray[Any]
     outputs: Mapping[str, NDArray[np.float32]]
     program: torch.export.ExportedProgram
+    tensors: NDArray[np.float32] | None = None
 
 
 def torch_answers(network: nn.Module, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -68,7 +71,8 @@ def prove(artifact: OnnxArtifact, reference: Reference) -> Parity:
         return parity
     limit = parity.tolerance.relative_l2
     inputs = reference.inputs[:LOCALIZED_SAMPLES]
-    found = first_divergence(artifact.model, inputs, intermediate_values(reference.program, inputs), limit)
+    tensors = inputs if reference.tensors is None else reference.tensors[:LOCALIZED_SAMPLES]
+    found = first_divergence(artifact.model, inputs, intermediate_values(reference.program, tensors), limit)
     raise ParityError(
         f"After the stage '{artifact.stage}' the {artifact.precision} model does not give PyTorch's answers.",
         wanted=f"relative error at most {limit:g}, "

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..calibration.artifact import OnnxArtifact
+from ..calibration.batches import input_of
 from ..calibration.int8 import Int8Result
 from ..runtime.accuracy import Accuracy
 from ..runtime.bundle import MANIFEST, Bundle, output_key
@@ -40,7 +41,6 @@ from .evidence import Evidence
 from .golden_pictures import GoldenPicture
 from .models.spec import Form, ModelSpec
 from .prove import Reference
-from .torch_onnx import INPUT
 from .weights import Trained
 
 GOLDEN_SAMPLES = 8
@@ -93,7 +93,7 @@ class Outcome:
         pictures: encoded ones with their tensors and labels; none for a network that takes tensors.
         calibration: the pictures that gave the ranges of values.
         evaluation: accuracy, and the pictures that judged.
-        exported: the ONNX model as PyTorch's exporter gave it, from which all others descend.
+        ancestors: the ONNX models from which those in `proven` descend, the exporter's own first.
         evidence: what the models came from.
     """
 
@@ -103,7 +103,7 @@ class Outcome:
     pictures: tuple[GoldenPicture, ...]
     calibration: Shown
     evaluation: Evaluation
-    exported: OnnxArtifact
+    ancestors: tuple[OnnxArtifact, ...]
     evidence: Evidence
 
 
@@ -159,7 +159,7 @@ def _manifest(
             "calibration": encode(outcome.calibration),
             "evaluation": encode(outcome.evaluation.shown),
         },
-        input=TensorSpec(INPUT, ("batch", *subject.form.input_shape), "float32"),
+        input=_input_spec(outcome.proven["fp32"].artifact),
         outputs=_output_specs(outcome.reference.outputs),
         preprocess=subject.preprocess,
         labels=subject.labels,
@@ -174,7 +174,7 @@ def _manifest(
         toolchain=_toolchain(),
         lineage=tuple(
             {"stage": a.stage, "sha256": a.sha256, "parent": a.parent, "nodes": a.nodes, "bytes": len(a.data)}
-            for a in (outcome.exported, *(proven.artifact for proven in outcome.proven.values()))
+            for a in (*outcome.ancestors, *(proven.artifact for proven in outcome.proven.values()))
         ),
         stages=tuple({"name": stage, "seconds": round(took, 3)} for stage, took in seconds.items()),
     )
@@ -224,6 +224,11 @@ def _write_evidence(folder: Path, evidence: Evidence) -> FileEntry:
 
 def _entry(path: Path) -> FileEntry:
     return FileEntry(path.name, sha256_file(path), path.stat().st_size)
+
+
+def _input_spec(artifact: OnnxArtifact) -> TensorSpec:
+    found = input_of(artifact.model)
+    return TensorSpec(found.name, ("batch", *found.shape[1:]), found.dtype)
 
 
 def _output_specs(outputs: Mapping[str, NDArray[Any]]) -> tuple[OutputSpec, ...]:

@@ -42,7 +42,7 @@ class Golden:
         pictures: what preprocessing made of the bundle's pictures, shape (K, ...); None where it has none.
     """
 
-    input: NDArray[np.floating]
+    input: NDArray[Any]
     outputs: Mapping[str, NDArray[np.floating]]
     pictures: NDArray[Any] | None = None
 

@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .captured import Captured
 from .errors import ImageError, InputError
 from .frames import Frame, failed
-from .opencv import Capture, load_opencv, reader
+from .opencv import Capture, load_opencv
 
 PREFIXES = ("camera:", "gstreamer:", "rtsp://", "rtsps://")
 FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds before a lost camera is tried again; doubled each time
 TIMEOUT = 10_000  # milliseconds for a stream from the network to open, and for each of its pictures
 PATIENCE = 5.0  # seconds for which the end waits for a picture that is being read
 
+_FORMAT = re.compile(r"(?<![-\w])format\s*=\s*(?:\(string\))?\s*[\"']?(\w+)")
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
 
 
@@ -48,7 +50,13 @@ def open_camera(source: str) -> Camera:
         capture.release()
         return None
 
-    return Camera(_PASSWORD.sub(r"\1:***@", source), connect)
+    return Camera(_PASSWORD.sub(r"\1:***@", source), connect, form=sink_format(source))
+
+
+def sink_format(source: str) -> str:
+    """The format in which a pipeline hands out pictures: the last that it names; empty if it names none."""
+    named = _FORMAT.findall(source) if source.startswith("gstreamer:") else []
+    return named[-1] if named else ""
 
 
 def _arguments(cv2: Any, source: str) -> tuple[Any, ...]:
@@ -79,6 +87,7 @@ class Camera:
         name: the source in results.
         connect: opens the camera, or gives None. `edgeproof.runtime.testing.FakeCamera` has one.
         delay: seconds before the first new try.
+        form: GStreamer's name of its pictures' format, as `Captured` takes it; empty for OpenCV's own.
 
     Attributes:
         dropped: pictures that were read and never asked for in time.
@@ -88,7 +97,12 @@ class Camera:
     """
 
     def __init__(
-        self, name: str, connect: Callable[[], Capture | None], *, delay: float = FIRST_DELAY
+        self,
+        name: str,
+        connect: Callable[[], Capture | None],
+        *,
+        delay: float = FIRST_DELAY,
+        form: str = "",
     ) -> None:
         first = _reach(connect)
         if first is None:
@@ -101,6 +115,7 @@ class Camera:
         self.dropped = 0
         self._connect = connect
         self._delay = delay
+        self._form = form
         # A signal's handler may call `close` in a thread that is inside: the lock must be reentrant.
         self._changed = threading.Condition(threading.RLock())
         self._newest: Frame | None = None
@@ -139,7 +154,7 @@ class Camera:
         while not self._closed:
             picture = _read(capture) if capture else None
             if picture is not None:
-                self._offer(Frame(self.name, number, reader(picture)))
+                self._offer(Frame.of(self.name, number, Captured(picture, self._form)))
                 number, delay = number + 1, self._delay
                 continue
             if capture:

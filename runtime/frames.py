@@ -12,6 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from numpy.typing import NDArray
 from PIL import Image
 
+from .captured import Captured
 from .errors import FrameError, TensorError
 from .manifest import TensorSpec
 from .sources import TENSOR_ENDING, read_image, read_tensors
@@ -30,6 +31,8 @@ class Frame:
         read: gives the picture, or the tensor; raises FrameError where there is none. Called in a worker.
         time: when it was taken from the source, in seconds since 1970.
         start: the same moment on `time.perf_counter`'s clock, from which latency counts.
+        captured: the picture as a camera or a video gave it, from which a model's pixels may be had with no
+            conversion; None where it did not come like that.
     """
 
     source: str
@@ -37,6 +40,12 @@ class Frame:
     read: Callable[[], Sample]
     time: float = field(default_factory=clock.time)
     start: float = field(default_factory=clock.perf_counter)
+    captured: Captured | None = None
+
+    @classmethod
+    def of(cls, source: str, number: int, captured: Captured) -> Frame:
+        """A frame of a camera or a video."""
+        return cls(source, number, captured.image, captured=captured)
 
 
 @runtime_checkable
@@ -66,6 +75,26 @@ def failed(source: str, number: int, error: FrameError) -> Frame:
         raise error
 
     return Frame(source, number, refuse)
+
+
+def require_input(sample: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
+    """The sample itself, if it is an input of the model as it is, without the batch.
+
+    Raises:
+        TensorError: it is of another dtype or shape.
+    """
+    sides = tensor.shape[1:]
+    fits = sample.ndim == len(sides) and all(
+        not isinstance(side, int) or side == got for side, got in zip(sides, sample.shape, strict=True)
+    )
+    if not fits or sample.dtype != tensor.dtype:
+        raise TensorError(
+            "The tensor does not fit the model.",
+            wanted=f"{tensor.dtype} of shape ({', '.join(map(str, sides))})",
+            got=f"{sample.dtype} of shape {sample.shape}",
+            todo="give pictures as Pillow's, or the tensors that the model takes",
+        )
+    return sample
 
 
 def file_frames(path: Path, tensor: TensorSpec, *, pictures: bool) -> Iterator[Frame]:
@@ -106,8 +135,8 @@ def _tensor_frames(path: Path, tensor: TensorSpec) -> Iterator[Frame]:
 def _video_frames(path: Path) -> Iterator[Frame]:
     count = 0
     try:
-        for read in read_video(path):
-            yield Frame(str(path), count, read)
+        for captured in read_video(path):
+            yield Frame.of(str(path), count, captured)
             count += 1
     except FrameError as error:
         yield failed(str(path), count, error)

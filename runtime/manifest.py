@@ -137,19 +137,25 @@ class Manifest:
             raise ValueError("two entries name the same file")
         if self.target is not None and "int8" not in self.models:
             raise ValueError(f"target is {self.target!r}, and there is no INT8 model")
-        if not self.outputs:
-            raise ValueError("outputs must not be empty")
-        classes = self.outputs[0].shape[-1:]
-        if self.labels and classes != (len(self.labels),):
-            raise ValueError(
-                f"there are {len(self.labels)} labels for an output of shape {self.outputs[0].shape}"
-            )
-
+        self._check_tensors()
         if self.pictures and self.preprocess is None:
             raise ValueError("there are pictures, and no preprocess that takes them")
         for picture in self.pictures:
             if picture.label not in self.labels:
                 raise ValueError(f"{picture.file} has the label {picture.label!r}, which is no class")
+
+    def _check_tensors(self) -> None:
+        if not self.outputs:
+            raise ValueError("outputs must not be empty")
+        if self.preprocess and self.preprocess.dtype != self.input.dtype:
+            raise ValueError(
+                f"preprocess gives {self.preprocess.dtype}, but the input takes {self.input.dtype}"
+            )
+        classes = self.outputs[0].shape[-1:]
+        if self.labels and classes != (len(self.labels),):
+            raise ValueError(
+                f"there are {len(self.labels)} labels for an output of shape {self.outputs[0].shape}"
+            )
 
     def files(self) -> dict[str, FileEntry]:
         """All files that the manifest vouches for, by plain name."""

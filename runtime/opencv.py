@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from .errors import ImageError
 from .jetson import ROOT
 from .remedies import missing_opencv
 
@@ -22,7 +19,7 @@ class Capture(Protocol):
     """What is used of `cv2.VideoCapture`."""
 
     def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
-        """Whether there was a picture, and it: uint8 of shape (height, width, 3), blue first."""
+        """Whether there was a picture, and it; see `edgeproof.runtime.captured` for its forms."""
         ...
 
     def release(self) -> None:
@@ -46,25 +43,3 @@ def load_opencv(root: Path = ROOT) -> Any:
     except ImportError as error:
         raise missing_opencv(error, root) from error
     return cv2
-
-
-def to_image(picture: NDArray[np.uint8]) -> Image.Image:
-    """OpenCV's picture (blue, green, red, or grey) as Pillow's.
-
-    Raises:
-        ImageError: it is of another kind, such as 16 bits deep.
-    """
-    if picture.dtype == np.uint8 and picture.ndim == 2:
-        return Image.fromarray(picture)
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise ImageError(
-            "The frame is not an 8-bit picture.",
-            wanted="uint8 of shape (height, width, 3)",
-            got=f"{picture.dtype} of shape {picture.shape}",
-        )
-    return Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
-
-
-def reader(picture: NDArray[np.uint8]) -> partial[Image.Image]:
-    """A function that gives the picture as Pillow's: converting is for a worker."""
-    return partial(to_image, picture)

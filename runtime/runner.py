@@ -19,7 +19,7 @@ from PIL import ExifTags, Image
 from .bundle import Bundle
 from .crew import Crew, choose
 from .errors import BundleError, FrameError, InputError, ProofError, TensorError
-from .frames import Frame, Sample, Source
+from .frames import Frame, Sample, Source, require_input
 from .inputs import Inputs
 from .pipeline import Stage
 from .placement import Placement
@@ -291,12 +291,22 @@ class Runner:
 
     def _read(self, frame: Frame, *, keep: bool) -> _Ready:
         try:
+            tensor = self._captured(frame)
+            if tensor is not None and not keep:
+                return _Ready(frame, tensor)
             sample = frame.read()
             sideways = self._is_sideways(sample)
             picture = sample if keep and isinstance(sample, Image.Image) else None
-            return _Ready(frame, self._prepared(sample), picture, sideways)
+            return _Ready(frame, self._prepared(sample) if tensor is None else tensor, picture, sideways)
         except FrameError as error:
             return _Ready(frame, error=str(error))
+
+    def _captured(self, frame: Frame) -> NDArray[Any] | None:
+        """A camera's pixels where they are the model's tensor; None where Pillow must work on them."""
+        if frame.captured is None or self._preprocess is None:
+            return None
+        fits = self._preprocess.takes_as_it_is(*frame.captured.size)
+        return frame.captured.pixels(self._preprocess.color) if fits else None
 
     def _is_sideways(self, sample: Sample) -> bool:
         if isinstance(sample, np.ndarray) or self._preprocess is None or self._preprocess.exif_transpose:
@@ -305,7 +315,7 @@ class Runner:
 
     def _prepared(self, sample: Sample) -> NDArray[Any]:
         if isinstance(sample, np.ndarray):
-            _require_finite(sample)
+            _require_finite(require_input(sample, self.bundle.manifest.input))
             return sample
         if self._preprocess is None:
             raise InputError(f"The bundle {self.bundle.manifest.name} takes tensors, not pictures.")

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from .bundle import Bundle
 from .camera import Camera
@@ -172,8 +171,9 @@ def memory(samples: Iterable[Sample | FrameError], source: str = "memory") -> It
 class FakeCamera:
     """A camera that shows what it is told to, goes away, and comes back.
 
-    Each connection is a list of pictures that are shown as fast as they are read; at its end the camera
-    goes away. None in place of a list is a try to reach it that fails, and so is every try after the last.
+    Each connection is a list of pictures that are shown as fast as they are read: Pillow's, or arrays as
+    OpenCV hands them out. At its end the camera goes away. None in place of a list is a try to reach it that
+    fails, and so is every try after the last.
 
     Args:
         connections: what it shows.
@@ -184,15 +184,21 @@ class FakeCamera:
         over: set when it has shown everything.
     """
 
-    def __init__(self, connections: Iterable[Sequence[Image.Image] | None]) -> None:
+    def __init__(self, connections: Iterable[Sequence[Sample] | None]) -> None:
         self.tries = 0
         self.released = 0
         self.over = threading.Event()
         self._connections = list(connections)
 
-    def camera(self, name: str = "camera:fake", *, delay: float = 0.001) -> Camera:
-        """A live source that reads it. `delay` is how long it waits before it tries again, in seconds."""
-        return Camera(name, self.connect, delay=delay)
+    def camera(self, name: str = "camera:fake", *, delay: float = 0.001, form: str = "") -> Camera:
+        """A live source that reads it.
+
+        Args:
+            name: the source in results.
+            delay: how long it waits before it tries again, in seconds.
+            form: GStreamer's name of the pictures' format.
+        """
+        return Camera(name, self.connect, delay=delay, form=form)
 
     def connect(self) -> FakeCapture | None:
         """Reach it, or give None."""
@@ -209,17 +215,19 @@ class FakeCamera:
 class FakeCapture:
     """One connection to a `FakeCamera`, with the two methods of `cv2.VideoCapture` that are used."""
 
-    def __init__(self, camera: FakeCamera, pictures: Sequence[Image.Image]) -> None:
+    def __init__(self, camera: FakeCamera, pictures: Sequence[Sample]) -> None:
         self._camera = camera
         self._pictures = iter(pictures)
 
     def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
-        """The next picture, blue first."""
+        """The next picture: an array as it is, another one blue first."""
         picture = next(self._pictures, None)
         if picture is None:
             self._camera.gone()
             return False, None
-        return True, np.asarray(picture.convert("RGB"))[:, :, ::-1]
+        if isinstance(picture, np.ndarray):
+            return True, picture
+        return True, np.asarray(picture.convert("RGB"))[:, :, ::-1].copy()
 
     def release(self) -> None:
         """Let go of the camera."""

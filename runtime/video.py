@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from PIL import Image
-
+from .captured import Captured
 from .errors import ImageError
-from .opencv import load_opencv, reader
+from .opencv import load_opencv
 
 ENDINGS = {".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
 UNSURE = 0.02  # share of the frames by which a container's own count may be wrong
@@ -19,11 +18,11 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS
 
 
-def read_video(path: Path) -> Iterator[Callable[[], Image.Image]]:
+def read_video(path: Path) -> Iterator[Captured]:
     """Read a video frame by frame; never more than one frame is held here.
 
     Yields:
-        For each frame a function that gives its picture.
+        The picture of each frame, not yet converted: that is for a worker.
 
     Raises:
         MissingDependency: OpenCV is not installed.
@@ -43,7 +42,7 @@ def read_video(path: Path) -> Iterator[Callable[[], Image.Image]]:
             if not good:
                 break
             given += 1
-            yield reader(picture)
+            yield Captured(picture)
     finally:
         capture.release()
     if given == 0 or given + 1 < promised * (1 - UNSURE):

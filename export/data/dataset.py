@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +42,11 @@ class Split:
         chosen = np.asarray(positions, dtype=np.int64)
         return Split(lambda i: self.load(int(chosen[i])), self.labels[chosen])
 
-    def tensor(self, preprocess: Preprocess | None) -> NDArray[np.float32]:
-        """All samples as a network takes them, shape (N, ...); tensors pass as they are."""
+    def tensor(self, preprocess: Preprocess | None) -> NDArray[Any]:
+        """All samples as a model takes them, shape (N, ...); tensors pass as they are."""
         return np.stack([_prepared(self.load(i), preprocess) for i in range(len(self))])
 
-    def batches(self, preprocess: Preprocess | None, size: int) -> Iterator[NDArray[np.float32]]:
+    def batches(self, preprocess: Preprocess | None, size: int) -> Iterator[NDArray[Any]]:
         """The same in batches of at most `size`, one in memory at a time."""
         for start in range(0, len(self), size):
             yield self.take(range(start, min(start + size, len(self)))).tensor(preprocess)
@@ -77,9 +78,7 @@ class Dataset:
     tensor_shape: Shape | None = None
 
 
-def _prepared(
-    sample: Image.Image | NDArray[np.float32], preprocess: Preprocess | None
-) -> NDArray[np.float32]:
+def _prepared(sample: Image.Image | NDArray[np.float32], preprocess: Preprocess | None) -> NDArray[Any]:
     if isinstance(sample, np.ndarray):
         return sample
     if preprocess is None:

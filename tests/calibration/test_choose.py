@@ -40,6 +40,24 @@ def test_the_damage_is_that_of_quantizing_the_one_tensor(choose, network, photos
     assert choices[0].damage[choices[0].method] == pytest.approx(expected, rel=1e-2)
 
 
+def test_what_comes_before_the_first_activation_is_computed(choose, build, rng):
+    """Pixels that are normalized in the graph have the ranges of those that were normalized before."""
+    weights = {"w": rng(5).standard_normal((4, 3, 3, 3)).astype(np.float32)}
+    body = "c = Conv(a, w) r = Relu(c) p = GlobalAveragePool(r) y = Flatten(p)"
+    front = "f = Cast<to=1>(x) t = Transpose<perm=[0,3,1,2]>(f) a = Mul(t, factor)"
+    pixels = rng(6).integers(0, 256, (8, 9, 9, 3), np.uint8)
+    floats = pixels.transpose(0, 3, 1, 2).astype(np.float32) * np.float32(0.01)
+    inside = build(
+        f"g (uint8[batch,9,9,3] x) => (float[batch,4] y) {{ {front} {body} }}",
+        factor=np.float32(0.01),
+        **weights,
+    )
+    before = build(f"g (float[batch,3,9,9] a) => (float[batch,4] y) {{ {body} }}", **weights)
+    (_, (wanted,)), (_, (got,)) = choose(before, floats), choose(inside, pixels)
+    assert got.range == wanted.range
+    assert got.damage == pytest.approx(wanted.damage)
+
+
 def test_an_outlier_that_the_output_does_not_see_is_clipped(choose, build, rng):
     """Of two channels one has a spike and no weight: the widest range would round the other for nothing."""
     model = build(

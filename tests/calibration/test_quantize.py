@@ -7,11 +7,16 @@ import onnx
 import pytest
 
 from edgeproof.calibration.artifact import OnnxArtifact
+from edgeproof.calibration.batches import input_of
 from edgeproof.calibration.int8 import Int8Request
 from edgeproof.calibration.progress import Stages
 from edgeproof.calibration.quantize import QuantizeRequest, quantize
 from edgeproof.calibration.targets import TARGETS, find_target
-from edgeproof.runtime.errors import AccuracyError, ModelError, OutputError
+from edgeproof.calibration.uint8_input import pixels_of
+from edgeproof.calibration.uint8_request import Uint8Request
+from edgeproof.runtime.errors import AccuracyError, InputError, ModelError, OutputError
+from edgeproof.runtime.manifest import TensorSpec
+from edgeproof.runtime.preprocess import Preprocess
 
 LAST = "logits = Gemm<transB=1>(flat, head_w, head_b)"
 QUIET = Stages(quiet=True)
@@ -129,3 +134,48 @@ def test_answers_that_are_no_scores_are_refused(ask, change_network):
     model.graph.node.append(onnx.helper.make_node("ReduceSum", ["logits", "axis"], ["sum"], keepdims=0))
     with pytest.raises(ModelError, match=r"(?s)'sum', does not hold scores.*classes.*got: +shape \(2,\)"):
         quantize(ask(model), QUIET)
+
+
+# --- for pixels -------------------------------------------------------------------------------------
+
+# The fixture's pictures were normalized like this.
+TRAINED = Preprocess(resize=None, crop=(16, 16), mean=(0.45,) * 3, std=(0.23,) * 3)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("channels", [None, "bgr"])
+def test_a_model_for_pixels_is_judged_as_it_is_written(ask, ending, pictures, run, target, channels):
+    whole = ending("Softmax")
+    plain = quantize(ask(whole.model, target), QUIET)
+
+    result = quantize(ask(whole.model, target, preprocess=TRAINED, uint8=Uint8Request(channels)), QUIET)
+
+    written = OnnxArtifact(onnx.load_model(ask(whole.model).out), "int8")
+    onnx.checker.check_model(written.model, full_check=True)
+    assert input_of(written.model) == TensorSpec("image", ("batch", 16, 16, 3), "uint8")
+    pixels = pixels_of(pictures, TRAINED, TRAINED.for_pixels(channels))
+    got, wanted = run(written, pixels)["logits"], run(whole, pictures)["logits"]
+    assert 100 * (got.argmax(axis=1) != wanted.argmax(axis=1)).mean() == result.drop
+    assert result.parity.sqnr_db > plain.parity.sqnr_db - 1
+    assert result.artifact.stage == "uint8-input"
+
+
+def test_pixels_want_the_normalization(ask, network, tmp_path):
+    with pytest.raises(InputError, match=r"--preprocess FILE\.json"):
+        quantize(ask(network.model, uint8=Uint8Request()), QUIET)
+    assert not (tmp_path / "int8.onnx").exists()
+
+
+@pytest.mark.parametrize("changes", [{"mean": (0.9,) * 3}, {"std": (0.5,) * 3}])
+def test_another_normalization_than_that_of_the_inputs_is_found(ask, network, changes):
+    request = ask(network.model, preprocess=replace(TRAINED, **changes), uint8=Uint8Request())
+    with pytest.raises(InputError, match="not pictures that were normalized") as caught:
+        quantize(request, QUIET)
+    assert "values from" in caught.value.details["got"]
+
+
+def test_pixels_come_back_as_they_were():
+    trained = Preprocess(None, None, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    normalized = np.stack([trained.normalized(picture) for picture in pixels])
+    assert np.array_equal(pixels_of(normalized, trained, trained.for_pixels()), pixels)

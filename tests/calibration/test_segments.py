@@ -45,5 +45,15 @@ def test_a_value_beside_which_another_path_runs_starts_no_segment(whole):
     assert starts == {"image", "relu", "flat"}  # the residual path runs beside `squeeze`
 
 
+def test_the_first_segment_takes_the_graphs_own_input(whole, run, photos):
+    """As where pixels are normalized before the first convolution."""
+    first, *_ = segments(whole.model, ["relu", "flat"])
+
+    assert first.model.graph.input[0].name == "image"
+    assert first.names == ["relu"]
+    found = run(OnnxArtifact(first.model, "segment"), photos)
+    np.testing.assert_allclose(found["logits"], run(whole, photos)["logits"], rtol=1e-5, atol=1e-6)
+
+
 def test_without_activations_there_is_nothing_to_look_at(whole):
     assert list(segments(whole.model, [])) == []

@@ -188,8 +188,11 @@ def test_impossible_values_are_refused(changes, message):
     [
         ({"interpolation": "area"}, "interpolation must be 'nearest' or 'box'"),
         ({"antialias": False}, "antialias must be True"),
-        ({"color": "bgr"}, "color must be 'rgb' or 'gray'"),
-        ({"layout": "NHWC"}, "layout must be 'NCHW'"),
+        ({"color": "brg"}, "color must be 'rgb' or 'bgr' or 'gray'"),
+        ({"layout": "HWC"}, "layout must be 'NCHW' or 'NHWC'"),
+        ({"dtype": "int8"}, "dtype must be 'float32' or 'uint8'"),
+        ({"layout": "NHWC"}, "float32 and NCHW, or uint8 and NHWC"),
+        ({"dtype": "uint8"}, "float32 and NCHW, or uint8 and NHWC"),
         ({"resize": 8.5}, "resize must be int"),
         ({"resize": [8, 8, 8]}, "resize must be"),
         ({"crop": 8}, "crop must be a list"),

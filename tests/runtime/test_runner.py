@@ -1,5 +1,6 @@
 import json
 import threading
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from edgeproof.runtime.errors import (
     ProofError,
     TensorError,
 )
+from edgeproof.runtime.manifest import TensorSpec
 from edgeproof.runtime.placement import Placement
 from edgeproof.runtime.providers import Batches, ProviderRequest
 from edgeproof.runtime.records import encode
@@ -232,9 +234,11 @@ def test_a_model_of_one_batch_size_is_given_that():
 
 
 def test_tensors_of_several_shapes_are_never_stacked():
-    session = FakeSession(brightness(2), shape=("batch", 3, "height", "width"))
+    shape = ("batch", 3, "height", "width")
+    session, bundle = FakeSession(brightness(2), shape=shape), fake_bundle(pictures=False)
+    bundle = replace(bundle, manifest=replace(bundle.manifest, input=TensorSpec("input", shape, "float32")))
     tensors = [np.full((3, side, side), 1, np.float32) for side in (8, 8, 9, 8, 10, 10)]
-    with Runner(fake_bundle(pictures=False), session, ProviderRequest(batches=Batches(1, 6, 6))) as runner:
+    with Runner(bundle, session, ProviderRequest(batches=Batches(1, 6, 6))) as runner:
         results = list(runner.stream(memory(tensors)))
     assert [r.top[0].label for r in results] == ["bright"] * 6
 

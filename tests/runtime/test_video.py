@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgeproof.runtime.captured import Captured
 from edgeproof.runtime.errors import ImageError, MissingDependency
 from edgeproof.runtime.frames import file_frames
 from edgeproof.runtime.manifest import TensorSpec
-from edgeproof.runtime.opencv import to_image
 from edgeproof.runtime.runner import BadFrame
 from edgeproof.runtime.testing import fake_runner
 from edgeproof.runtime.video import is_video, read_video
@@ -29,7 +29,7 @@ def film(tmp_path):
 
 
 def test_frames_come_in_order_and_in_their_colours(film):
-    frames = [read() for read in read_video(film)]
+    frames = [captured.image() for captured in read_video(film)]
     assert [frame.size for frame in frames] == [(64, 48)] * len(COLOURS)
     for frame, colour in zip(frames, COLOURS, strict=True):
         assert np.abs(np.subtract(frame.getpixel((30, 20)), colour)).max() < 12
@@ -81,14 +81,14 @@ def test_without_opencv_its_extra_is_named(tmp_path, monkeypatch):
 def test_blue_comes_first_in_opencv():
     picture = np.zeros((2, 3, 3), np.uint8)
     picture[..., 0] = 200
-    assert to_image(picture).getpixel((0, 0)) == (0, 0, 200)
-    assert to_image(picture[..., 0]).mode == "L"
+    assert Captured(picture).image().getpixel((0, 0)) == (0, 0, 200)
+    assert Captured(picture[..., 0]).image().mode == "L"
 
 
 @pytest.mark.parametrize("picture", [np.zeros((2, 2, 3), np.uint16), np.zeros((2, 2, 4), np.uint8)])
 def test_a_frame_that_is_no_8_bit_picture_is_refused(picture):
     with pytest.raises(ImageError, match="not an 8-bit picture"):
-        to_image(picture)
+        Captured(picture).image()
 
 
 @pytest.mark.parametrize(
