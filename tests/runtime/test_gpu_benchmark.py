@@ -289,3 +289,14 @@ def test_figures_of_the_cpu_are_never_taken_for_the_gpus(gpu_options, machine, b
     models = {"fp32": bundle.model_bytes("fp32")}
     rows = gpu_options.sweep(machine, models, batches_of(bundle, 1), SECONDS, never)
     assert all("would compute on the CPU" in row.error for row in rows)
+
+
+def test_a_model_that_failed_at_export_is_not_held_to_pytorchs_answers(gpu, machine, bundle):
+    entry = bundle.manifest.models["fp16"]
+    unproven = dataclasses.replace(
+        entry, parity=dataclasses.replace(entry.parity, passed=False, reason="far off")
+    )
+    models = {**bundle.manifest.models, "fp16": unproven}
+    changed = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, models=models))
+    proof = gpu.prove(changed, ProviderRequest("cuda", "fp16"))
+    assert (proof.replay, proof.error) == (None, "its parity with PyTorch failed at export")
