@@ -259,6 +259,12 @@ def test_the_label_counts_for_the_session_that_is_given(folder):
         assert check_pictures(opened, opened.golden(), session, TOLERANCES["fp32"])
 
 
+def test_on_a_gpu_both_replays_of_float32_check_the_pictures(machine, folder):
+    found = verify(Bundle.open(folder), "fp32", "cuda")
+    assert found
+    assert (found.pictures, found.exact.pictures) == (4, 4)
+
+
 def test_a_damaged_manifest_cannot_make_the_check_read_elsewhere(folder, edit_manifest):
     (folder.parent / "outside.png").write_bytes(b"secret")
     edit_manifest(folder, lambda manifest: manifest["pictures"][0].update(file="../outside.png"))
