@@ -128,6 +128,7 @@ def test_an_error_that_is_not_finite_is_null():
         recovered=False,
         kept_float={},
         layers=1,
+        quantized=1,
         ranked=(LayerDamage("y", "Conv y", float("nan")),),
         tried=(Attempt(False, 0, 0.0, None, taken=True),),
     )
