@@ -332,7 +332,7 @@ def test_auto_says_what_it_chose_and_why(edgeproof, bundle_folder, paint, tmp_pa
     assert "precision fp32 (the verdict is fp16; --precision fp16 runs it here)" in done.stderr
     done = edgeproof("verify", bundle_folder, "--provider", "auto")
     assert done.returncode == 0
-    assert "fp32: provider cpu" in done.stderr
+    assert "fp32, fp16: provider cpu" in done.stderr
 
 
 @no_gpu
