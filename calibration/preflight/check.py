@@ -75,6 +75,9 @@ class PreflightResult:
         warnings: what the compiler remarked, each once.
         seconds: time of parsing and building.
         engine_bytes: length of the engine, by capability; 0 where none was built.
+        layers: number of layers of the engine, by capability.
+        int8_layers: number of those that read INT8 values, by the compiler's own list. Which kernel runs a
+            layer is decided on the GPU.
     """
 
     compiler: str
@@ -84,6 +87,8 @@ class PreflightResult:
     warnings: tuple[str, ...]
     seconds: float
     engine_bytes: Mapping[str, int] = field(default_factory=dict)
+    layers: Mapping[str, int] = field(default_factory=dict)
+    int8_layers: Mapping[str, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return not self.refusals
@@ -159,8 +164,12 @@ def preflight(model: bytes, request: PreflightRequest | None = None) -> Prefligh
         tuple(dict.fromkeys(refusals)),
         tuple(remark for remark in remarks if remark and not OTHER_ANSWERS.search(remark)),
         sum(build["seconds"] for build in builds),
-        {build["capability"]: build.get("bytes", 0) for build in builds},
+        *(_by_capability(builds, key) for key in ("bytes", "layers", "int8_layers")),
     )
+
+
+def _by_capability(builds: Sequence[Mapping[str, Any]], key: str) -> dict[str, int]:
+    return {build["capability"]: build.get(key, 0) for build in builds}
 
 
 def input_profile(model: onnx.ModelProto, request: PreflightRequest) -> dict[str, Shapes]:

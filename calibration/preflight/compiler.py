@@ -17,6 +17,9 @@ from typing import Any
 PACKAGE, NAME = "tensorrt_rtx", "tensorrt-rtx"
 JOB, MODEL, ANSWER = "job.json", "model.onnx", "answer.json"
 PARSING = re.compile(r"Parsing node: (.*) \[(\w+)\]")
+LAYERS = "Layers:\n"  # begins the message that lists what was built; an engine itself loads on a GPU only
+LAYER = re.compile(r"^Name: .*?, LayerType: (\w+), Inputs: \[(.*?)\], Constants: ", re.MULTILINE)
+NO_WORK = {"shape_call"}
 
 
 def main() -> None:
@@ -67,7 +70,8 @@ def _compile(trt: Any, model: bytes, job: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
         size, problems = _build(trt, builder, network, log, capability, job["profile"])
         seconds = parsing + time.perf_counter() - start
-        builds.append({"capability": capability, "seconds": seconds, "problems": problems, "bytes": size})
+        build = {"capability": capability, "seconds": seconds, "problems": problems, "bytes": size}
+        builds.append({**build, **count_layers(log.layers)})
         parsing = 0.0
     return {"warnings": log.warnings, "builds": builds}
 
@@ -76,8 +80,10 @@ def _build(
     trt: Any, builder: Any, network: Any, log: Any, capability: str, profile: dict[str, list[list[int]]]
 ) -> tuple[int, list[dict[str, Any]]]:
     """Length of the engine in bytes, and what went wrong."""
+    log.layers = ""
     try:
         config = builder.create_builder_config()
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # lists the layers; the size is the same
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{capability}"), 0)
         if profile:
@@ -93,6 +99,19 @@ def _build(
     return 0, [{"name": "", "operator": "", "why": "\n".join(log.errors)}]
 
 
+def count_layers(listed: str) -> dict[str, int]:
+    """How many layers of an engine compute, and how many of them read INT8 values.
+
+    Args:
+        listed: the compiler's own list of what it built, one layer a line.
+
+    Returns:
+        `layers` and `int8_layers`; both 0 where it listed nothing.
+    """
+    found = [inputs for kind, inputs in LAYER.findall(listed) if kind not in NO_WORK]
+    return {"layers": len(found), "int8_layers": sum("Datatype: Int8" in inputs for inputs in found)}
+
+
 def _problem(error: Any) -> dict[str, Any]:
     return {
         "index": error.node(),
@@ -104,19 +123,21 @@ def _problem(error: Any) -> dict[str, Any]:
 
 
 def _make_log(trt: Any) -> Any:
-    """A logger that keeps warnings with the node that was being parsed, and errors."""
+    """A logger that keeps warnings with the node that was being parsed, errors, and the list of layers."""
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.warnings: list[dict[str, str]] = []
             self.errors: list[str] = []
+            self.layers = ""
             self._node = ("", "")
 
         def log(self, severity: Any, message: str) -> None:
             if severity == trt.ILogger.VERBOSE:
                 started = PARSING.fullmatch(message)
                 self._node = (started[1], started[2]) if started else self._node
+                self.layers = message if message.startswith(LAYERS) else self.layers
             elif severity == trt.ILogger.WARNING:
                 name, operator = self._node
                 self.warnings.append({"name": name, "operator": operator, "why": message})

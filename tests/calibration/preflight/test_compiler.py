@@ -42,3 +42,20 @@ def test_a_capability_that_the_compiler_does_not_name_is_answered_with_those_tha
     )
     found = compiler.answer({"capabilities": ["86", "87"], "profile": {}})
     assert found == {"compiler": "tensorrt-rtx 9", "available": ["86", "120"]}
+
+
+LISTED = """Layers:
+Name: a, LayerType: shape_call, Inputs: [], Constants: [], Outputs: [], TacticName: , StreamId: 0, Metadata:
+Name: b, LayerType: kgen, Inputs: [ { Name: x, Dimensions: [-1,3], Datatype: Float, Format: (Linear) }], \
+Constants: [ { Name: c, Datatype: Int8 }], Outputs: [ { Name: q, Datatype: Int8 }]
+Name: d, LayerType: correlation, Inputs: [ { Name: q, Dimensions: [-1,3], Datatype: Int8, Format: (NHWC) \
+}], Constants: [], Outputs: [ { Name: y, Datatype: Float }]
+"""
+
+
+def test_a_layer_is_int8_if_it_reads_int8_values():
+    assert compiler.count_layers(LISTED) == {"layers": 2, "int8_layers": 1}
+
+
+def test_of_an_engine_without_a_list_nothing_is_counted():
+    assert compiler.count_layers("") == {"layers": 0, "int8_layers": 0}
