@@ -57,6 +57,26 @@ class CalibrationSet:
         chosen = np.random.default_rng(seed).permutation(self.count)[:most]
         return self.read(np.sort(chosen))
 
+    def split(self, share: float, seed: int = 0) -> tuple[CalibrationSet, CalibrationSet]:
+        """Two sets, drawn by seed: about this share of the inputs, and the others; neither is empty.
+
+        Args:
+            share: between 0 and 1.
+            seed: of the draw.
+        """
+        count = min(max(1, round(share * self.count)), self.count - 1)
+        drawn = np.random.default_rng(seed).permutation(self.count)
+        return self._part(np.sort(drawn[:count])), self._part(np.sort(drawn[count:]))
+
+    def _part(self, chosen: NDArray[np.int64]) -> CalibrationSet:
+        def read(positions: NDArray[np.int64]) -> NDArray[Any]:
+            return self.read(chosen[positions])
+
+        digest = hashlib.sha256()
+        for start in range(0, len(chosen), PIECE):
+            digest.update(np.ascontiguousarray(self.read(chosen[start : start + PIECE])).data)
+        return CalibrationSet(read, len(chosen), digest.hexdigest())
+
 
 def input_of(model: onnx.ModelProto) -> TensorSpec:
     """Name, shape and numpy dtype of a model's input; an axis that may vary has a name, "?" if it has none.

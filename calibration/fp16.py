@@ -206,7 +206,7 @@ class _Converter:
         return self._twins[name, wanted]
 
     def _finish(self) -> None:
-        read = {name for node in self._nodes for name in node.input}
+        read = {name for node in self._nodes for name in node.input} | self._outputs
         self._nodes = [node for node in self._nodes if not _replaced(node, read)]
         used = {name for node in self._nodes for name in node.input} | self._outputs
         weights = [tensor for tensor in (*self._graph.initializer, *self._new_weights) if tensor.name in used]

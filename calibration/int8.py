@@ -1,8 +1,9 @@
 """From a float32 model and calibration inputs to an INT8 model that keeps its answers.
 
-Ranges first, with channels equalized and values moved where that is free. If the answers change by more than
-the budget, the few layers that do most damage stay float, and the others' weights and biases are fitted to
-what INT8 makes of their inputs. If that is not enough, more layers stay float.
+First comes where the pairs stand around gates, then ranges, with channels equalized and values moved where
+that is free. If the answers change by more than the budget, the few layers that do most damage stay float,
+and the others' weights and biases are fitted to what INT8 makes of their inputs. If that is not enough, more
+layers stay float.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ from .batches import CalibrationSet
 from .choose import Choice, choose_ranges
 from .collect import Range, Statistics
 from .cost import multiply_adds
-from .equalize import equalize, find_pairs, reach
 from .int8_fp16 import Rest
 from .judge import Judge
 from .kept import KeptLayer, name_of
+from .placement_trial import choose_placement
 from .progress import Stages
-from .qdq.sites import activations, find_sites, layers
-from .qdq.tensorrt import quantize_tensorrt
-from .qdq.weight_scales import best_scales, on_grid
+from .qdq.placement import NO_CHOICE, PlacementChoice
+from .qdq.sites import LAYERS_ONLY, Placement, activations, find_sites, layers
 from .ranges import SYMMETRIC_INT8
-from .recenter import best_offsets, recenter
+from .recenter import best_offsets
+from .recipe import Recipe, plain, recovered
 from .recoveries import Start, equalization_limits, recoveries
 
 if TYPE_CHECKING:
     from .recovery.sensitivity import LayerDamage
-    from .recovery.simulate import QuantizedGraph
 
 FEWEST_CHOOSING, MOST_CHOOSING = 8, 32  # samples; with fewer a range is chosen that cuts the others' outliers
 CHOOSING_COST = 5.1e11  # samples times tensors times multiply-adds: MobileNetV2 at 224x224 sees 32
+LEFT_FLOAT = "it is part of a gate, all of which stays float"
 FEW_FLOAT = 0.1  # share of the layers, those that do most damage, that stay float at once
 
 Recover = Literal["auto", "off", "always"]
@@ -107,6 +108,7 @@ class Int8Result:
         quantized: number of those that are.
         ranked: every layer with its damage, the worst first; empty where recovery ranked none.
         tried: this model and the others that were made on the way to it, in their order.
+        placement: where pairs stand around the gates of squeeze-and-excitation, and what else was tried.
     """
 
     artifact: OnnxArtifact
@@ -119,16 +121,7 @@ class Int8Result:
     quantized: int
     ranked: tuple[LayerDamage, ...] = ()
     tried: tuple[Attempt, ...] = ()
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    """All that the writer of the graph needs; `kept_float` has reasons by the nodes' first outputs."""
-
-    source: OnnxArtifact
-    ranges: Mapping[str, Range]
-    weight_scales: Mapping[str, NDArray[np.float32]]
-    kept_float: Mapping[str, str]
+    placement: PlacementChoice = NO_CHOICE
 
 
 @dataclass(frozen=True)
@@ -141,6 +134,7 @@ class _Maker:
         rest: what becomes of that which INT8 leaves float.
         ranges: of every value of the float model.
         choices: of the activations' ranges.
+        placement: how it was chosen.
     """
 
     artifact: OnnxArtifact
@@ -148,18 +142,27 @@ class _Maker:
     rest: Rest
     ranges: Mapping[str, Range]
     choices: tuple[Choice, ...]
+    placement: PlacementChoice
 
-    def make(self, recipe: _Recipe, *, recovered: bool) -> Int8Result:
+    def make(self, recipe: Recipe, *, recovered: bool) -> Int8Result:
         """Write the INT8 model of a recipe, and judge it."""
+        could = layers(find_sites(self.artifact.model))
+        left = {layer: LEFT_FLOAT for layer in could if layer in recipe.placement.left_float}
+        kept = {**left, **recipe.kept_float}
         names = {node.output[0]: name_of(node) for node in recipe.source.model.graph.node}
-        reasons = {names[output]: reason for output, reason in recipe.kept_float.items()}
-        mixed = self.rest(_write(recipe), self.ranges, reasons)
+        mixed = self.rest(recipe.write(), self.ranges, {names[node]: why for node, why in kept.items()})
         candidate = self.artifact.derive(mixed.artifact.model, "int8", "int8")
         parity, drop = self.judge.judge(candidate)
-        could = layers(find_sites(self.artifact.model))
-        quantized = sum(layer not in recipe.kept_float for layer in could)
         return Int8Result(
-            candidate, parity, drop, self.choices, recovered, mixed.kept_float, len(could), quantized
+            candidate,
+            parity,
+            drop,
+            self.choices,
+            recovered,
+            mixed.kept_float,
+            len(could),
+            sum(layer not in kept for layer in could),
+            placement=self.placement,
         )
 
 
@@ -190,17 +193,18 @@ def make_int8(
     """
     stages = stages or Stages(quiet=True)
     judge = Judge(artifact, samples, labels)
-    start, choices = _prepare(artifact, samples, statistics, stages)
-    maker = _Maker(artifact, judge, rest, statistics.ranges, choices)
-    plain = maker.make(_plain(start), recovered=False)
+    placement, chosen = choose_placement(artifact, samples, statistics.ranges, rest, stages)
+    start, choices = _prepare(artifact, samples, statistics, placement, stages)
+    maker = _Maker(artifact, judge, rest, statistics.ranges, choices, chosen)
+    first = maker.make(plain(start), recovered=False)
     found = (
         replace(
-            maker.make(_recipe(start, one.student, one.kept_float), recovered=True),
+            maker.make(recovered(start, one.student, one.kept_float), recovered=True),
             ranked=one.ranked,
         )
         for one in recoveries(start, FEW_FLOAT, samples, stages)
     )
-    return hold_budget(request, plain, found)
+    return hold_budget(request, first, found)
 
 
 def hold_budget(request: Int8Request, plain: Int8Result, recovered: Iterable[Int8Result]) -> Int8Result:
@@ -249,15 +253,20 @@ def with_ranges(
     Raises:
         ModelError: the model cannot be quantized.
     """
-    maker = _Maker(artifact, Judge(artifact, samples, None), rest, statistics.ranges, ())
-    return maker.make(_Recipe(artifact, ranges, {}, {}), recovered=False)
+    chosen = PlacementChoice(LAYERS_ONLY.name, "the scales were given for it")
+    maker = _Maker(artifact, Judge(artifact, samples, None), rest, statistics.ranges, (), chosen)
+    return maker.make(Recipe(artifact, ranges), recovered=False)
 
 
 def _prepare(
-    artifact: OnnxArtifact, samples: CalibrationSet, statistics: Statistics, stages: Stages
+    artifact: OnnxArtifact,
+    samples: CalibrationSet,
+    statistics: Statistics,
+    placement: Placement,
+    stages: Stages,
 ) -> tuple[Start, tuple[Choice, ...]]:
     """Choose the ranges, and move the values that then have twice the levels."""
-    sites = find_sites(artifact.model)
+    sites = find_sites(artifact.model, placement=placement)
     named, histograms = activations(sites), statistics.histograms
     offsets = best_offsets(artifact.model, {name: histograms[name] for name in named})
     others = [site for site in sites if site.value not in offsets]
@@ -268,7 +277,7 @@ def _prepare(
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
     limits = equalization_limits(artifact, sites, samples, stages)
     moved = [Choice(name, "mse", Range(0.0, 2 * half), {}) for name, half in offsets.items()]
-    return Start(artifact, sites, ranges, offsets, limits), (*choices, *moved)
+    return Start(artifact, sites, ranges, offsets, limits, placement), (*choices, *moved)
 
 
 def _choosing_samples(model: onnx.ModelProto, samples: CalibrationSet, tensors: int) -> NDArray[Any]:
@@ -276,27 +285,3 @@ def _choosing_samples(model: onnx.ModelProto, samples: CalibrationSet, tensors: 
     cost = tensors * multiply_adds(model, samples.sample(1).shape)
     count = int(CHOOSING_COST / max(1, cost))
     return samples.sample(min(MOST_CHOOSING, max(FEWEST_CHOOSING, count)))
-
-
-def _plain(start: Start) -> _Recipe:
-    even = equalize(start.source, start.limits)
-    pairs = [pair for pair in find_pairs(start.source.model) if pair.value in start.limits]
-    ends = {pair.value: reach(pair, start.limits[pair.value]) for pair in pairs}
-    scaled = {name: Range(-end, end) for name, end in ends.items()}
-    scales = best_scales(even.model, start.sites)
-    rounded = replace(even, model=on_grid(even.model, start.sites, scales))
-    return _Recipe(recenter(rounded, start.offsets), {**start.ranges, **scaled}, scales, {})
-
-
-def _recipe(start: Start, student: QuantizedGraph, kept_float: Mapping[str, str]) -> _Recipe:
-    recovered = student.recovered()
-    rounded = replace(start.source, model=recovered.model)
-    source = recenter(rounded, start.offsets)
-    return _Recipe(source, recovered.ranges, recovered.weight_scales, kept_float)
-
-
-def _write(recipe: _Recipe) -> OnnxArtifact:
-    sites = find_sites(recipe.source.model, recipe.kept_float)
-    quantized = {site.value for site in sites if site.axis is not None}
-    scales = {name: scale for name, scale in recipe.weight_scales.items() if name in quantized}
-    return quantize_tensorrt(recipe.source, recipe.ranges, weight_scales=scales, keep_float=recipe.kept_float)

@@ -19,7 +19,8 @@ from .judge import Judge, shown
 from .kept import KeptLayer, name_of
 from .progress import Stages
 from .qdq.cpu import quantize_cpu
-from .qdq.sites import activations, find_sites, layers
+from .qdq.placement import PlacementChoice
+from .qdq.sites import LAYERS_ONLY, activations, find_sites, layers
 from .ranges import AFFINE_INT8, mse_range
 from .recoveries import Start, equalization_limits, recoveries
 
@@ -126,4 +127,7 @@ def _result(
     float32 = {names[output]: KeptLayer("float32", reason) for output, reason in kept.items()}
     could = layers(find_sites(artifact.model))
     quantized = sum(layer not in kept for layer in could)
-    return Int8Result(made, parity, drop, choices, recovered, float32, len(could), quantized)
+    placed = PlacementChoice(LAYERS_ONLY.name, "the target cpu has one placement")
+    return Int8Result(
+        made, parity, drop, choices, recovered, float32, len(could), quantized, placement=placed
+    )

@@ -137,6 +137,8 @@ def summarize(result: Int8Result) -> str:
         f"{result.drop:.2f} % of {result.parity.samples} answers changed; "
         f"SQNR {result.parity.sqnr_db or float('inf'):.1f} dB" + ("; recovered" if result.recovered else "")
     ]
+    if result.placement.tried:
+        lines.append(f"  pairs around gates: {result.placement.name}: {result.placement.reason}")
     lines += [f"  {name} stays {kept.precision}: {kept.reason}" for name, kept in result.kept_float.items()]
     return "\n".join(lines)
 
@@ -148,6 +150,7 @@ def describe(result: Int8Result) -> dict[str, Any]:
         "layers": result.layers,
         "quantized": result.quantized,
         "kept_float": encode(result.kept_float),
+        "placement": encode(result.placement),
         "recovered": result.recovered,
         "changed_percent": result.drop,
         "parity": encode(result.parity),

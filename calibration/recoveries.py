@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from .artifact import OnnxArtifact
 from .batches import CalibrationSet
-from .collect import Range
+from .collect import Range, collect_statistics
 from .equalize import channel_maxima, find_pairs
 from .judge import shown
 from .progress import Stages
-from .qdq.sites import Site, find_sites, layers
+from .qdq.sites import LAYERS_ONLY, Placement, Site, activations, find_sites, layers
+from .ranges import SYMMETRIC_INT8, mse_range
+from .recenter import best_offsets
 
 if TYPE_CHECKING:
     from .recovery.sensitivity import LayerDamage
@@ -37,6 +39,7 @@ class Start:
         ranges: range of each activation, around its offset.
         offsets: what is taken off the activations that can be moved.
         limits: largest magnitude of each channel that can be equalized.
+        placement: what is done about the model's gates.
     """
 
     source: OnnxArtifact
@@ -44,6 +47,34 @@ class Start:
     ranges: Mapping[str, Range]
     offsets: Mapping[str, float]
     limits: Mapping[str, NDArray[np.float64]]
+    placement: Placement = LAYERS_ONLY
+
+
+def least_error_start(
+    artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages, options: Sequence[Placement]
+) -> list[Start]:
+    """For each placement what calibration says of it, with ranges of least square error.
+
+    Args:
+        artifact: a float32 model.
+        samples: calibration inputs.
+        stages: shows what goes on.
+        options: the placements.
+
+    Raises:
+        DataError: a value is NaN or Inf on the inputs.
+    """
+    model = artifact.model
+    sites = {option: find_sites(model, placement=option) for option in options}
+    names = dict.fromkeys(name for found in sites.values() for name in activations(found))
+    batches = shown(artifact, samples, stages, "calibrating")
+    histograms = collect_statistics(model, batches, list(names)).histograms
+    ranges = {name: mse_range(histogram, SYMMETRIC_INT8) for name, histogram in histograms.items()}
+    offsets = best_offsets(model, histograms)
+    ranges |= {name: Range(-half, half) for name, half in offsets.items()}
+    # A value that can be equalized has one reader, so it is no gate's: all placements have these limits.
+    limits = equalization_limits(artifact, sites[options[0]], samples, stages)
+    return [Start(artifact, found, ranges, offsets, limits, option) for option, found in sites.items()]
 
 
 @dataclass(frozen=True)
@@ -89,7 +120,7 @@ def recoveries(start: Start, few: float, samples: CalibrationSet, stages: Stages
     count = count or 1
     while count <= MOST_FLOAT * len(ranked):
         kept = _reasons(ranked[:count])
-        mixed = replace(start, sites=find_sites(start.source.model, kept))
+        mixed = replace(start, sites=find_sites(start.source.model, kept, start.placement))
         yield Recovery(reconstructed(mixed, samples, stages), kept, tuple(ranked))
         count *= 2
 

@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.errors import ModelError
-from .artifact import OnnxArtifact
-from .batches import CalibrationSet
-from .collect import Range, collect_statistics
-from .judge import shown
 from .progress import Stages
-from .qdq.sites import activations, find_sites
+from .qdq.sites import LAYERS_ONLY, find_sites
 from .qdq.tensorrt import NOTHING_TO_QUANTIZE
-from .ranges import SYMMETRIC_INT8, mse_range
-from .recenter import best_offsets
-from .recoveries import Start, equalization_limits, simulated
+from .recoveries import least_error_start, simulated
 from .recoveries import rank as rank_simulated
 from .scores import scores_of
 from .subject import Subject
@@ -28,7 +22,7 @@ def rank(subject: Subject, stages: Stages) -> list[LayerDamage]:
     """Every layer that INT8 for TensorRT rounds, with the error at the scores when it alone is rounded.
 
     Ranges are those of least square error, with channels equalized and values moved as `edgeproof quantize`
-    does; nothing is recovered.
+    does; nothing is recovered. The layers of squeeze-and-excitation gates are among them.
 
     Args:
         subject: the model and its calibration inputs.
@@ -45,7 +39,7 @@ def rank(subject: Subject, stages: Stages) -> list[LayerDamage]:
     if not find_sites(artifact.model):
         raise ModelError(NOTHING_TO_QUANTIZE)
     with stages.stage("calibrate"):
-        start = _start(artifact, samples, stages)
+        (start,) = least_error_start(artifact, samples, stages, [LAYERS_ONLY])
     with stages.stage("rank"):
         return rank_simulated(start, simulated(start), samples, stages)
 
@@ -70,13 +64,3 @@ def _shares(ranked: Sequence[LayerDamage]) -> list[float]:
     """Each layer's part of the sum of squares, which is about the square of the error of all together."""
     squares = [damage.relative_l2**2 for damage in ranked]
     return [square / (sum(squares) or 1.0) for square in squares]
-
-
-def _start(artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages) -> Start:
-    model, sites = artifact.model, find_sites(artifact.model)
-    batches = shown(artifact, samples, stages, "calibrating")
-    histograms = collect_statistics(model, batches, activations(sites)).histograms
-    ranges = {name: mse_range(histogram, SYMMETRIC_INT8) for name, histogram in histograms.items()}
-    offsets = best_offsets(model, histograms)
-    ranges |= {name: Range(-half, half) for name, half in offsets.items()}
-    return Start(artifact, sites, ranges, offsets, equalization_limits(artifact, sites, samples, stages))

@@ -19,7 +19,7 @@ from .int8_cpu import make_int8_cpu
 from .int8_fp16 import Rest, float16_rest, float32_rest, require_rounding
 from .judge import shown
 from .progress import Stages
-from .qdq.sites import activations, find_sites
+from .qdq.placement import activations_of_all
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,9 @@ class Target:
         return collect_statistics(artifact.model, batches, self.counted(artifact.model))
 
 
-def _rounded(model: onnx.ModelProto) -> list[str]:
-    return activations(find_sites(model))
-
-
 def _tensorrt(name: str, rest: Rest) -> Target:
     makers = partial(make_int8, rest=rest), partial(with_ranges, rest=rest)
-    return Target(name, True, _rounded, *makers, rounds_float16=rest is float16_rest)
+    return Target(name, True, activations_of_all, *makers, rounds_float16=rest is float16_rest)
 
 
 TARGETS: Mapping[str, Target] = {

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ..calibration.choose import Choice
 from ..calibration.int8 import Attempt, Int8Result
+from ..calibration.qdq.placement import PlacementChoice
 from ..runtime.manifest import FloatPrecision
 from ..runtime.records import encode
 
@@ -90,6 +91,8 @@ class Evidence:
         ranges: of each activation that INT8 rounds, in the order of the graph; empty without INT8.
         layers: the error by layer, the worst first; empty where recovery had no need to rank them.
         tried: the INT8 models that were made and judged, in their order; one of them was taken.
+        placement: where pairs stand around gates, by what that was chosen, and what came of each placement;
+            None without INT8.
         kept: by model and node, what does not compute in the model's own precision.
         curve: None, kept for what each further layer in float would bring.
     """
@@ -99,6 +102,7 @@ class Evidence:
     ranges: tuple[RangeFound, ...]
     layers: tuple[LayerError, ...]
     tried: tuple[Attempt, ...]
+    placement: PlacementChoice | None
     kept: Mapping[str, Mapping[str, Kept]]
     curve: None = None
 
@@ -110,7 +114,7 @@ class Evidence:
 def gather(request: Asked, kept: Mapping[str, Mapping[str, Kept]], int8: Int8Result | None) -> Evidence:
     """The evidence of one export; `int8` is None where none was made."""
     if int8 is None:
-        return Evidence(EVIDENCE_SCHEMA, request, (), (), (), kept)
+        return Evidence(EVIDENCE_SCHEMA, request, (), (), (), None, kept)
     return Evidence(
         schema=EVIDENCE_SCHEMA,
         request=request,
@@ -119,6 +123,7 @@ def gather(request: Asked, kept: Mapping[str, Mapping[str, Kept]], int8: Int8Res
             LayerError(damage.node, damage.layer, _finite(damage.relative_l2)) for damage in int8.ranked
         ),
         tried=int8.tried,
+        placement=int8.placement,
         kept=kept,
     )
 

@@ -269,6 +269,8 @@ def _to_int8(
     wanted = Int8Request(request.max_drop, as_recover(request.recover))
     make = find_target(request.target).make
     result = make(artifact, shown.samples, statistics, wanted, shown.labels, stages)
+    if result.placement.tried:
+        stages.note(f"pairs around gates: {result.placement.name}: {result.placement.reason}")
     if result.recovered:
         stages.note("weights and biases were fitted to what INT8 makes of their inputs")
     for name, layer in result.kept_float.items():

@@ -33,34 +33,58 @@ class Site:
     axis: int | None = None
 
 
-def find_sites(model: onnx.ModelProto, keep_float: Collection[str] = ()) -> list[Site]:
+@dataclass(frozen=True)
+class Placement:
+    """What differs from `find_sites`' own rule, around the gates of squeeze-and-excitation.
+
+    Attributes:
+        name: by which it is known.
+        left_float: first outputs of nodes that stay float although they could be quantized.
+        added: activations that are quantized where the rule has none.
+    """
+
+    name: str
+    left_float: frozenset[str] = frozenset()
+    added: tuple[Site, ...] = ()
+
+
+LAYERS_ONLY = Placement("layers")
+"""Layers and shortcuts alone, those within gates as all others."""
+
+
+def find_sites(
+    model: onnx.ModelProto, keep_float: Collection[str] = (), placement: Placement = LAYERS_ONLY
+) -> list[Site]:
     """The inputs that the INT8 graph quantizes, in the order of the graph.
 
     Every Conv, Gemm and MatMul whose weights are a float initializer (a matrix, for MatMul) takes both its
     inputs quantized. Of a residual Add that follows such a node the shortcut is quantized: TensorRT then
     fuses convolution, addition and activation into one INT8 kernel ("Working with Quantized Types", TensorRT
-    documentation). What stays float is cheap and feels rounding: hard-swish, the gates of
-    squeeze-and-excitation, global pooling. TensorRT computes those in the epilogue of the kernel before, or
-    in half precision.
+    documentation). Activation functions and global pooling stay float: TensorRT computes those in the
+    epilogue of the kernel before, or in half precision. Around the gates of squeeze-and-excitation the
+    placement may say otherwise.
 
     Args:
         model: a float32 model.
         keep_float: first outputs of nodes that stay float.
+        placement: what is done about the model's gates.
 
     Raises:
         ModelError: `keep_float` names what no node puts out first.
     """
     _refuse_unknown(model, keep_float)
+    kept = {*keep_float, *placement.left_float}
     weights, types = initializers(model), element_types(model)
     found: list[Site] = []
     for node in model.graph.node:
         axis = _channel_axis(node, weights)
-        if axis is None or node.output[0] in keep_float or types.get(node.input[0]) != TensorProto.FLOAT:
+        if axis is None or node.output[0] in kept or types.get(node.input[0]) != TensorProto.FLOAT:
             continue
         found.append(Site(node.output[0], 0, node.input[0]))
         found.append(Site(node.output[0], 1, node.input[1], axis))
     quantized = {site.node for site in found}
-    return found + _shortcuts(model, quantized, weights, keep_float)
+    added = [site for site in placement.added if site.node not in kept]
+    return [*found, *_shortcuts(model, quantized, weights, kept), *added]
 
 
 def layers(sites: Collection[Site]) -> list[str]:

@@ -20,7 +20,7 @@ from ..collect import Range
 from ..normal_form.admission import admit, require_per_channel
 from .formats import symmetric_int8
 from .pairs import PairWriter
-from .sites import Site, find_sites
+from .sites import LAYERS_ONLY, Placement, Site, find_sites
 
 
 def quantize_tensorrt(
@@ -29,8 +29,9 @@ def quantize_tensorrt(
     *,
     weight_scales: Mapping[str, NDArray[np.float32]] | None = None,
     keep_float: Collection[str] = (),
+    placement: Placement = LAYERS_ONLY,
 ) -> OnnxArtifact:
-    """Quantize what `find_sites` names: Conv, Gemm, MatMul, and the shortcuts added to them.
+    """Quantize what `find_sites` names: Conv, Gemm, MatMul, the shortcuts added to them, and what is placed.
 
     Args:
         artifact: a float32 model, opset 13 or later.
@@ -38,6 +39,7 @@ def quantize_tensorrt(
         weight_scales: chosen scales by the weight's name, float32, one a channel; the others reach from
             the largest magnitude of the channel.
         keep_float: first outputs of nodes that stay float.
+        placement: what is done about the model's gates.
 
     Raises:
         ModelError: the opset has no per-channel Q/DQ, the model is one that `admit` refuses, `keep_float` or
@@ -47,7 +49,7 @@ def quantize_tensorrt(
     model.CopyFrom(artifact.model)
     admit(model)
     require_per_channel(model)
-    sites = _with_ranges(find_sites(model, keep_float), ranges)
+    sites = _with_ranges(find_sites(model, keep_float, placement), ranges)
     if not sites:
         raise ModelError(NOTHING_TO_QUANTIZE)
     writer = PairWriter(model, weight_scales)

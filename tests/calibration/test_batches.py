@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeproof.calibration.batches import FEWEST, input_of, inspect, read_calibration
+from edgeproof.calibration.batches import FEWEST, CalibrationSet, input_of, inspect, read_calibration
 from edgeproof.runtime.errors import DataError, ModelError
 from edgeproof.runtime.manifest import TensorSpec
 
@@ -241,3 +241,16 @@ def test_a_model_of_two_inputs_is_refused(build):
     with pytest.raises(ModelError, match="exactly one input") as refusal:
         input_of(model)
     assert refusal.value.details["got"] == "a, b"
+
+
+@given(st.integers(2, 40), st.floats(0.01, 0.99))
+def test_a_split_gives_every_input_to_one_part(count, share):
+    rows = np.arange(count * 3, dtype=np.float32).reshape(count, 3)
+    few, others = CalibrationSet(lambda at: rows[at], count, "0" * 64).split(share)
+    parts = [np.concatenate(list(part.batches(7))) for part in (few, others)]
+    assert [len(part) for part in parts] == [len(few), len(others)]
+    assert min(len(few), len(others)) >= 1
+    assert abs(len(few) - share * count) <= 1
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts), axis=0), rows)
+    for part, values in zip((few, others), parts, strict=True):
+        assert part.sha256 == hashlib.sha256(values.tobytes()).hexdigest()
