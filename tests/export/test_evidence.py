@@ -137,3 +137,9 @@ def test_an_error_that_is_not_finite_is_null():
     assert value["ranges"][0]["errors"] == {"max": 0.5, "mse": None}
     assert value["layers"] == [{"node": "y", "layer": "Conv y", "error": None}]
     assert decode(Evidence, value).ranges[0].errors["mse"] is None
+
+
+def test_it_says_where_pairs_stand_around_gates(tiny_bundle):
+    placement = read(tiny_bundle).placement
+    assert (placement.name, placement.tried) == ("layers", ())
+    assert "no gates" in placement.reason
