@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..runtime.errors import InputError
+from ..runtime.known_faults import FIRST_ROUNDING, rounds_float16
 from .artifact import OnnxArtifact
 from .collect import Range
 from .fp16 import convert_to_fp16
 from .kept import KeptLayer
-
-OLDEST_ROUNDING = (1, 30)
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,8 @@ def require_rounding(onnxruntime: str) -> None:
     Raises:
         InputError: its CPU provider truncates float16 in QuantizeLinear, where it should round.
     """
-    version = tuple(int(part) for part in onnxruntime.split(".")[:2])
-    if version < OLDEST_ROUNDING:
-        oldest = ".".join(map(str, OLDEST_ROUNDING))
+    if not rounds_float16(onnxruntime):
+        oldest = ".".join(map(str, FIRST_ROUNDING))
         raise InputError(
             "INT8 beside float16 cannot be judged here: this ONNX Runtime truncates where it should round.",
             wanted=f"onnxruntime {oldest} or later",

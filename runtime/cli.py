@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .command import EXIT_BAD_INPUT, EXIT_PROOF_FAILED, SIGNALS, JsonOption, emit, stop_at_once
-from .errors import ProofError
+from .errors import PrecisionError, ProofError
 
 if TYPE_CHECKING:
-    from .providers import Batches
+    from .bundle import Bundle
+    from .providers import Batches, ProviderRequest
     from .results import Totals
     from .runner import Runner
+    from .verification import Replay
 
 TICK = 5.0  # seconds
 
@@ -147,13 +149,13 @@ def verify(
 ) -> None:
     """Replay the golden inputs here and compare with PyTorch's own answers.
 
-    Without --precision, every precision whose proof held at export is replayed.
+    Without --precision, every precision whose proof held at export is replayed; one that this machine's
+    ONNX Runtime is known to compute wrongly is left out, and named on stderr.
     """
     from .bundle import Bundle
     from .providers import ProviderRequest
     from .records import encode
     from .verification import replayed
-    from .verification import verify as replay
 
     opened = Bundle.open(bundle)
     models = opened.manifest.models
@@ -167,11 +169,8 @@ def verify(
         dla_core=dla,
         workspace=_bytes(workspace),
     )
-    results = {name: replay(opened, name, request) for name in chosen}
-    for placement in dict.fromkeys(result.placement for result in results.values()):
-        if provider == "auto" or any(result.fallback for result in results.values()):
-            names = [name for name, result in results.items() if result.placement == placement]
-            typer.echo(f"{', '.join(names)}: {placement}", err=True)
+    results = _replay(opened, chosen, request, asked=precision is not None)
+    _tell_replays(results, provider)
     if as_json:
         emit(json.dumps(encode(results), indent=2))
     else:
@@ -331,6 +330,32 @@ def _tell(runner: Runner, asked: str | None) -> None:
     why = "" if asked else explain_precision(runner.bundle.manifest, placement.provider, precision)
     if placement.wanted == "auto" or placement.fallback or placement.dla or why:
         typer.echo(f"{placement}\n  precision {precision}" + (f" ({why})" if why else ""), err=True)
+
+
+def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked: bool) -> dict[str, Replay]:
+    """Replays by precision; one that nobody asked for by name is left out where it cannot be computed."""
+    from .verification import verify as replay
+
+    results: dict[str, Replay] = {}
+    for name in names:
+        try:
+            results[name] = replay(bundle, name, request)
+        except PrecisionError as error:
+            if asked:
+                raise
+            typer.echo(f"{name}: not replayed. {error}", err=True)
+    if not results:
+        raise ProofError(f"No precision of the bundle {bundle.manifest.name} could be replayed here.")
+    return results
+
+
+def _tell_replays(results: Mapping[str, Replay], provider: str) -> None:
+    """Say on stderr where each precision was replayed, where that was not simply as asked."""
+    if provider != "auto" and not any(result.fallback for result in results.values()):
+        return
+    for placement in dict.fromkeys(result.placement for result in results.values()):
+        names = [name for name, result in results.items() if result.placement == placement]
+        typer.echo(f"{', '.join(names)}: {placement}", err=True)
 
 
 def _tell_totals(totals: Totals, signals: list[int]) -> None:

@@ -15,6 +15,7 @@ EdgeproofError
     ├── ExportError         PyTorch's exporter could not express the model
     ├── ParityError         two forms of the model give different answers
     └── PlacementError      the provider that was asked for is not the one that runs the model
+        └── PrecisionError    the provider would run it, and compute this precision wrongly
 """
 
 from __future__ import annotations
@@ -131,3 +132,7 @@ class AccuracyError(ProofError):
 
 class PlacementError(ProofError):
     """The provider that was asked for cannot be used here, or leaves nodes to another."""
+
+
+class PrecisionError(PlacementError):
+    """The provider would run the model, and compute its precision wrongly."""

@@ -1,4 +1,4 @@
-"""Combinations of TensorRT and GPU that are known to fail, refused with what works instead."""
+"""What is known to fail or to compute wrongly, refused with what works instead."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .errors import PlacementError
+
+FIRST_ROUNDING = (1, 30)  # the first ONNX Runtime whose CPU provider rounds float16 in QuantizeLinear
+
+
+def rounds_float16(onnxruntime: str) -> bool:
+    """Whether this ONNX Runtime's CPU provider quantizes float16 as ONNX says; older ones truncate.
+
+    Args:
+        onnxruntime: its version, such as 1.23.2.
+    """
+    return tuple(int(part) for part in onnxruntime.split(".")[:2]) >= FIRST_ROUNDING
 
 
 @dataclass(frozen=True)

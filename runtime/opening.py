@@ -122,7 +122,7 @@ def open_first(ort: Any, model_for: ModelFor, request: ProviderRequest, *, optim
                 return Opened(session, chosen, Placement("cpu", "cpu", {}))
             return _Attempt(ort, model, chosen, provider, optimize).open(tuple(refused))
         except PlacementError as error:
-            if not free:
+            if not free or provider == chain[-1]:
                 raise
             refused.append(f"{provider}: {error.message} {error.details['got']}".strip())
     raise AssertionError("the CPU takes every node")

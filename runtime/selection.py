@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from .bundle import Bundle
-from .errors import PlacementError
+from .errors import PlacementError, PrecisionError
+from .known_faults import FIRST_ROUNDING, rounds_float16
 from .manifest import Manifest
 from .opening import ModelFor
 from .providers import ProviderRequest
+from .session import load_onnxruntime
 
 
 def model_for(bundle: Bundle, request: ProviderRequest) -> ModelFor:
@@ -18,7 +20,8 @@ def model_for(bundle: Bundle, request: ProviderRequest) -> ModelFor:
 
     Returns:
         A function that raises InputError if the bundle does not hold the precision, BundleError if its file
-        has changed, and PlacementError if the provider refuses such a model.
+        has changed, PlacementError if the provider refuses such a model, and PrecisionError if it would
+        compute it wrongly.
     """
 
     def choose(provider: str) -> tuple[bytes, str]:
@@ -31,9 +34,21 @@ def model_for(bundle: Bundle, request: ProviderRequest) -> ModelFor:
                 got="target cpu",
                 todo="choose --precision fp16, or export again with --target tensorrt",
             )
+        if provider == "cpu" and precision == "int8" and bundle.manifest.target == "tensorrt":
+            _require_rounding(load_onnxruntime().__version__)
         return bundle.model_bytes(precision), precision
 
     return choose
+
+
+def _require_rounding(onnxruntime: str) -> None:
+    if not rounds_float16(onnxruntime):
+        raise PrecisionError(
+            "The CPU provider of this ONNX Runtime truncates float16 where INT8 made for TensorRT rounds it.",
+            wanted=f"onnxruntime {'.'.join(map(str, FIRST_ROUNDING))} or later, or another provider",
+            got=f"onnxruntime {onnxruntime}",
+            todo="choose --provider tensorrt, or --precision fp32",
+        )
 
 
 def usual_precision(manifest: Manifest, provider: str, *, dla: bool = False) -> str:

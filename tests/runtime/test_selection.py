@@ -1,13 +1,15 @@
 import dataclasses
 
+import onnxruntime
 import pytest
 
 from edgeproof.runtime.bundle import Bundle
-from edgeproof.runtime.errors import InputError, PlacementError
+from edgeproof.runtime.errors import InputError, PlacementError, PrecisionError
 from edgeproof.runtime.manifest import Verdict
 from edgeproof.runtime.providers import ProviderRequest
 from edgeproof.runtime.runner import Runner
 from edgeproof.runtime.selection import explain_precision, model_for, usual_precision
+from edgeproof.runtime.session import Session
 
 CPU = "CPUExecutionProvider"
 
@@ -82,6 +84,39 @@ def test_int8_made_for_the_cpu_is_not_sent_to_tensorrt(int8_bundle):
         choose("tensorrt")
     assert "--target tensorrt" in str(caught.value)
     assert choose("cpu")[1] == "int8"
+
+
+@pytest.mark.parametrize(
+    ("version", "target", "refused"),
+    [
+        ("1.23.2", "tensorrt", True),
+        ("1.29.0", "tensorrt", True),
+        ("1.30.0", "tensorrt", False),
+        ("2.0.0", "tensorrt", False),
+        ("1.23.2", "tensorrt-fp32", False),
+        ("1.23.2", "cpu", False),
+        ("1.23.2", None, False),
+    ],
+)
+def test_int8_beside_float16_is_not_run_where_it_would_be_truncated(
+    int8_bundle, monkeypatch, version, target, refused
+):
+    monkeypatch.setattr(onnxruntime, "__version__", version)
+    choose = model_for(int8_bundle(target), ProviderRequest("cpu", "int8"))
+    if refused:
+        with pytest.raises(PrecisionError, match="truncates float16") as caught:
+            choose("cpu")
+        assert "onnxruntime 1.30" in str(caught.value)
+    else:
+        assert choose("cpu")[1] == "int8"
+
+
+def test_with_no_provider_left_the_last_reason_is_told(int8_bundle, monkeypatch):
+    monkeypatch.setattr(onnxruntime, "__version__", "1.23.2")
+    bundle = int8_bundle("tensorrt")
+    request = ProviderRequest("auto", "int8")
+    with pytest.raises(PrecisionError, match="truncates float16"):
+        Session(model_for(bundle, request), provider=request)
 
 
 # --- through a runner -----------------------------------------------------------------------------------
