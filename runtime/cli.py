@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,15 +14,13 @@ import typer
 
 from .command import EXIT_BAD_INPUT, EXIT_PROOF_FAILED, SIGNALS, JsonOption, emit, stop_at_once
 from .errors import PrecisionError, ProofError
+from .notices import tell_placement, tell_replays, tell_totals, ticking
 
 if TYPE_CHECKING:
     from .bundle import Bundle
     from .providers import Batches, ProviderRequest
-    from .results import Totals
     from .runner import Runner
     from .verification import Replay
-
-TICK = 5.0  # seconds
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `edgeproof export` wrote.")
@@ -122,13 +118,13 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
         Runner.open(bundle, precision=precision, provider=request, top=top, workers=workers) as runner,
         _finishing(runner) as signals,
     ):
-        _tell(runner, precision)
+        tell_placement(runner, precision)
         classes = min(top, len(runner.bundle.manifest.labels))
         if as_csv:
             emit(csv_header(classes))
         for result in runner.stream(sources, visit=visit):
             emit(csv_line(result, classes) if as_csv else json_line(result))
-    _tell_totals(runner.totals, signals)
+    tell_totals(runner.totals, signals)
     if signals:
         raise typer.Exit(128 + signals[0])
     if runner.totals.bad:
@@ -170,7 +166,7 @@ def verify(
         workspace=_bytes(workspace),
     )
     results = _replay(opened, chosen, request, asked=precision is not None)
-    _tell_replays(results, provider)
+    tell_replays(results, provider)
     if as_json:
         emit(json.dumps(encode(results), indent=2))
     else:
@@ -216,7 +212,7 @@ def build(
         workspace=_bytes(workspace),
         cuda_graph=cuda_graph,
     )
-    with _ticking(f"compiling {opened.manifest.name}"):
+    with ticking(f"compiling {opened.manifest.name}"):
         result = compile_engine(opened, request, context)
     if as_json:
         emit(json.dumps(encode(result), indent=2))
@@ -322,16 +318,6 @@ def _batches(most: int, cuda_graph: bool) -> Batches:
     return Batches(most if cuda_graph else 1, most, most)
 
 
-def _tell(runner: Runner, asked: str | None) -> None:
-    """Say on stderr where the model runs and in which precision, where that was not simply as asked."""
-    from .selection import explain_precision
-
-    placement, precision = runner.placement, runner.precision
-    why = "" if asked else explain_precision(runner.bundle.manifest, placement.provider, precision)
-    if placement.wanted == "auto" or placement.fallback or placement.dla or why:
-        typer.echo(f"{placement}\n  precision {precision}" + (f" ({why})" if why else ""), err=True)
-
-
 def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked: bool) -> dict[str, Replay]:
     """Replays by precision; one that nobody asked for by name is left out where it cannot be computed."""
     from .verification import verify as replay
@@ -347,30 +333,6 @@ def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked
     if not results:
         raise ProofError(f"No precision of the bundle {bundle.manifest.name} could be replayed here.")
     return results
-
-
-def _tell_replays(results: Mapping[str, Replay], provider: str) -> None:
-    """Say on stderr where each precision was replayed, where that was not simply as asked."""
-    if provider != "auto" and not any(result.fallback for result in results.values()):
-        return
-    for placement in dict.fromkeys(result.placement for result in results.values()):
-        names = [name for name, result in results.items() if result.placement == placement]
-        typer.echo(f"{', '.join(names)}: {placement}", err=True)
-
-
-def _tell_totals(totals: Totals, signals: list[int]) -> None:
-    """Say on stderr what a stream came to, where not every frame of it simply got its labels."""
-    frames = totals.labelled + totals.bad
-    if totals.sideways:
-        typer.echo(
-            f"{totals.sideways} of {frames} pictures note a rotation in their EXIF data. It is not "
-            "carried out, as in torchvision's loaders (preprocess.exif_transpose in the manifest).",
-            err=True,
-        )
-    if signals:
-        typer.echo(f"ended by {signal.Signals(signals[0]).name}: {totals}", err=True)
-    elif totals.bad or totals.dropped:
-        typer.echo(f"{frames} frames: {totals}", err=True)
 
 
 @contextmanager
@@ -390,21 +352,3 @@ def _finishing(runner: Runner) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _ticking(what: str) -> Iterator[None]:
-    """Tell on stderr every few seconds that a work that tells nothing itself still goes on."""
-    done, start = threading.Event(), time.monotonic()
-
-    def tick() -> None:
-        while not done.wait(TICK):
-            typer.echo(f"{what}: {time.monotonic() - start:.0f} s", err=True)
-
-    ticker = threading.Thread(target=tick, daemon=True)
-    ticker.start()
-    try:
-        yield
-    finally:
-        done.set()
-        ticker.join()

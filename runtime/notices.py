@@ -1,0 +1,71 @@
+"""What the device's commands say on stderr beside their results."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from .results import Totals
+    from .runner import Runner
+    from .verification import Replay
+
+TICK = 5.0  # seconds
+
+
+def tell_placement(runner: Runner, asked: str | None) -> None:
+    """Say on stderr where the model runs and in which precision, where that was not simply as asked."""
+    from .selection import explain_precision
+
+    placement, precision = runner.placement, runner.precision
+    why = "" if asked else explain_precision(runner.bundle.manifest, placement.provider, precision)
+    if placement.wanted == "auto" or placement.fallback or placement.dla or why:
+        typer.echo(f"{placement}\n  precision {precision}" + (f" ({why})" if why else ""), err=True)
+
+
+def tell_replays(results: Mapping[str, Replay], provider: str) -> None:
+    """Say on stderr where each precision was replayed, where that was not simply as asked."""
+    if provider != "auto" and not any(result.fallback for result in results.values()):
+        return
+    for placement in dict.fromkeys(result.placement for result in results.values()):
+        names = [name for name, result in results.items() if result.placement == placement]
+        typer.echo(f"{', '.join(names)}: {placement}", err=True)
+
+
+def tell_totals(totals: Totals, signals: list[int]) -> None:
+    """Say on stderr what a stream came to, where not every frame of it simply got its labels."""
+    frames = totals.labelled + totals.bad
+    if totals.sideways:
+        typer.echo(
+            f"{totals.sideways} of {frames} pictures note a rotation in their EXIF data. It is not "
+            "carried out, as in torchvision's loaders (preprocess.exif_transpose in the manifest).",
+            err=True,
+        )
+    if signals:
+        typer.echo(f"ended by {signal.Signals(signals[0]).name}: {totals}", err=True)
+    elif totals.bad or totals.dropped:
+        typer.echo(f"{frames} frames: {totals}", err=True)
+
+
+@contextmanager
+def ticking(what: str) -> Iterator[None]:
+    """Tell on stderr every few seconds that a work that tells nothing itself still goes on."""
+    done, start = threading.Event(), time.monotonic()
+
+    def tick() -> None:
+        while not done.wait(TICK):
+            typer.echo(f"{what}: {time.monotonic() - start:.0f} s", err=True)
+
+    ticker = threading.Thread(target=tick, daemon=True)
+    ticker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        ticker.join()
