@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,12 +114,14 @@ def open_first(ort: Any, model_for: ModelFor, request: ProviderRequest, *, optim
     refused: list[str] = []
     for provider in chain:
         try:
+            # Before the model is read: most machines have no GPU.
+            driver = None if provider == "cpu" else ensure_usable(ort, provider, request.device)
             model, precision = model_for(provider)
             chosen = replace(request, precision=precision)
-            if request.provider == "cpu":
+            if driver is None:
                 session = accept(ort, model, session_options(ort, chosen, "cpu", optimize))
-                return Opened(session, chosen, Placement("cpu", "cpu", {}))
-            return _Attempt(ort, model, chosen, provider, optimize).open(tuple(refused))
+                return Opened(session, chosen, Placement(request.provider, "cpu", {}, tuple(refused)))
+            return _Attempt(ort, model, chosen, provider, driver, optimize).open(tuple(refused))
         except PlacementError as error:
             if not free or provider == chain[-1]:
                 raise
@@ -189,7 +190,8 @@ def export_context(ort: Any, model: bytes, request: ProviderRequest, target: Pat
         PlacementError: TensorRT cannot be used, or gave no such file.
         OutputError: the place cannot be written.
     """
-    attempt = _Attempt(ort, model, request, "tensorrt", optimize=True)
+    driver = ensure_usable(ort, "tensorrt", request.device)
+    attempt = _Attempt(ort, model, request, "tensorrt", driver, optimize=True)
     with publish_file(target) as draft, tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "context.onnx"  # which ONNX Runtime wants not to be there before
         attempt.create(attempt.site(Path(folder), context=written))
@@ -201,19 +203,24 @@ def export_context(ort: Any, model: bytes, request: ProviderRequest, target: Pat
 
 
 class _Attempt:
-    """Opening a model on one provider, checked for what it needs.
+    """Opening a model on one provider of a GPU that can be used.
 
     Raises:
-        PlacementError, InputError: as `ensure_usable`.
+        PlacementError, InputError: TensorRT is known to refuse the model, or the DLA that is asked for.
         ModelError: the model is not accepted on the CPU either.
     """
 
     def __init__(
-        self, ort: Any, model: bytes, request: ProviderRequest, provider: str, optimize: bool
+        self,
+        ort: Any,
+        model: bytes,
+        request: ProviderRequest,
+        provider: str,
+        driver: Driver,
+        optimize: bool,
     ) -> None:
         self.ort, self.model, self.request = ort, model, request
-        self.provider, self.optimize = provider, optimize
-        self.driver = ensure_usable(ort, provider, request.device) if provider != "cpu" else None
+        self.provider, self.driver, self.optimize = provider, driver, optimize
         if provider == "tensorrt":
             self._require_compilable()
         # Told apart here: a model that is at fault, from a provider that is.
@@ -248,7 +255,7 @@ class _Attempt:
             options.add_session_config_entry(RECORD, "1")
         providers = provider_list(self.provider, self.request, site)
         try:
-            with GATE.alone() if self.provider != "cpu" else nullcontext():
+            with GATE.alone():
                 return create_session(self.ort, self.model, options, providers, self.provider)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             if UNPROFILED in str(error):
@@ -268,7 +275,7 @@ class _Attempt:
         """Refuse what TensorRT is known to refuse after minutes, or to answer wrongly."""
         gpu, version = self._gpu(), self._tensorrt_version()
         precision = self.request.precision or "fp32"
-        refuse_known_fault(version, gpu.capability if gpu else "", precision)
+        refuse_known_fault(version, gpu.capability, precision)
         if self.request.dla_core is not None:
             dla.require_dla(self.request.dla_core, precision, version)
 
@@ -288,8 +295,6 @@ class _Attempt:
 
     def _proven(self, site: TensorrtSite | None, refused: tuple[str, ...]) -> Opened:
         wanted, provider = self.request.provider, self.provider
-        if provider == "cpu":
-            return Opened(self.create(None), self.request, Placement(wanted, provider, {}, refused))
         session = self.create(site)
         nodes = nodes_from_record(session) if keeps_record(self.ort) else self._profiled(site)
         placement = Placement(wanted, provider, nodes, refused)
@@ -333,12 +338,12 @@ class _Attempt:
             onnxruntime=self.ort.__version__,
             tensorrt=".".join(map(str, self._tensorrt_version())),
             cuda=cuda_version(self.ort),
-            driver=f"{self.driver.version} ({self.driver.cuda})" if self.driver else "",
-            gpu=f"{gpu.name} {gpu.capability}" if gpu else "",
+            driver=f"{self.driver.version} ({self.driver.cuda})",
+            gpu=f"{gpu.name} {gpu.capability}",
             jetpack=jetpack_version(),
             power_mode=f"{mode.index} {mode.name}" if mode else "",
             clocks=clock_state(),
         )
 
-    def _gpu(self) -> Gpu | None:
-        return self.driver.gpus[self.request.device] if self.driver else None
+    def _gpu(self) -> Gpu:
+        return self.driver.gpus[self.request.device]
