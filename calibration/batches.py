@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..runtime.errors import DataError, ModelError
 from ..runtime.manifest import TensorSpec
+from ..runtime.shapes import fits
 from .tensor_file import open_tensor
 
 # The next of n exchangeable inputs goes beyond all that was seen with a chance of 1 / (n + 1): 6 % at 16.
@@ -151,10 +152,7 @@ def inspect(read: Read, count: int, wanted: TensorSpec, source: str) -> Calibrat
 
 def _check_fit(inputs: NDArray[Any], wanted: TensorSpec, source: str) -> None:
     sides = wanted.shape[1:]
-    fits = inputs.ndim == len(wanted.shape) and all(
-        isinstance(side, str) or side == got for side, got in zip(sides, inputs.shape[1:], strict=True)
-    )
-    if not fits or inputs.dtype != wanted.dtype or not inputs.size:
+    if not fits((None, *sides), inputs.shape) or inputs.dtype != wanted.dtype or not inputs.size:
         raise DataError(
             f"{source} does not hold inputs of the model.",
             wanted=f"{wanted.dtype} of shape ({', '.join(map(str, ('N', *sides)))})",

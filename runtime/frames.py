@@ -15,6 +15,7 @@ from PIL import Image
 from .captured import Captured
 from .errors import FrameError, TensorError
 from .manifest import TensorSpec
+from .shapes import fits
 from .sources import TENSOR_ENDING, read_image, read_tensors
 from .video import is_video, read_video
 
@@ -84,10 +85,7 @@ def require_input(sample: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
         TensorError: it is of another dtype or shape.
     """
     sides = tensor.shape[1:]
-    fits = sample.ndim == len(sides) and all(
-        not isinstance(side, int) or side == got for side, got in zip(sides, sample.shape, strict=True)
-    )
-    if not fits or sample.dtype != tensor.dtype:
+    if not fits(sides, sample.shape) or sample.dtype != tensor.dtype:
         raise TensorError(
             "The tensor does not fit the model.",
             wanted=f"{tensor.dtype} of shape ({', '.join(map(str, sides))})",

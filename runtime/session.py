@@ -17,6 +17,7 @@ from .opening import Engine, ModelFor, open_first, single, sole_input
 from .placement import Placement
 from .providers import ProviderRequest
 from .remedies import missing_onnxruntime
+from .shapes import fits
 
 
 class Session:
@@ -113,10 +114,7 @@ class Session:
 
     def _check(self, batch: NDArray[Any]) -> None:
         wanted = self.input_shape
-        fits = batch.ndim == len(wanted) and all(
-            not isinstance(side, int) or side == got for side, got in zip(wanted, batch.shape, strict=True)
-        )
-        if not fits or batch.dtype != self.input_dtype:
+        if not fits(wanted, batch.shape) or batch.dtype != self.input_dtype:
             raise InputError(
                 "The input does not fit the model.",
                 wanted=f"{self.input_dtype} of shape ({', '.join(map(str, wanted))})",

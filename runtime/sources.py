@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import ImageError, InputError, TensorError, gist
 from .preprocess import DEEP_MODES
+from .shapes import fits
 
 # Formats that Pillow decodes by itself: an EPS would start another program, whatever its file is called.
 FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
@@ -134,10 +135,7 @@ def read_tensors(path: Path, shape: tuple[int | str, ...], dtype: str) -> NDArra
     if not isinstance(found, np.ndarray):
         raise TensorError(f"{path} holds several arrays.", wanted="a .npy file, which holds one")
     stacked = found[None] if found.ndim == len(shape) else found
-    fits = stacked.ndim == len(shape) + 1 and all(
-        isinstance(side, str) or side == got for side, got in zip(shape, stacked.shape[1:], strict=True)
-    )
-    if not fits or found.dtype != dtype:
+    if not fits((None, *shape), stacked.shape) or found.dtype != dtype:
         wanted = ", ".join(map(str, shape))
         raise TensorError(
             f"{path} does not hold inputs of the model.",

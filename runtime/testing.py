@@ -30,6 +30,7 @@ from .placement import Placement
 from .preprocess import Preprocess
 from .providers import ProviderRequest, Shape
 from .runner import Runner
+from .shapes import fits
 
 INPUT, OUTPUT = "input", "scores"
 SIDE = 8
@@ -77,11 +78,7 @@ class FakeSession:
         """
         if self.closed:
             raise InputError("The session is closed.")
-        fits = batch.ndim == len(self.input_shape) and all(
-            not isinstance(side, int) or side == got
-            for side, got in zip(self.input_shape, batch.shape, strict=True)
-        )
-        if not fits or batch.dtype != self.input_dtype:
+        if not fits(self.input_shape, batch.shape) or batch.dtype != self.input_dtype:
             raise InputError(
                 "The input does not fit the model.",
                 wanted=f"{self.input_dtype} of shape {self.input_shape}",
