@@ -30,15 +30,15 @@ from gpu_speed import COMPILE_MODES, TURNS, Line, compete, our_openers, torch_op
 from gpu_test import EXPORT_OPTIONS, MODEL
 from numpy.typing import NDArray
 
-from edgeproof.runtime.bench import parse_batches
-from edgeproof.runtime.bundle import Bundle
+from edgeproof.runtime.bench.bench import parse_batches
+from edgeproof.runtime.bundle.bundle import Bundle
+from edgeproof.runtime.device.gpu import Driver
 from edgeproof.runtime.errors import EdgeproofError, gist
 from edgeproof.runtime.files import publish_file
-from edgeproof.runtime.gpu import Driver
-from edgeproof.runtime.opening import ensure_usable
-from edgeproof.runtime.providers import ProviderRequest
-from edgeproof.runtime.session import load_onnxruntime
-from edgeproof.runtime.verification import verify
+from edgeproof.runtime.inference.verification import verify
+from edgeproof.runtime.providers.request import ProviderRequest
+from edgeproof.runtime.session.builder import ensure_usable
+from edgeproof.runtime.session.session import load_onnxruntime
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPORTED = ROOT / "artifacts" / "gpu" / MODEL
@@ -203,8 +203,8 @@ def prove(bundle: Bundle, request: ProviderRequest) -> Proof:
 def network_of(bundle: Bundle) -> Any:
     """The bundle's architecture in PyTorch, with fresh weights; None where a package for it is missing."""
     try:
-        from edgeproof.export.fitting import choose_form
-        from edgeproof.export.models import registry
+        from edgeproof.export.sources import registry
+        from edgeproof.export.sources.resolve import choose_form
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that is made for another torch
         print(f"PyTorch's network is left out: {gist(error)}", file=sys.stderr)
         return None

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeproof.runtime.bench.latency import summarize_latency
+from edgeproof.runtime.device.memory import gpu_bytes_used
 from edgeproof.runtime.errors import gist
-from edgeproof.runtime.latency import summarize_latency
-from edgeproof.runtime.memory import gpu_bytes_used
-from edgeproof.runtime.providers import EXECUTION_PROVIDERS, ProviderRequest, cuda_options
+from edgeproof.runtime.providers.request import EXECUTION_PROVIDERS, ProviderRequest, cuda_options
 
 # The values that are tried; the first of each is what ONNX Runtime takes where nothing is said.
 SEARCH = ("cudnn_conv_algo_search", ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"))

@@ -10,12 +10,12 @@ from typing import Any
 from gpu_options import Alternation, Row, chosen
 from gpu_speed import Line, name_of
 
-from edgeproof.runtime.bundle import Bundle
+from edgeproof.runtime.bundle.bundle import Bundle
+from edgeproof.runtime.device.gpu import Driver
+from edgeproof.runtime.device.libraries import cuda_version, cudnn_version, tensorrt_version
 from edgeproof.runtime.errors import EdgeproofError
-from edgeproof.runtime.gpu import Driver
-from edgeproof.runtime.libraries import cuda_version, cudnn_version, tensorrt_version
-from edgeproof.runtime.providers import ProviderRequest
-from edgeproof.runtime.verification import Replay
+from edgeproof.runtime.inference.verification import Replay
+from edgeproof.runtime.providers.request import ProviderRequest
 
 BASE = "torch eager fp32"
 

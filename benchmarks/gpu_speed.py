@@ -19,12 +19,12 @@ import numpy as np
 from gpu_options import NO_TIME
 from numpy.typing import NDArray
 
-from edgeproof.runtime.contender import Contender
+from edgeproof.runtime.bench.latency import Latency, summarize_latency
+from edgeproof.runtime.bench.measurement import Contender
+from edgeproof.runtime.device.power import Meter, read_sensors
 from edgeproof.runtime.errors import gist
-from edgeproof.runtime.latency import Latency, summarize_latency
-from edgeproof.runtime.opening import single
-from edgeproof.runtime.power import Meter, read_sensors
-from edgeproof.runtime.providers import Batches, ProviderRequest
+from edgeproof.runtime.providers.request import Batches, ProviderRequest
+from edgeproof.runtime.session.builder import single
 
 TURNS = 5
 HALF = "fp16"

@@ -93,7 +93,7 @@ try:
     providers = onnxruntime.get_available_providers()
 except ImportError as error:
     print(error)
-from edgeproof.runtime.gpu import read_driver
+from edgeproof.runtime.device.gpu import read_driver
 json.dump({"missing": missing, "providers": providers, "driver": read_driver().problem}, answer)
 """
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from edgeproof.calibration.preflight.check import is_installed, preflight
 from edgeproof.export.data import catalog
-from edgeproof.runtime.session import Session
+from edgeproof.runtime.session.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 RIVALS = ROOT / ".venv-rivals"

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.batches import CalibrationSet
-from edgeproof.calibration.normal_form.normalize import normalize
-from edgeproof.calibration.normal_form.onnx_file import read_onnx
+from edgeproof.calibration.dataset.calibration_set import CalibrationSet
+from edgeproof.calibration.normalize.passes import normalize
+from edgeproof.calibration.onnx_graph.read import read_onnx
 from edgeproof.calibration.progress import Stages
-from edgeproof.calibration.targets import find_target
+from edgeproof.calibration.targets.base import find_target
 
 
 def main() -> None:

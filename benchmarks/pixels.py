@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.normal_form.onnx_file import parse_onnx
-from edgeproof.calibration.uint8_input import with_uint8_input
-from edgeproof.runtime.bundle import Bundle
-from edgeproof.runtime.preprocess import Preprocess
-from edgeproof.runtime.providers import ProviderRequest
-from edgeproof.runtime.session import Session
-from edgeproof.runtime.sources import read_image
+from edgeproof.calibration.onnx_graph.read import parse_onnx
+from edgeproof.calibration.passes.uint8_input import with_uint8_input
+from edgeproof.runtime.bundle.bundle import Bundle
+from edgeproof.runtime.bundle.preprocess import Preprocess
+from edgeproof.runtime.providers.request import ProviderRequest
+from edgeproof.runtime.session.session import Session
+from edgeproof.runtime.sources.readers import read_image
 
 PHOTOGRAPHS = 64
 ROUNDS = 5

@@ -30,10 +30,10 @@ from onnx import TensorProto, helper, numpy_helper
 from pixels import pixels_section
 from stream import endurance_section, first_label_section, speed_section
 
-from edgeproof.runtime.bundle import Bundle
-from edgeproof.runtime.crew import cores
-from edgeproof.runtime.providers import ProviderRequest
-from edgeproof.runtime.session import Session
+from edgeproof.runtime.bundle.bundle import Bundle
+from edgeproof.runtime.inference.concurrency import cores
+from edgeproof.runtime.providers.request import ProviderRequest
+from edgeproof.runtime.session.session import Session
 
 RUNS = 20
 SHAPES = ((3, 8, 8), (3, 224, 224))

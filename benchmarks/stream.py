@@ -27,12 +27,12 @@ import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeproof.runtime.bundle import Bundle
-from edgeproof.runtime.crew import cores
-from edgeproof.runtime.frames import Frame
-from edgeproof.runtime.pipeline import Stage
-from edgeproof.runtime.runner import Prediction, Runner
-from edgeproof.runtime.sources import read_image
+from edgeproof.runtime.bundle.bundle import Bundle
+from edgeproof.runtime.inference.concurrency import cores
+from edgeproof.runtime.inference.runner import Prediction, Runner
+from edgeproof.runtime.inference.workers import Stage
+from edgeproof.runtime.sources.frames import Frame
+from edgeproof.runtime.sources.readers import read_image
 from edgeproof.runtime.testing import fake_runner, memory
 
 WARM_UP = 5_000  # frames after which memory is first read

@@ -25,7 +25,7 @@ from typing import Any
 
 import onnx
 
-from edgeproof.calibration.cost import multiply_adds
+from edgeproof.calibration.onnx_graph.cost import multiply_adds
 
 BUNDLES = Path("artifacts/zoo")
 LARGE_SIDE = 128  # inputs from here on are ImageNet-size: too slow to train here

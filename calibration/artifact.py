@@ -7,8 +7,8 @@ from functools import cached_property
 
 import onnx
 
+from ..runtime.bundle.manifest import Precision
 from ..runtime.files import sha256_bytes
-from ..runtime.manifest import Precision
 
 
 @dataclass(frozen=True)

@@ -124,13 +124,13 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
 ) -> None:
     """Quantize any ONNX classification model to INT8, and prove that it keeps its answers."""
     _require_onnx("Quantization")
-    from ..runtime.preprocess import read_preprocess
-    from .int8 import Int8Request, as_recover
+    from ..runtime.bundle.preprocess import read_preprocess
+    from .passes.uint8_request import uint8_request
     from .progress import Stages
     from .quantize import QuantizeRequest, describe, summarize
     from .quantize import quantize as carry_out
-    from .targets import find_target
-    from .uint8_request import uint8_request
+    from .targets.base import find_target
+    from .targets.tensorrt import Int8Request, as_recover
 
     request = QuantizeRequest(
         model,
@@ -157,10 +157,10 @@ def sensitivity(
     The share is that of the sum of all squared errors.
     """
     _require_onnx("Sensitivity")
-    from ..runtime.preprocess import read_preprocess
+    from ..runtime.bundle.preprocess import read_preprocess
+    from .dataset.load import read_subject
     from .progress import Stages
-    from .sensitivity_report import describe, rank, summarize
-    from .subject import read_subject
+    from .sensitivity import describe, rank, summarize
 
     stages = Stages()
     prepared = read_preprocess(preprocess) if preprocess else None
@@ -177,7 +177,7 @@ def register(app: typer.Typer) -> None:
 def _models(path: Path, precision: str | None) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of the ONNX file, or of the bundle's models."""
     if path.is_dir():
-        from ..runtime.bundle import Bundle
+        from ..runtime.bundle.bundle import Bundle
 
         bundle = Bundle.open(path)
         for name in [precision] if precision else bundle.manifest.models:
@@ -187,7 +187,7 @@ def _models(path: Path, precision: str | None) -> Iterator[tuple[str, bytes]]:
         raise InputError(
             f"{path} is one model, of which no precision can be chosen.", todo="leave --precision out"
         )
-    from .normal_form.onnx_file import read_onnx
+    from .onnx_graph.read import read_onnx
 
     yield path.name, read_onnx(path).SerializeToString()
 

@@ -6,23 +6,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..runtime.bundle.preprocess import Preprocess
 from ..runtime.errors import AccuracyError, InputError, OutputError
 from ..runtime.files import publish_file
-from ..runtime.preprocess import Preprocess
 from ..runtime.records import encode
 from .artifact import OnnxArtifact
-from .batches import CalibrationSet
-from .calibration_cache import read_calibration_cache
-from .int8 import Int8Request, Int8Result
-from .judge import Judge
-from .kept import KeptLayer, name_of
+from .dataset.accuracy_drop import Judge
+from .dataset.calibration_set import CalibrationSet
+from .dataset.load import Subject, read_subject
+from .normalize.logits import ending, scores_of, with_ending
+from .passes.kept import KeptLayer, name_of
+from .passes.uint8_input import pixels_of, with_uint8_input
+from .passes.uint8_request import Uint8Request, served_preprocess
 from .progress import Stages
-from .qdq.sites import activations, find_sites
-from .scores import ending, scores_of, with_ending
-from .subject import Subject, read_subject
-from .targets import TARGETS, Target
-from .uint8_input import pixels_of, with_uint8_input
-from .uint8_request import Uint8Request, served_preprocess
+from .qdq.quantized_inputs import activations, find_sites
+from .ranges.trt_cache import read_calibration_cache
+from .targets.base import TARGETS, Target
+from .targets.tensorrt import Int8Request, Int8Result
 
 
 @dataclass(frozen=True)

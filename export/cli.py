@@ -76,10 +76,10 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
 ) -> None:
     """Take a PyTorch model to a proven bundle: ONNX, simplified, FP16, INT8, each compared with PyTorch."""
     _require_packages()
+    from ..calibration.passes.uint8_request import uint8_request
     from ..calibration.progress import Stages
-    from ..calibration.uint8_request import uint8_request
-    from ..runtime.preprocess import read_preprocess
-    from ..runtime.summary import summarize
+    from ..runtime.bundle.preprocess import read_preprocess
+    from ..runtime.bundle.summary import summarize
     from .pipeline import ExportRequest, export_bundle
 
     request = ExportRequest(
@@ -140,8 +140,8 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
     _require_packages("matplotlib")
     from ..calibration.progress import Stages
     from ..runtime.records import encode
-    from .training import TrainRequest, train_model
-    from .training_folder import WEIGHTS
+    from .training.folder import WEIGHTS
+    from .training.run import TrainRequest, train_model
 
     changes = {"epochs": epochs, "batch": batch, "rate": rate, "seed": seed}
     request = TrainRequest(
@@ -170,7 +170,7 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
 def models(as_json: JsonOption = False) -> None:
     """List the models that `export` knows by name."""
     _require_packages()
-    from .models import table
+    from .sources import table
 
     emit(json.dumps(table.describe(), indent=2) if as_json else table.text())
 

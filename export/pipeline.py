@@ -12,33 +12,33 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..calibration.artifact import OnnxArtifact
-from ..calibration.batches import CalibrationSet
-from ..calibration.collect import Statistics
-from ..calibration.fp16 import convert_to_fp16
-from ..calibration.int8 import Int8Request, as_recover
+from ..calibration.dataset.calibration_set import CalibrationSet
+from ..calibration.passes.fp16 import convert_to_fp16
+from ..calibration.passes.uint8_request import Uint8Request, served_preprocess
 from ..calibration.preflight.check import is_installed, preflight
 from ..calibration.preflight.handed_over import GROWTH, preflight_handed_over
 from ..calibration.progress import Stages
-from ..calibration.targets import find_target
-from ..calibration.uint8_request import Uint8Request, served_preprocess
-from ..runtime.bundle import Bundle, is_bundle
+from ..calibration.ranges.statistics import Statistics
+from ..calibration.targets.base import find_target
+from ..calibration.targets.tensorrt import Int8Request, as_recover
+from ..runtime.bundle.bundle import Bundle, is_bundle
+from ..runtime.bundle.manifest import PRECISIONS, FloatPrecision
+from ..runtime.bundle.preprocess import Preprocess
 from ..runtime.errors import InputError, ModelError
 from ..runtime.files import ensure_can_publish, sha256_bytes
-from ..runtime.manifest import PRECISIONS, FloatPrecision
-from ..runtime.preprocess import Preprocess
 from .data.dataset import Split, seeded_subset
-from .evaluate import Shown, evaluate
-from .evidence import Asked, Evidence, Kept, gather
-from .feed import Feed
-from .fitting import check_preprocess, fit
-from .golden_pictures import GoldenPicture, record_pictures, surest
 from .models.spec import Shape
-from .pixels import check_resizing, pixel_reference, take_pixels
-from .prove import Reference, measure, prove, torch_answers
-from .publish import Outcome, Proven, Subject, decide, publish
-from .simplify import simplify
-from .torch_onnx import OUTPUT, export_onnx
-from .weights import from_demo, from_factory, from_file, from_imagenet, from_random
+from .pretrained.weights import from_demo, from_factory, from_file, from_imagenet, from_random
+from .sources.resolve import check_preprocess, fit
+from .stages.accuracy import Shown, evaluate
+from .stages.evidence import Asked, Evidence, Kept, gather
+from .stages.feed import Feed
+from .stages.golden_pictures import GoldenPicture, record_pictures, surest
+from .stages.parity import Reference, measure, prove, torch_answers
+from .stages.pixels import check_resizing, pixel_reference, take_pixels
+from .stages.publish import Outcome, Proven, Subject, decide, publish
+from .stages.simplify import simplify
+from .stages.torch_onnx import OUTPUT, export_onnx
 
 PARITY_SAMPLES = 32
 

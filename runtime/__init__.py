@@ -7,44 +7,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .bundle import Bundle, Golden
+    from .bundle.bundle import Bundle, Golden
+    from .bundle.manifest import Manifest
+    from .bundle.parity import Parity, Tolerance, compare
+    from .bundle.preprocess import Preprocess
     from .errors import EdgeproofError, InputError, PlacementError, ProofError
-    from .frames import Frame, Source
-    from .manifest import Manifest
-    from .parity import Parity, Tolerance, compare
-    from .placement import Placement
-    from .preprocess import Preprocess
-    from .providers import Batches, ProviderRequest
-    from .results import Totals
-    from .runner import BadFrame, Prediction, Runner, Score
-    from .session import Session
-    from .verification import Replay, verify
+    from .inference.results import Totals
+    from .inference.runner import BadFrame, Prediction, Runner, Score
+    from .inference.verification import Replay, verify
+    from .providers.placement import Placement
+    from .providers.request import Batches, ProviderRequest
+    from .session.session import Session
+    from .sources.frames import Frame, Source
 
 _HOME = {
-    "BadFrame": "runner",
-    "Batches": "providers",
-    "Bundle": "bundle",
+    "BadFrame": "inference.runner",
+    "Batches": "providers.request",
+    "Bundle": "bundle.bundle",
     "EdgeproofError": "errors",
-    "Frame": "frames",
-    "Golden": "bundle",
+    "Frame": "sources.frames",
+    "Golden": "bundle.bundle",
     "InputError": "errors",
-    "Manifest": "manifest",
-    "Parity": "parity",
-    "Placement": "placement",
+    "Manifest": "bundle.manifest",
+    "Parity": "bundle.parity",
+    "Placement": "providers.placement",
     "PlacementError": "errors",
-    "Prediction": "runner",
-    "Preprocess": "preprocess",
+    "Prediction": "inference.runner",
+    "Preprocess": "bundle.preprocess",
     "ProofError": "errors",
-    "ProviderRequest": "providers",
-    "Replay": "verification",
-    "Runner": "runner",
-    "Score": "runner",
-    "Session": "session",
-    "Source": "frames",
-    "Tolerance": "parity",
-    "Totals": "results",
-    "compare": "parity",
-    "verify": "verification",
+    "ProviderRequest": "providers.request",
+    "Replay": "inference.verification",
+    "Runner": "inference.runner",
+    "Score": "inference.runner",
+    "Session": "session.session",
+    "Source": "sources.frames",
+    "Tolerance": "bundle.parity",
+    "Totals": "inference.results",
+    "compare": "bundle.parity",
+    "verify": "inference.verification",
 }
 
 __all__ = [

@@ -17,10 +17,10 @@ from .errors import PrecisionError, ProofError
 from .notices import tell_placement, tell_replays, tell_totals, ticking
 
 if TYPE_CHECKING:
-    from .bundle import Bundle
-    from .providers import Batches, ProviderRequest
-    from .runner import Runner
-    from .verification import Replay
+    from .bundle.bundle import Bundle
+    from .inference.runner import Runner
+    from .inference.verification import Replay
+    from .providers.request import Batches, ProviderRequest
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `edgeproof export` wrote.")
@@ -97,10 +97,10 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
     A frame that cannot be read gives an object with "error"; the rest goes on, and the exit status is 2.
     Ctrl-C or SIGTERM ends a stream after the frames that are under way.
     """
-    from .annotate import Annotator
-    from .lines import csv_header, csv_line, json_line
-    from .providers import ProviderRequest
-    from .runner import Runner
+    from .inference.annotate import Annotator
+    from .inference.formats import csv_header, csv_line, json_line
+    from .inference.runner import Runner
+    from .providers.request import ProviderRequest
 
     request = ProviderRequest(
         provider=provider,
@@ -148,10 +148,10 @@ def verify(
     Without --precision, every precision whose proof held at export is replayed; one that this machine's
     ONNX Runtime is known to compute wrongly is left out, and named on stderr.
     """
-    from .bundle import Bundle
-    from .providers import ProviderRequest
+    from .bundle.bundle import Bundle
+    from .inference.verification import replayed
+    from .providers.request import ProviderRequest
     from .records import encode
-    from .verification import replayed
 
     opened = Bundle.open(bundle)
     models = opened.manifest.models
@@ -197,10 +197,10 @@ def build(
 
     `run` with the same options then loads the engine.
     """
-    from .build import build as compile_engine
-    from .bundle import Bundle
-    from .providers import ProviderRequest
+    from .bundle.bundle import Bundle
+    from .providers.request import ProviderRequest
     from .records import encode
+    from .session.build import build as compile_engine
 
     opened = Bundle.open(bundle)
     request = ProviderRequest(
@@ -252,11 +252,11 @@ def bench(  # noqa: PLR0913 - a command has as many arguments as options
     Latency is that of one batch, one at a time, from memory to memory. A percentile is a latency that was
     measured (nearest rank), and is given only with a sample beyond it: p99.9 takes 1000 of them.
     """
-    from . import bench_report
-    from .bench import Plan, parse_batches, parse_rivals
-    from .bench import bench as measure
-    from .bundle import Bundle
-    from .providers import ProviderRequest
+    from .bench import report as bench_report
+    from .bench.bench import Plan, parse_batches, parse_rivals
+    from .bench.bench import bench as measure
+    from .bundle.bundle import Bundle
+    from .providers.request import ProviderRequest
     from .records import encode
 
     if plot:
@@ -294,8 +294,8 @@ def doctor(as_json: JsonOption = False) -> None:
 
 def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
     """Verify a bundle's files and print what its manifest says."""
-    from .bundle import Bundle
-    from .summary import summarize
+    from .bundle.bundle import Bundle
+    from .bundle.summary import summarize
 
     opened = Bundle.open(bundle)
     emit(opened.manifest.to_json().rstrip() if as_json else summarize(opened.manifest))
@@ -313,14 +313,14 @@ def _bytes(mebibytes: int | None) -> int | None:
 
 def _batches(most: int, cuda_graph: bool) -> Batches:
     """The batches of a stream that takes what is ready: `build` must name the same as `run`."""
-    from .providers import Batches
+    from .providers.request import Batches
 
     return Batches(most if cuda_graph else 1, most, most)
 
 
 def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked: bool) -> dict[str, Replay]:
     """Replays by precision; one that nobody asked for by name is left out where it cannot be computed."""
-    from .verification import verify as replay
+    from .inference.verification import verify as replay
 
     results: dict[str, Replay] = {}
     for name in names:

@@ -13,14 +13,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from . import jetson
 from .cache import cache_folder
+from .device import jetson
+from .device.gpu import read_driver
+from .device.libraries import BrokenLibrary, broken_libraries, cuda_version, cudnn_version, tensorrt_version
+from .device.remedies import DRIVER, remedy
 from .errors import EdgeproofError, MissingDependency
-from .gpu import read_driver
-from .libraries import BrokenLibrary, broken_libraries, cuda_version, cudnn_version, tensorrt_version
-from .providers import EXECUTION_PROVIDERS, ProviderRequest
-from .remedies import DRIVER, remedy
-from .session import Session, load_onnxruntime
+from .providers.request import EXECUTION_PROVIDERS, ProviderRequest
+from .session.session import Session, load_onnxruntime
 
 State = Literal["ok", "missing", "note"]
 # y = Relu(x) on a float tensor of shape (1, 1, 2, 2), serialized: the least that a provider must run.

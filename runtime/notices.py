@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from .results import Totals
-    from .runner import Runner
-    from .verification import Replay
+    from .inference.results import Totals
+    from .inference.runner import Runner
+    from .inference.verification import Replay
 
 TICK = 5.0  # seconds
 
 
 def tell_placement(runner: Runner, asked: str | None) -> None:
     """Say on stderr where the model runs and in which precision, where that was not simply as asked."""
-    from .selection import explain_precision
+    from .session.selection import explain_precision
 
     placement, precision = runner.placement, runner.precision
     why = "" if asked else explain_precision(runner.bundle.manifest, placement.provider, precision)

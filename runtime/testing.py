@@ -20,17 +20,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundle import Bundle
-from .camera import Camera
+from .bundle.bundle import Bundle
+from .bundle.manifest import SCHEMA, FileEntry, Manifest, ModelEntry, OutputSpec, TensorSpec, Verdict
+from .bundle.parity import Parity, Tolerance
+from .bundle.preprocess import Preprocess
+from .bundle.shapes import fits
 from .errors import FrameError, InputError
-from .frames import Frame, Sample, failed
-from .manifest import SCHEMA, FileEntry, Manifest, ModelEntry, OutputSpec, TensorSpec, Verdict
-from .parity import Parity, Tolerance
-from .placement import Placement
-from .preprocess import Preprocess
-from .providers import ProviderRequest, Shape
-from .runner import Runner
-from .shapes import fits
+from .inference.runner import Runner
+from .providers.placement import Placement
+from .providers.request import ProviderRequest, Shape
+from .sources.camera import Camera
+from .sources.frames import Frame, Sample, failed
 
 INPUT, OUTPUT = "input", "scores"
 SIDE = 8

@@ -40,6 +40,18 @@ def test_files_stay_readable(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
+FOLDERS = sorted({path.parent for path in FILES})
+REGISTRIES = ("models", "data")  # of export: one architecture, one data set a file
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_holds_few_modules_and_says_what_lives_there(folder):
+    modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(modules) <= 14 or folder.name in REGISTRIES
+    document = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+    assert 1 < len(document.splitlines()) <= 4
+
+
 def test_nothing_stands_at_the_top_but_what_the_design_names():
     allowed = {*FLOORS, "tests", "benchmarks", "docs", "Makefile", "pyproject.toml", "constraints.txt"}
     allowed |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "artifacts", "build", "dist"}

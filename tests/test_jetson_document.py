@@ -15,8 +15,8 @@ import tomllib
 import typer
 
 from edgeproof.export.cli import build_app
-from edgeproof.runtime.camera import is_camera
-from edgeproof.runtime.remedies import JETPACK_LIBRARIES
+from edgeproof.runtime.device.remedies import JETPACK_LIBRARIES
+from edgeproof.runtime.sources.camera import is_camera
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = (ROOT / "docs" / "jetson.md").read_text(encoding="utf-8")

@@ -19,9 +19,9 @@ from typing import Any
 
 import onnx
 
+from ...runtime.bundle.manifest import Preflight
 from ...runtime.errors import InputError, MissingDependency, ModelError, ProofError
-from ...runtime.manifest import Preflight
-from ..normal_form.onnx_file import is_whole, parse_onnx
+from ..onnx_graph.read import is_whole, parse_onnx
 from . import compiler
 from .refusals import OTHER_ANSWERS, Refusal, explain, plain_words
 

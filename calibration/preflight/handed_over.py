@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import onnx
 from onnx import TensorProto
 
-from ...runtime.creation import handed_over
 from ...runtime.errors import ModelError, ProofError
-from ...runtime.session import load_onnxruntime
-from ..graph import element_types, initializers
-from ..normal_form.onnx_file import parse_onnx
+from ...runtime.session.options import handed_over
+from ...runtime.session.session import load_onnxruntime
+from ..onnx_graph.graph import element_types, initializers
+from ..onnx_graph.read import parse_onnx
 from .check import PreflightRequest, PreflightResult, preflight
 
 GROWTH = 1.05  # times its own size, from which on an engine is said to have grown

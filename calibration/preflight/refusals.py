@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from ..graph import describe, module_path
+from ..onnx_graph.graph import describe, module_path
 
 NOISE = re.compile(
     r"catchCudaError|cudaError|CUDA driver|CUDA initialization|^Invalid Node - ", re.IGNORECASE

@@ -1,1 +1,4 @@
-"""Writing INT8 into a graph: where Q/DQ pairs go, on which grids, for TensorRT and for the CPU provider."""
+"""Writing INT8 into a graph: where Q/DQ pairs go, in which integer format, for TensorRT and for the CPU.
+
+Chooses no ranges.
+"""

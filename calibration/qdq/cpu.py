@@ -20,14 +20,14 @@ from onnx import NodeProto, helper
 
 from ...runtime.errors import ModelError
 from ..artifact import OnnxArtifact
-from ..collect import Range
-from ..graph import array_of, initializers
-from ..normal_form.admission import admit, require_per_channel
+from ..normalize.checks import admit, require_per_channel
+from ..onnx_graph.graph import array_of, initializers
+from ..ranges.statistics import Range
 from .formats import LEVELS, MIN_SCALE, IntegerGrid, round_weight
 from .integer_plan import MOVES, hard_sigmoid, plan_integers
 from .lowering import lower
-from .pairs import PairWriter
 from .tensorrt import NOTHING_TO_QUANTIZE
+from .writer import PairWriter
 
 CHANNEL_STEP = 4  # channels that ONNX Runtime's fast integer convolution takes at a time
 LARGEST_BIAS = 2.0**30  # in steps: leaves the other half of int32 to the sum of the products

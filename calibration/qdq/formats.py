@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import ModelError
-from ..collect import Range
+from ..ranges.statistics import Range
 
 QMAX = 127
 LEVELS = 255

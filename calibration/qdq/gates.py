@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto
 
-from ..graph import array_of, initializers, makers
+from ..onnx_graph.graph import array_of, initializers, makers
 
 LAYERS = {"Conv", "Gemm", "MatMul"}
 ELEMENTWISE = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from ..graph import array_of, as_tensor, initializers, reader_counts
+from ..onnx_graph.graph import array_of, as_tensor, initializers, reader_counts
 
 HALF_NORMAL = float(np.finfo(np.float16).smallest_normal)
 

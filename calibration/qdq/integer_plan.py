@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 from onnx import NodeProto
 
-from ..collect import Range
-from ..graph import activation_limits, initializers, reader_counts
+from ..onnx_graph.graph import activation_limits, initializers, reader_counts
+from ..ranges.statistics import Range
 from .formats import LEVELS, IntegerGrid, affine_uint8
-from .sites import find_sites
+from .quantized_inputs import find_sites
 
 KERNELS = {"Add", "Mul", "Sigmoid", "LeakyRelu", "AveragePool", "GlobalAveragePool", "Concat", "HardSigmoid"}
 MOVES = {"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity"}

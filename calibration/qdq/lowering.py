@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import onnx
 from onnx import NodeProto, helper
 
-from ..collect import Range
-from ..graph import array_of, initializers
-from ..shapes import ranks
+from ..onnx_graph.graph import array_of, initializers
+from ..onnx_graph.shapes import ranks
+from ..ranges.statistics import Range
 
 GATE = Range(0.0, 1.0)
 RANK = 4

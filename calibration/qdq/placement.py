@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import onnx
 
 from .gates import Gate, find_gates
-from .sites import LAYERS_ONLY, Placement, Site, activations, find_sites
+from .quantized_inputs import LAYERS_ONLY, Placement, Site, activations, find_sites
 
 CLOSE_DB = 0.5  # of SQNR: what lies nearer to the best than this is as good
 BEST = "highest SQNR on held-back calibration inputs"

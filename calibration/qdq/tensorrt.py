@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from ...runtime.errors import ModelError
 from ..artifact import OnnxArtifact
-from ..collect import Range
-from ..normal_form.admission import admit, require_per_channel
+from ..normalize.checks import admit, require_per_channel
+from ..ranges.statistics import Range
 from .formats import symmetric_int8
-from .pairs import PairWriter
-from .sites import LAYERS_ONLY, Placement, Site, find_sites
+from .quantized_inputs import LAYERS_ONLY, Placement, Site, find_sites
+from .writer import PairWriter
 
 
 def quantize_tensorrt(

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ..graph import array_of, as_tensor, initializers
+from ..onnx_graph.graph import array_of, as_tensor, initializers
 from .formats import round_weight, weight_scale
-from .sites import Site
+from .quantized_inputs import Site
 
 NARROWEST = 0.5  # share of the largest magnitude that is tried last
 CANDIDATES = 32

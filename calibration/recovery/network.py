@@ -11,7 +11,7 @@ from onnx import NodeProto
 from torch import Tensor
 
 from ...runtime.errors import ModelError
-from ..graph import array_of, describe, refuse_control_flow
+from ..onnx_graph.graph import array_of, describe, refuse_control_flow
 from .operators import OPERATORS
 
 Change = Callable[[NodeProto, int, Tensor], Tensor]

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 from torch import Tensor
 
-from ..qdq.sites import Site
+from ..qdq.quantized_inputs import Site
 from .bias import BiasCorrection
-from .inputs import matrix, meet
+from .gptq import best_steps, damped, round_together
+from .im2col import matrix, meet
 from .network import TorchGraph, Track
-from .rounding import best_steps, damped, round_together
 from .simulate import QuantizedGraph
 
 MOST_INPUTS = 4608  # of one output: 512 channels in a 3x3 window. The time for more grows with their cube

@@ -10,7 +10,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from ..graph import describe
+from ..onnx_graph.graph import describe
 from .network import TorchGraph
 from .simulate import QuantizedGraph
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from onnx import NodeProto
 from torch import Tensor
 
-from ..collect import Range
-from ..equalize import factors, find_pairs, reach
-from ..graph import as_tensor, initializers
+from ..onnx_graph.graph import as_tensor, initializers
+from ..passes.cross_layer_equalization import factors, find_pairs, reach
 from ..qdq.formats import MIN_SCALE, QMAX, symmetric_int8
-from ..qdq.sites import Site
+from ..qdq.quantized_inputs import Site
 from ..qdq.weight_scales import best_scale
+from ..ranges.statistics import Range
 from .network import After, TorchGraph, Track
 
 QMIN = -QMAX - 1

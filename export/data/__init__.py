@@ -1,1 +1,4 @@
-"""Data sets: one a file, found by name in `catalog`."""
+"""Data sets: one a file, found by name in `catalog`.
+
+Each is in three parts that never overlap: training, calibration, evaluation.
+"""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import DataError
-from ...runtime.preprocess import Preprocess
 from ..models.spec import Shape
 
 CALIBRATION_SAMPLES = 128

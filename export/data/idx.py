@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import DataError
-from ...runtime.preprocess import Preprocess
 from ..models.spec import Shape
 from .dataset import CALIBRATION_SAMPLES, Dataset, Split, in_memory, seeded_subset
 

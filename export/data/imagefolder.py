@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ...runtime.errors import DataError, ImageError
-from ...runtime.sources import picture_endings, read_image
+from ...runtime.sources.readers import picture_endings, read_image
 from .dataset import CALIBRATION_SAMPLES, Dataset, Split, photograph_preprocess, seeded_subset
 
 CLASS_INDEX = "class_index.json"

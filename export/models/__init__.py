@@ -1,1 +1,4 @@
-"""Architectures: one a file, and the registry that finds them by name."""
+"""Architectures: one a file, each described by a `ModelSpec`.
+
+The registry in `sources` finds them by name.
+"""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ..recipe import Recipe
-from .initialise import initialise_he
+from .init import initialise_he
+from .recipe import Recipe
 from .spec import Form, ModelSpec
 
 Activation = Callable[[], nn.Module]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..recipe import Recipe
-from .initialise import initialise_he
+from .init import initialise_he
+from .recipe import Recipe
 from .spec import Form, ModelSpec
 
 CONCATENATED = 16 + 24 + 24 + 24

@@ -12,7 +12,7 @@ from functools import partial
 from torch import nn
 from torchvision.models import resnet18, resnet34, resnet50, resnet101, resnet152
 
-from .initialise import damp_residuals
+from .init import damp_residuals
 from .spec import Form, ModelSpec
 
 

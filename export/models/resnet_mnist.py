@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .initialise import initialise_he
+from .init import initialise_he
 from .spec import Form, ModelSpec
 
 

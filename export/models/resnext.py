@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from .initialise import damp_residuals
+from .init import damp_residuals
 from .spec import Form, ModelSpec, Option
 
 

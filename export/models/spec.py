@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..recipe import Recipe
+from .recipe import Recipe
 
 if TYPE_CHECKING:
     from torch import nn

@@ -13,8 +13,8 @@ from functools import partial
 from torch import nn
 from torchvision.models import VGG, vgg11, vgg13, vgg16, vgg19
 
-from ..recipe import Recipe
-from .initialise import initialise_he
+from .init import initialise_he
+from .recipe import Recipe
 from .spec import Form, ModelSpec
 
 

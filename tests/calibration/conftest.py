@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto, numpy_helper, parser
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.graph import expose, float_values
-from edgeproof.runtime.session import Session
+from edgeproof.calibration.onnx_graph.graph import expose, float_values
+from edgeproof.runtime.session.session import Session
 
 NETWORK = """
 network (float[batch,3,16,16] image) => (float[batch,5] logits) {
@@ -185,4 +185,4 @@ def assert_sound_child(interface):
 @pytest.fixture(autouse=True)
 def no_compiler_to_compare_placements(monkeypatch):
     """The choice of a placement is then the same on every machine, and no engine is built for it."""
-    monkeypatch.setattr("edgeproof.calibration.placement_trial.is_installed", lambda: False)
+    monkeypatch.setattr("edgeproof.calibration.targets.placement_trial.is_installed", lambda: False)

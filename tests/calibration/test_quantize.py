@@ -7,16 +7,16 @@ import onnx
 import pytest
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.batches import input_of
-from edgeproof.calibration.int8 import Int8Request
+from edgeproof.calibration.dataset.calibration_set import input_of
+from edgeproof.calibration.passes.uint8_input import pixels_of
+from edgeproof.calibration.passes.uint8_request import Uint8Request
 from edgeproof.calibration.progress import Stages
 from edgeproof.calibration.quantize import QuantizeRequest, quantize
-from edgeproof.calibration.targets import TARGETS, find_target
-from edgeproof.calibration.uint8_input import pixels_of
-from edgeproof.calibration.uint8_request import Uint8Request
+from edgeproof.calibration.targets.base import TARGETS, find_target
+from edgeproof.calibration.targets.tensorrt import Int8Request
+from edgeproof.runtime.bundle.manifest import TensorSpec
+from edgeproof.runtime.bundle.preprocess import Preprocess
 from edgeproof.runtime.errors import AccuracyError, InputError, ModelError, OutputError
-from edgeproof.runtime.manifest import TensorSpec
-from edgeproof.runtime.preprocess import Preprocess
 
 LAST = "logits = Gemm<transB=1>(flat, head_w, head_b)"
 QUIET = Stages(quiet=True)

@@ -24,9 +24,9 @@ import onnx
 from edgeproof.calibration.preflight.handed_over import lost_quantization
 from edgeproof.calibration.progress import Stages
 from edgeproof.export.data import catalog
-from edgeproof.export.models import registry
-from edgeproof.export.train import predict
-from edgeproof.export.weights import from_demo
+from edgeproof.export.pretrained.weights import from_demo
+from edgeproof.export.sources import registry
+from edgeproof.export.training.trainer import predict
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "mobilenet_v3_small"
@@ -142,7 +142,7 @@ def hands_tensorrt_every_pair(device: Device) -> None:
     """This ONNX Runtime loses no Q/DQ pair before TensorRT sees the graph, and keeps weights int8."""
     model, rewritten = device.bundle / "model.int8.onnx", device.bundle.with_name("handed_over.onnx")
     code = (
-        "import sys, pathlib, onnxruntime; from edgeproof.runtime.creation import handed_over; "
+        "import sys, pathlib, onnxruntime; from edgeproof.runtime.session.options import handed_over; "
         "data = pathlib.Path(sys.argv[1]).read_bytes(); "
         "pathlib.Path(sys.argv[2]).write_bytes(handed_over(onnxruntime, data))"
     )

@@ -14,11 +14,11 @@ from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.progress import Stages
 from edgeproof.export.data import catalog
 from edgeproof.export.data.dataset import Dataset
-from edgeproof.export.models import registry
 from edgeproof.export.pipeline import ExportRequest, export_bundle
-from edgeproof.export.prove import Reference, torch_answers
-from edgeproof.export.torch_onnx import Exported, export_onnx
-from edgeproof.export.weights import from_demo
+from edgeproof.export.pretrained.weights import from_demo
+from edgeproof.export.sources import registry
+from edgeproof.export.stages.parity import Reference, torch_answers
+from edgeproof.export.stages.torch_onnx import Exported, export_onnx
 from edgeproof.runtime import Bundle
 
 

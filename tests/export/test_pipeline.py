@@ -11,11 +11,12 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeproof.calibration.graph import array_of, as_tensor
+from edgeproof.calibration.onnx_graph.graph import array_of, as_tensor
 from edgeproof.calibration.preflight.check import is_installed
-from edgeproof.export import pipeline, publish
+from edgeproof.export import pipeline
 from edgeproof.export.pipeline import ExportRequest, export_bundle
-from edgeproof.export.train import predict
+from edgeproof.export.stages import publish
+from edgeproof.export.training.trainer import predict
 from edgeproof.runtime import Bundle, Preprocess, verify
 from edgeproof.runtime.errors import InputError, ModelError, OutputError, ParityError
 

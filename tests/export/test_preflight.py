@@ -6,8 +6,8 @@ from edgeproof.calibration.preflight import check as module
 from edgeproof.calibration.preflight.check import is_installed
 from edgeproof.export import pipeline
 from edgeproof.export.pipeline import ExportRequest, export_bundle
+from edgeproof.runtime.bundle.manifest import Preflight
 from edgeproof.runtime.errors import ProofError
-from edgeproof.runtime.manifest import Preflight
 
 REFUSING = """
 import json

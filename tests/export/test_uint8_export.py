@@ -7,15 +7,15 @@ import onnx
 import pytest
 from PIL import Image
 
-from edgeproof.calibration.int8 import Int8Request
+from edgeproof.calibration.passes.uint8_request import Uint8Request
 from edgeproof.calibration.preflight.check import is_installed
 from edgeproof.calibration.quantize import QuantizeRequest, quantize
-from edgeproof.calibration.targets import find_target
-from edgeproof.calibration.uint8_request import Uint8Request
-from edgeproof.export import pixels
+from edgeproof.calibration.targets.base import find_target
+from edgeproof.calibration.targets.tensorrt import Int8Request
 from edgeproof.export.data.dataset import Split
-from edgeproof.export.feed import Feed
 from edgeproof.export.pipeline import ExportRequest, export_bundle
+from edgeproof.export.stages import pixels
+from edgeproof.export.stages.feed import Feed
 from edgeproof.runtime import Bundle, Preprocess, Runner, Session, verify
 from edgeproof.runtime.errors import AccuracyError, InputError, ParityError
 

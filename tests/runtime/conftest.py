@@ -18,11 +18,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from edgeproof.runtime import exact_replay, libraries, opening, tf32
-from edgeproof.runtime.accuracy import paired_accuracy
-from edgeproof.runtime.bundle import Bundle
-from edgeproof.runtime.gpu import Driver, Gpu
-from edgeproof.runtime.manifest import (
+from edgeproof.runtime.bundle.accuracy import paired_accuracy
+from edgeproof.runtime.bundle.bundle import Bundle
+from edgeproof.runtime.bundle.manifest import (
     SCHEMA,
     FileEntry,
     Manifest,
@@ -34,10 +32,15 @@ from edgeproof.runtime.manifest import (
     Verdict,
     manifest_sha256,
 )
-from edgeproof.runtime.parity import TOLERANCES, compare
-from edgeproof.runtime.preprocess import Preprocess
-from edgeproof.runtime.sources import read_image
-from edgeproof.runtime.verification import replay
+from edgeproof.runtime.bundle.parity import TOLERANCES, compare
+from edgeproof.runtime.bundle.preprocess import Preprocess
+from edgeproof.runtime.device import libraries
+from edgeproof.runtime.device.gpu import Driver, Gpu
+from edgeproof.runtime.inference import exact_replay
+from edgeproof.runtime.inference.verification import replay
+from edgeproof.runtime.providers import tf32
+from edgeproof.runtime.session import builder as opening
+from edgeproof.runtime.sources.readers import read_image
 
 BUNDLES = Path(__file__).with_name("bundles")
 LABELS = ("red", "green", "blue", "dark")

@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgeproof.runtime.providers import ProviderRequest
-from edgeproof.runtime.session import Session
+from edgeproof.runtime.providers.request import ProviderRequest
+from edgeproof.runtime.session.session import Session
 
 PROVIDERS = ("cuda", "tensorrt")
 

@@ -7,9 +7,9 @@ import onnxruntime
 import pytest
 
 from edgeproof.runtime import doctor
+from edgeproof.runtime.device.remedies import missing_onnxruntime
 from edgeproof.runtime.doctor import Finding, examine, text
 from edgeproof.runtime.records import encode
-from edgeproof.runtime.remedies import missing_onnxruntime
 
 
 def nothing(name):

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeproof.runtime.gpu import read_driver
-from edgeproof.runtime.providers import ProviderRequest
+from edgeproof.runtime.device.gpu import read_driver
+from edgeproof.runtime.providers.request import ProviderRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 0.02

@@ -13,8 +13,8 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from edgeproof.runtime.gpu import read_driver
-from edgeproof.runtime.libraries import needed_libraries
+from edgeproof.runtime.device.gpu import read_driver
+from edgeproof.runtime.device.libraries import needed_libraries
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVIDER = Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from edgeproof.runtime.bundle import Bundle
+from edgeproof.runtime.bundle.bundle import Bundle
+from edgeproof.runtime.bundle.parity import TOLERANCES, compare_outputs
+from edgeproof.runtime.device.gpu import read_driver
+from edgeproof.runtime.device.memory import gpu_bytes_used
 from edgeproof.runtime.errors import PlacementError
-from edgeproof.runtime.gpu import read_driver
-from edgeproof.runtime.memory import gpu_bytes_used
-from edgeproof.runtime.opening import ensure_usable
-from edgeproof.runtime.parity import TOLERANCES, compare_outputs
-from edgeproof.runtime.providers import ProviderRequest
-from edgeproof.runtime.runner import Prediction, Runner
-from edgeproof.runtime.session import Session, load_onnxruntime, run_batched
+from edgeproof.runtime.inference.runner import Prediction, Runner
+from edgeproof.runtime.inference.verification import verify
+from edgeproof.runtime.providers.request import ProviderRequest
+from edgeproof.runtime.session.builder import ensure_usable
+from edgeproof.runtime.session.session import Session, load_onnxruntime, run_batched
 from edgeproof.runtime.testing import memory
-from edgeproof.runtime.verification import verify
 
 NO_GPU = read_driver().problem
 GPU = pytest.param(

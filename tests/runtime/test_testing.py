@@ -7,10 +7,10 @@ from PIL import Image
 
 from edgeproof.runtime import testing
 from edgeproof.runtime.errors import ImageError, InputError
-from edgeproof.runtime.runner import BadFrame, Model, Prediction, Runner
-from edgeproof.runtime.session import Session
+from edgeproof.runtime.inference.runner import BadFrame, Model, Prediction, Runner
+from edgeproof.runtime.session.session import Session
+from edgeproof.runtime.sources.video import ENDINGS
 from edgeproof.runtime.testing import FakeSession, brightness, fake_bundle, fake_runner, memory
-from edgeproof.runtime.video import ENDINGS
 
 
 def test_the_example_in_its_docstring_holds():

@@ -11,15 +11,15 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from edgeproof.runtime import verify
-from edgeproof.runtime.bench import Plan, bench
-from edgeproof.runtime.bundle import Bundle
+from edgeproof.runtime.bench.bench import Plan, bench
+from edgeproof.runtime.bundle.bundle import Bundle
+from edgeproof.runtime.bundle.manifest import TensorSpec
+from edgeproof.runtime.bundle.preprocess import Preprocess
 from edgeproof.runtime.errors import BundleError, TensorError
-from edgeproof.runtime.frames import Frame
-from edgeproof.runtime.manifest import TensorSpec
-from edgeproof.runtime.preprocess import Preprocess
-from edgeproof.runtime.providers import ProviderRequest
+from edgeproof.runtime.inference.runner import BadFrame, Prediction, Runner
+from edgeproof.runtime.providers.request import ProviderRequest
 from edgeproof.runtime.records import decode, encode
-from edgeproof.runtime.runner import BadFrame, Prediction, Runner
+from edgeproof.runtime.sources.frames import Frame
 from edgeproof.runtime.testing import FakeCamera, FakeSession, fake_bundle, memory
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -11,9 +11,9 @@ from edgeproof.calibration.preflight.handed_over import (
     preflight_handed_over,
     without_cpu_casts,
 )
-from edgeproof.runtime import creation
-from edgeproof.runtime.creation import handed_over
 from edgeproof.runtime.errors import ProofError
+from edgeproof.runtime.session import options as creation
+from edgeproof.runtime.session.options import handed_over
 
 needs_compiler = pytest.mark.skipif(not is_installed(), reason="NVIDIA's compiler is not installed")
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeproof.calibration.collect import Range, collect_ranges
-from edgeproof.calibration.graph import array_of, initializers
+from edgeproof.calibration.onnx_graph.graph import array_of, initializers
 from edgeproof.calibration.qdq.cpu import quantize_cpu
+from edgeproof.calibration.ranges.statistics import Range, collect_ranges
 from edgeproof.runtime.errors import ModelError
-from edgeproof.runtime.session import Session
+from edgeproof.runtime.session.session import Session
 
 IMAGES = "g (float[batch,4,6,6] x) => ({outputs}) {{ {body} }}"
 OUTPUT = "float[batch,4,6,6] y"

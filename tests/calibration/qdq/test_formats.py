@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgeproof.calibration.collect import Range
 from edgeproof.calibration.qdq.formats import affine_uint8, quantize_weight, symmetric_int8
+from edgeproof.calibration.ranges.statistics import Range
 
 matrices = hnp.arrays(
     np.float32,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from onnx import helper, numpy_helper
 
-from edgeproof.calibration.graph import array_of, initializers
+from edgeproof.calibration.onnx_graph.graph import array_of, initializers
 from edgeproof.calibration.qdq.half_scales import HALF_NORMAL, lift_scales
 
 SCALES = arrays(np.float32, 3, elements=st.floats(2**-30, 1, width=32))

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeproof.calibration.collect import collect_ranges
-from edgeproof.calibration.fp16 import convert_to_fp16
-from edgeproof.calibration.graph import makers
+from edgeproof.calibration.onnx_graph.graph import makers
+from edgeproof.calibration.passes.fp16 import convert_to_fp16
 from edgeproof.calibration.preflight.check import is_installed, preflight
 from edgeproof.calibration.qdq.placement import (
     CLOSE_DB,
@@ -16,8 +15,9 @@ from edgeproof.calibration.qdq.placement import (
     choose,
     placements,
 )
-from edgeproof.calibration.qdq.sites import Site, activations, find_sites, layers
+from edgeproof.calibration.qdq.quantized_inputs import Site, activations, find_sites, layers
 from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
+from edgeproof.calibration.ranges.statistics import collect_ranges
 
 NAMES = ["layers", "gate-float", "gate-int8"]
 

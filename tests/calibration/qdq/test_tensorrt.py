@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from edgeproof.calibration.collect import Range, collect_ranges
-from edgeproof.calibration.graph import array_of, initializers
+from edgeproof.calibration.onnx_graph.graph import array_of, initializers
 from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
+from edgeproof.calibration.ranges.statistics import Range, collect_ranges
 from edgeproof.runtime.errors import ModelError
-from edgeproof.runtime.session import Session
+from edgeproof.runtime.session.session import Session
 
 QUANTIZED_ACTIVATIONS = ("image", "relu", "squeeze", "flat")  # of `network`
 QUANTIZED_WEIGHTS = {"conv_w": 0, "depthwise_w": 0, "excite_w": 0, "head_w": 0}

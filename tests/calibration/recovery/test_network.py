@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeproof.calibration.graph import float_values
+from edgeproof.calibration.onnx_graph.graph import float_values
 from edgeproof.calibration.recovery.network import TorchGraph
 from edgeproof.runtime.errors import ModelError
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from edgeproof.calibration.collect import collect_ranges
-from edgeproof.calibration.qdq.sites import find_sites
+from edgeproof.calibration.qdq.quantized_inputs import find_sites
+from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.calibration.recovery.reconstruct import reconstruct
 from edgeproof.calibration.recovery.sensitivity import rank_layers
 from edgeproof.calibration.recovery.simulate import QuantizedGraph

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.collect import collect_ranges
-from edgeproof.calibration.equalize import channel_maxima, find_pairs
-from edgeproof.calibration.qdq.sites import find_sites
+from edgeproof.calibration.passes.cross_layer_equalization import channel_maxima, find_pairs
+from edgeproof.calibration.qdq.quantized_inputs import find_sites
 from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
+from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
 
 

@@ -7,11 +7,11 @@ import onnx
 import pytest
 import torch
 
-from edgeproof.export.fitting import check_options, configure
-from edgeproof.export.models import registry
-from edgeproof.export.prove import Reference, prove, torch_answers
-from edgeproof.export.torch_onnx import export_onnx
-from edgeproof.export.train import settle_batch_norm
+from edgeproof.export.sources import registry
+from edgeproof.export.sources.resolve import check_options, configure
+from edgeproof.export.stages.parity import Reference, prove, torch_answers
+from edgeproof.export.stages.torch_onnx import export_onnx
+from edgeproof.export.training.trainer import settle_batch_norm
 
 
 @pytest.fixture(scope="session")

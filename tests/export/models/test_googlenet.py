@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from edgeproof.export.models import cost, registry
+from edgeproof.export.models import flops as cost
+from edgeproof.export.sources import registry
 
 
 def test_parameters(parameters):

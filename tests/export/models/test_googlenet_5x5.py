@@ -3,7 +3,8 @@
 import pytest
 from torch import nn
 
-from edgeproof.export.models import cost, registry
+from edgeproof.export.models import flops as cost
+from edgeproof.export.sources import registry
 
 # Table 1 of the paper: 1x1; 3x3 reduced and after; 5x5 reduced and after; projection after the pool.
 BLOCKS = {

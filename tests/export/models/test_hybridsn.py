@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeproof.export.models import registry
+from edgeproof.export.sources import registry
 
 CONVOLUTIONS = 8 * 63 + 8 + 16 * 8 * 45 + 16 + 32 * 16 * 27 + 32 + 64 * 576 * 9 + 64
 CLASSIFIER = 18496 * 256 + 256 + 256 * 128 + 128 + 128 * 16 + 16

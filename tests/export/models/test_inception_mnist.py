@@ -2,7 +2,7 @@
 
 import torch
 
-from edgeproof.export.models import registry
+from edgeproof.export.sources import registry
 
 
 def inception(channels):

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from edgeproof.export.models import cost
+from edgeproof.export.models import flops as cost
 
 CHANNELS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 SHALLOW = (32, 64, 128, 128, 256, 256, 512, 1024, 1024)

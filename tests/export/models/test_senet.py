@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from edgeproof.export.models import registry
 from edgeproof.export.models.senet import SqueezedBlock, SqueezeExcitation
+from edgeproof.export.sources import registry
 
 
 def block(inputs, outputs, *, projected):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from edgeproof.export.fitting import check_options
-from edgeproof.export.models import registry
+from edgeproof.export.sources import registry
+from edgeproof.export.sources.resolve import check_options
 from edgeproof.runtime.errors import ModelError
 
 CLASSES = 7

@@ -1,0 +1,196 @@
+"""The inputs that calibrate: read in pieces, counted, hashed, and refused where they cannot be trusted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ...runtime.bundle.manifest import TensorSpec
+from ...runtime.bundle.shapes import fits
+from ...runtime.errors import DataError, ModelError
+from .tensor_file import open_tensor
+
+# The next of n exchangeable inputs goes beyond all that was seen with a chance of 1 / (n + 1): 6 % at 16.
+FEWEST = 16
+PIECE = 16
+NOISE = 0.05  # neighbours in white noise correlate by 0, in the smallest and roughest pictures by 0.3
+SHORTEST_SIDE = 8  # a shorter axis may hold channels, whose neighbours need not be alike
+
+Read = Callable[[NDArray[np.int64]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Inputs of a model that have passed inspection.
+
+    Attributes:
+        read: gives the inputs at some positions as one array, shape (N, ...), of the model's dtype.
+        count: number of inputs.
+        sha256: SHA-256 of all their values in order, as 64 hexadecimal digits.
+    """
+
+    read: Read
+    count: int
+    sha256: str
+
+    def __len__(self) -> int:
+        return self.count
+
+    def batches(self, size: int) -> Iterator[NDArray[Any]]:
+        """The inputs in order, `size` at a time, the rest last; one batch is in memory at a time."""
+        for start in range(0, self.count, size):
+            yield self.read(np.arange(start, min(start + size, self.count)))
+
+    def full_batches(self, size: int) -> Iterator[NDArray[Any]]:
+        """The same for a model of fixed batch: the last batch is filled up with the first inputs."""
+        for start in range(0, self.count, size):
+            yield self.read(np.arange(start, start + size) % self.count)
+
+    def sample(self, most: int, seed: int = 0) -> NDArray[Any]:
+        """At most so many different inputs, chosen by seed, in the set's order, as one array."""
+        chosen = np.random.default_rng(seed).permutation(self.count)[:most]
+        return self.read(np.sort(chosen))
+
+    def split(self, share: float, seed: int = 0) -> tuple[CalibrationSet, CalibrationSet]:
+        """Two sets, drawn by seed: about this share of the inputs, and the others; neither is empty.
+
+        Args:
+            share: between 0 and 1.
+            seed: of the draw.
+        """
+        count = min(max(1, round(share * self.count)), self.count - 1)
+        drawn = np.random.default_rng(seed).permutation(self.count)
+        return self._part(np.sort(drawn[:count])), self._part(np.sort(drawn[count:]))
+
+    def _part(self, chosen: NDArray[np.int64]) -> CalibrationSet:
+        def read(positions: NDArray[np.int64]) -> NDArray[Any]:
+            return self.read(chosen[positions])
+
+        digest = hashlib.sha256()
+        for start in range(0, len(chosen), PIECE):
+            digest.update(np.ascontiguousarray(self.read(chosen[start : start + PIECE])).data)
+        return CalibrationSet(read, len(chosen), digest.hexdigest())
+
+
+def input_of(model: onnx.ModelProto) -> TensorSpec:
+    """Name, shape and numpy dtype of a model's input; an axis that may vary has a name, "?" if it has none.
+
+    Raises:
+        ModelError: there is not exactly one input.
+    """
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = [info for info in model.graph.input if info.name not in weights]
+    if len(inputs) != 1:
+        names = ", ".join(info.name for info in inputs)
+        raise ModelError("The model must have exactly one input.", got=names or "none")
+    tensor = inputs[0].type.tensor_type
+    shape = tuple(
+        axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim
+    )
+    return TensorSpec(inputs[0].name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name)
+
+
+def read_calibration(path: Path, wanted: TensorSpec) -> CalibrationSet:
+    """Preprocessed inputs from a .npy or .npz file, which is never in memory whole.
+
+    Args:
+        path: a .npz with one array, or one named like the model's input or "input"; or a .npy.
+        wanted: the model's input. The file's first axis counts the inputs, whatever batch the model takes.
+
+    Raises:
+        DataError: the file is absent, damaged or holds no such array, or `inspect` refuses its values.
+    """
+    rows = open_tensor(path, (wanted.name, "input"))
+    return inspect(rows, len(rows), wanted, str(path))
+
+
+def inspect(read: Read, count: int, wanted: TensorSpec, source: str) -> CalibrationSet:
+    """Look at every input once, and count and hash what can be trusted.
+
+    Args:
+        read: gives the inputs at some positions, from 0 to `count` - 1.
+        count: number of inputs.
+        wanted: the model's input.
+        source: what the inputs are, for messages.
+
+    Raises:
+        DataError: there are no inputs; their shape or dtype is not the model's; there is NaN or Inf among
+            them; fewer than 16 differ from each other and hold more than one value; or they are white noise.
+    """
+    if not count:
+        raise DataError(f"{source} holds no inputs to calibrate with.", wanted=f"at least {FEWEST}")
+    digest, seen, constant = hashlib.sha256(), set[bytes](), 0
+    for start in range(0, count, PIECE):
+        inputs = np.ascontiguousarray(read(np.arange(start, min(start + PIECE, count))))
+        _check_fit(inputs, wanted, source)
+        _check_finite(inputs, start, source)
+        if start == 0:
+            _check_not_noise(inputs, source)
+        digest.update(inputs.data)
+        for sample in inputs:
+            if sample.min() == sample.max():
+                constant += 1
+            else:
+                seen.add(hashlib.blake2b(sample.data, digest_size=16).digest())
+    if len(seen) < FEWEST:
+        raise DataError(
+            f"{source} is too little to calibrate with: ranges would miss what other inputs do.",
+            wanted=f"at least {FEWEST} different inputs; a hundred or more are better",
+            got=f"{count} inputs, of which {constant} hold one value only and {count - constant - len(seen)} "
+            "repeat another",
+            todo="give more of the inputs that the model will see",
+        )
+    return CalibrationSet(read, count, digest.hexdigest())
+
+
+def _check_fit(inputs: NDArray[Any], wanted: TensorSpec, source: str) -> None:
+    sides = wanted.shape[1:]
+    if not fits((None, *sides), inputs.shape) or inputs.dtype != wanted.dtype or not inputs.size:
+        raise DataError(
+            f"{source} does not hold inputs of the model.",
+            wanted=f"{wanted.dtype} of shape ({', '.join(map(str, ('N', *sides)))})",
+            got=f"{inputs.dtype} of shape ({', '.join(map(str, ('N', *inputs.shape[1:])))})",
+            todo="preprocess the inputs as the model expects them",
+        )
+
+
+def _check_finite(inputs: NDArray[Any], start: int, source: str) -> None:
+    finite = np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"{source} holds NaN or Inf, first in input {start + int(np.argmin(finite))}.",
+            todo="look at the inputs' preprocessing",
+        )
+
+
+def _check_not_noise(inputs: NDArray[Any], source: str) -> None:
+    """Refuse random numbers: the model never sees such inputs, so their ranges say nothing.
+
+    Of pictures, which have two long axes or more, neighbours along one of them are alike; of white noise
+    along none. Inputs of fewer long axes may be features in any order and are taken as they are.
+    """
+    long = [axis for axis in range(1, inputs.ndim) if inputs.shape[axis] >= SHORTEST_SIDE]
+    if len(long) < 2:
+        return
+    values = inputs.astype(np.float64)
+    values -= values.mean(axis=tuple(long), keepdims=True)
+    power = np.mean(values**2)
+    if power > 0 and all(abs(_neighbours(values, axis)) < NOISE * power for axis in long):
+        raise DataError(
+            f"{source} holds random numbers: neighbouring values have nothing in common.",
+            wanted="inputs like those that the model will see",
+            todo="calibrate with real pictures; ranges from noise do not fit them",
+        )
+
+
+def _neighbours(values: NDArray[np.float64], axis: int) -> float:
+    """Mean product of each value and the next one along an axis."""
+    lines = np.moveaxis(values, axis, 0)
+    return float(np.mean(lines[1:] * lines[:-1]))

@@ -1,0 +1,136 @@
+"""What a command is about: a user's model in normal form, and the inputs that calibrate it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ...runtime.bundle.bundle import Bundle
+from ...runtime.bundle.manifest import TensorSpec
+from ...runtime.bundle.parity import TOLERANCES, compare
+from ...runtime.bundle.preprocess import Preprocess
+from ...runtime.errors import InputError, ModelError, ParityError, gist
+from ...runtime.session.session import Session, run_batched
+from ...runtime.sources.readers import expand, read_image
+from ..artifact import OnnxArtifact
+from ..normalize.dynamic_reshape import keep_batch
+from ..normalize.passes import normalize
+from ..onnx_graph.read import parse_onnx, read_onnx
+from ..progress import Stages
+from .accuracy_drop import batch_of
+from .calibration_set import CalibrationSet, input_of, inspect, read_calibration
+
+IMAGES = "images:"
+MOST_PICTURES = 128
+PROVING = 8  # inputs, on which both forms of the model must give the same answers
+ROUNDING = 1e-6  # of the largest answer: some units in the last place of float32
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model and its inputs.
+
+    Attributes:
+        artifact: the float32 model, normalized.
+        samples: the inputs that calibrate it.
+        preprocess: how its inputs are made of pictures, where that is known.
+    """
+
+    artifact: OnnxArtifact
+    samples: CalibrationSet
+    preprocess: Preprocess | None = None
+
+
+def read_subject(model: Path, calibration: str, preprocess: Preprocess | None, stages: Stages) -> Subject:
+    """Read and normalize a model, read its inputs, and prove on some that it still answers as before.
+
+    Args:
+        model: an ONNX file, or a bundle, whose float32 model is taken.
+        calibration: a .npz or .npy file of preprocessed inputs, or `images:DIR`.
+        preprocess: how its inputs are made of pictures; None for the bundle's own.
+        stages: shows what goes on.
+
+    Raises:
+        InputError: the model or the inputs cannot be used.
+        ParityError: the normalized model gives other answers.
+    """
+    with stages.stage("model"):
+        original, own = _read(model)
+        artifact = OnnxArtifact(keep_batch(normalize(original)), "normalize")
+    with stages.stage("samples"):
+        samples = _samples(calibration, input_of(artifact.model), preprocess or own)
+    with stages.stage("normalize"):
+        _prove_same(original, artifact, samples)
+    return Subject(artifact, samples, preprocess or own)
+
+
+def _read(path: Path) -> tuple[onnx.ModelProto, Preprocess | None]:
+    if path.is_dir():
+        bundle = Bundle.open(path)
+        model = parse_onnx(bundle.model_bytes("fp32"), f"the float32 model of {path}")
+        return model, bundle.manifest.preprocess
+    return read_onnx(path), None
+
+
+def _samples(calibration: str, wanted: TensorSpec, preprocess: Preprocess | None) -> CalibrationSet:
+    if not calibration.startswith(IMAGES):
+        return read_calibration(Path(calibration), wanted)
+    if preprocess is None:
+        raise InputError(
+            "Pictures cannot calibrate a model without knowing how its inputs are prepared.",
+            wanted="the training's preprocessing",
+            todo="--preprocess FILE.json, or preprocessed inputs with --calibration FILE.npz",
+        )
+    return _pictures(calibration, preprocess, wanted)
+
+
+def _pictures(source: str, preprocess: Preprocess, wanted: TensorSpec) -> CalibrationSet:
+    paths = expand([source.removeprefix(IMAGES)])
+    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:MOST_PICTURES])
+
+    def read(positions: NDArray[np.int64]) -> NDArray[Any]:
+        return np.stack([preprocess(read_image(paths[chosen[position]])) for position in positions])
+
+    return inspect(read, len(chosen), wanted, source)
+
+
+def _prove_same(original: onnx.ModelProto, artifact: OnnxArtifact, samples: CalibrationSet) -> None:
+    size = batch_of(artifact)
+    inputs = samples.sample(PROVING)
+    inputs = inputs[np.arange(-(-len(inputs) // size) * size) % len(inputs)]  # whole batches
+    try:
+        with Session(original.SerializeToString()) as session:
+            wanted = run_batched(session, inputs, size)
+    except ModelError as error:
+        raise ModelError(
+            "The model does not run on ONNX Runtime as it came, so nothing can be compared with it.",
+            got=gist(error),
+            todo="save it with an opset and an IR version that ONNX Runtime takes",
+        ) from error
+    with Session(artifact.data) as session:
+        got = run_batched(session, inputs, size)
+    for name in wanted:
+        if difference := _difference(wanted[name], got[name]):
+            raise ParityError(
+                f"In normal form the model gives other answers: its output {name!r} differs.",
+                wanted="the same on calibration inputs, up to float32's rounding",
+                got=difference,
+                todo="simplify the model first, with onnxsim for example, or export it again",
+            )
+
+
+def _difference(wanted: NDArray[Any], got: NDArray[Any]) -> str:
+    """How two answers differ; empty where rounding explains it. NaN is like NaN: it is named later."""
+    if np.array_equal(wanted, got):
+        return ""
+    if wanted.dtype.kind != "f":
+        return "other values"
+    largest = np.abs(wanted[np.isfinite(wanted)]).max(initial=0)
+    if wanted.shape == got.shape and np.allclose(got, wanted, 0, ROUNDING * largest, equal_nan=True):
+        return ""
+    return compare(wanted, got, TOLERANCES["fp32"]).reason

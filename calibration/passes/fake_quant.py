@@ -1,0 +1,137 @@
+"""A model of which any one activation can be rounded to integers and back, as its extra inputs say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper
+
+from ...runtime.errors import ModelError
+from ...runtime.session.session import load_onnxruntime
+from ..onnx_graph.graph import as_tensor
+from ..onnx_graph.segments import Segment
+from ..qdq.quantized_inputs import Site
+
+NO_SITE = -1
+SCALARS = {
+    "site": TensorProto.INT64,
+    "scale": TensorProto.FLOAT,
+    "lowest": TensorProto.FLOAT,
+    "highest": TensorProto.FLOAT,
+}
+
+
+class Switches:
+    """A segment with a switch before each of its sites.
+
+    Args:
+        segment: the stretch of the graph; its names are numbered from zero.
+        sites: which inputs of which nodes are quantized; those of other segments are left alone.
+
+    Raises:
+        ModelError: ONNX Runtime does not accept the model.
+    """
+
+    def __init__(self, segment: Segment, sites: Collection[Site]) -> None:
+        ort = load_onnxruntime()
+        options = ort.SessionOptions()
+        options.log_severity_level = 3
+        # As in Session: weights come with the model, never from files that it names.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+        data = _with_rounding(segment.model, sites, segment.names).SerializeToString()
+        try:
+            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise ModelError(f"ONNX Runtime does not accept the model: {error}") from error
+        self._input = segment.model.graph.input[0].name
+        self._outputs = [output.name for output in segment.model.graph.output]
+
+    def run(
+        self,
+        batches: Iterable[NDArray[Any]],
+        site: int = NO_SITE,
+        scale: float = 1,
+        lowest: float = 0,
+        highest: float = 0,
+    ) -> list[list[NDArray[Any]]]:
+        """The segment's outputs for each batch, while one activation, or none, is rounded.
+
+        Args:
+            batches: values at the segment's start.
+            site: number of the activation among the segment's names.
+            scale: step from one integer to the next.
+            lowest: the smallest integer.
+            highest: the largest integer.
+        """
+        scalars = {
+            _scalar("site"): np.array(site, np.int64),
+            _scalar("scale"): np.array(max(scale, np.finfo(np.float32).tiny), np.float32),
+            _scalar("lowest"): np.array(lowest, np.float32),
+            _scalar("highest"): np.array(highest, np.float32),
+        }
+        return [self._session.run(self._outputs, {self._input: batch, **scalars}) for batch in batches]
+
+
+def _with_rounding(model: onnx.ModelProto, sites: Collection[Site], names: Sequence[str]) -> onnx.ModelProto:
+    """The model with a switch before every site; the sites of one activation share theirs."""
+    rounded = onnx.ModelProto()
+    rounded.CopyFrom(model)
+    graph = rounded.graph
+    readers = {node.output[0]: node for node in graph.node}
+    for site in sites:
+        if site.axis is None and site.value in names:
+            readers[site.node].input[site.position] = _rounded(site.value)
+    switches = {name: _switch(name) for name in names}
+    for index, name in enumerate(names):
+        graph.initializer.append(as_tensor(f"{_rounded(name)}.index", np.array(index, np.int64)))
+    nodes = [node for info in graph.input for node in switches.get(info.name, ())]
+    for node in graph.node:
+        nodes += [node, *(added for name in node.output for added in switches.get(name, ()))]
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    graph.ClearField("node")
+    graph.node.extend(copies)
+    graph.input.extend(
+        helper.make_tensor_value_info(_scalar(name), kind, []) for name, kind in SCALARS.items()
+    )
+    return rounded
+
+
+def _switch(name: str) -> list[NodeProto]:
+    """If the activation is the chosen one, its nearest multiples of the scale; else itself."""
+    result = _rounded(name)
+    on, multiples, whole, clipped, kept = (
+        f"{result}.{part}" for part in ("on", "div", "round", "clip", "as_is")
+    )
+    quantized = [
+        helper.make_node("Div", [name, _scalar("scale")], [multiples]),
+        helper.make_node("Round", [multiples], [whole]),
+        helper.make_node("Clip", [whole, _scalar("lowest"), _scalar("highest")], [clipped]),
+        helper.make_node("Mul", [clipped, _scalar("scale")], [f"{result}.mul"]),
+    ]
+    branches = {
+        "then_branch": _branch(quantized),
+        "else_branch": _branch([helper.make_node("Identity", [name], [kept])]),
+    }
+    return [
+        helper.make_node("Equal", [_scalar("site"), f"{result}.index"], [on]),
+        helper.make_node("If", [on], [result], **branches),
+    ]
+
+
+def _branch(nodes: list[NodeProto]) -> onnx.GraphProto:
+    last = nodes[-1].output[0]
+    output = helper.make_tensor_value_info(last, TensorProto.FLOAT, None)
+    return helper.make_graph(nodes, f"make {last}", [], [output])
+
+
+def _rounded(name: str) -> str:
+    return f"{name}.rounded"
+
+
+def _scalar(name: str) -> str:
+    return f"edgeproof.rounding.{name}"

@@ -1,0 +1,161 @@
+"""What INT8 costs, taken back: the worst layers stay float, the others are fitted to what they meet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..artifact import OnnxArtifact
+from ..dataset.accuracy_drop import shown
+from ..dataset.calibration_set import CalibrationSet
+from ..passes.activation_shift import best_offsets
+from ..passes.cross_layer_equalization import channel_maxima, find_pairs
+from ..progress import Stages
+from ..qdq.quantized_inputs import LAYERS_ONLY, Placement, Site, activations, find_sites, layers
+from ..ranges.methods import SYMMETRIC_INT8, mse_range
+from ..ranges.statistics import Range, collect_statistics
+
+if TYPE_CHECKING:
+    from .sensitivity import LayerDamage
+    from .simulate import QuantizedGraph
+
+RANKING_SAMPLES = 16
+RECOVERY_ELEMENTS = 2e7  # samples times elements of an input that recovery sees: 128 at 224x224
+MOST_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
+
+
+@dataclass(frozen=True)
+class Start:
+    """The float model, and what calibration says of it: what the simulated INT8 graph is made of.
+
+    Attributes:
+        source: the float model.
+        sites: its quantized inputs.
+        ranges: range of each activation, around its offset.
+        offsets: what is taken off the activations that can be moved.
+        limits: largest magnitude of each channel that can be equalized.
+        placement: what is done about the model's gates.
+    """
+
+    source: OnnxArtifact
+    sites: list[Site]
+    ranges: Mapping[str, Range]
+    offsets: Mapping[str, float]
+    limits: Mapping[str, NDArray[np.float64]]
+    placement: Placement = LAYERS_ONLY
+
+
+def least_error_start(
+    artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages, options: Sequence[Placement]
+) -> list[Start]:
+    """For each placement what calibration says of it, with ranges of least square error.
+
+    Args:
+        artifact: a float32 model.
+        samples: calibration inputs.
+        stages: shows what goes on.
+        options: the placements.
+
+    Raises:
+        DataError: a value is NaN or Inf on the inputs.
+    """
+    model = artifact.model
+    sites = {option: find_sites(model, placement=option) for option in options}
+    names = dict.fromkeys(name for found in sites.values() for name in activations(found))
+    batches = shown(artifact, samples, stages, "calibrating")
+    histograms = collect_statistics(model, batches, list(names)).histograms
+    ranges = {name: mse_range(histogram, SYMMETRIC_INT8) for name, histogram in histograms.items()}
+    offsets = best_offsets(model, histograms)
+    ranges |= {name: Range(-half, half) for name, half in offsets.items()}
+    # A value that can be equalized has one reader, so it is no gate's: all placements have these limits.
+    limits = equalization_limits(artifact, sites[options[0]], samples, stages)
+    return [Start(artifact, found, ranges, offsets, limits, option) for option, found in sites.items()]
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A recovered graph.
+
+    Attributes:
+        student: the simulated INT8 graph, its weights and biases fitted.
+        kept_float: layers that stay float, by first output, and why.
+        ranked: every layer with its damage, the worst first; empty where nothing was ranked yet.
+    """
+
+    student: QuantizedGraph
+    kept_float: Mapping[str, str]
+    ranked: tuple[LayerDamage, ...] = ()
+
+
+def equalization_limits(
+    artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, stages: Stages
+) -> dict[str, NDArray[np.float64]]:
+    """The largest magnitude of each channel that can be equalized."""
+    read = Counter(site.value for site in sites)
+    pairs = [pair for pair in find_pairs(artifact.model) if read[pair.value] == 1]
+    if not pairs:
+        return {}
+    return channel_maxima(artifact.model, pairs, shown(artifact, samples, stages, "equalizing"))
+
+
+def recoveries(start: Start, few: float, samples: CalibrationSet, stages: Stages) -> Iterator[Recovery]:
+    """Recovered graphs, each with more layers in float than the one before.
+
+    Args:
+        start: what is quantized, and how.
+        few: share of the layers that stays float at once.
+        samples: calibration inputs.
+        stages: shows what goes on.
+    """
+    whole = reconstructed(start, samples, stages)
+    count = int(few * len(layers(start.sites)))
+    if not count:
+        yield Recovery(whole, {})
+    ranked = rank(start, whole, samples, stages)
+    count = count or 1
+    while count <= MOST_FLOAT * len(ranked):
+        kept = _reasons(ranked[:count])
+        mixed = replace(start, sites=find_sites(start.source.model, kept, start.placement))
+        yield Recovery(reconstructed(mixed, samples, stages), kept, tuple(ranked))
+        count *= 2
+
+
+def simulated(start: Start) -> QuantizedGraph:
+    """The simulated INT8 graph, before anything is recovered."""
+    from .simulate import QuantizedGraph
+
+    return QuantizedGraph(start.source.model, start.sites, start.ranges, start.limits, start.offsets)
+
+
+def reconstructed(start: Start, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
+    """The simulated INT8 graph, its weights and biases fitted to the calibration inputs."""
+    from .reconstruct import reconstruct
+
+    model, student = start.source.model, simulated(start)
+    some = samples.sample(max(1, int(RECOVERY_ELEMENTS / samples.sample(1).size)))
+    reconstruct(
+        model, student, start.sites, some, lambda nodes: stages.track(nodes, len(nodes), "recovering")
+    )
+    return student
+
+
+def rank(start: Start, student: QuantizedGraph, samples: CalibrationSet, stages: Stages) -> list[LayerDamage]:
+    """Every layer of a simulated INT8 graph with its damage on some calibration inputs, the worst first."""
+    from .sensitivity import rank_layers
+
+    some, count = samples.sample(RANKING_SAMPLES), len(student.layers)
+    return rank_layers(
+        start.source.model, student, some, lambda layers: stages.track(layers, count, "ranking layers")
+    )
+
+
+def _reasons(ranked: list[LayerDamage]) -> dict[str, str]:
+    return {
+        damage.node: f"alone in INT8 it gives a relative error of {damage.relative_l2:.3f}"
+        for damage in ranked
+    }

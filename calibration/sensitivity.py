@@ -1,0 +1,66 @@
+"""`edgeproof sensitivity`: which layers of a model suffer from INT8, and how much each alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..runtime.errors import ModelError
+from .dataset.load import Subject
+from .normalize.logits import scores_of
+from .progress import Stages
+from .qdq.quantized_inputs import LAYERS_ONLY, find_sites
+from .qdq.tensorrt import NOTHING_TO_QUANTIZE
+from .recovery.mixed_precision import least_error_start, simulated
+from .recovery.mixed_precision import rank as rank_simulated
+
+if TYPE_CHECKING:
+    from .recovery.sensitivity import LayerDamage
+
+
+def rank(subject: Subject, stages: Stages) -> list[LayerDamage]:
+    """Every layer that INT8 for TensorRT rounds, with the error at the scores when it alone is rounded.
+
+    Ranges are those of least square error, with channels equalized and values moved as `edgeproof quantize`
+    does; nothing is recovered. The layers of squeeze-and-excitation gates are among them.
+
+    Args:
+        subject: the model and its calibration inputs.
+        stages: shows what goes on.
+
+    Returns:
+        The layers, the worst first.
+
+    Raises:
+        ModelError: the model has no such layer, or an operator cannot be simulated.
+        DataError: a value is NaN or Inf on the inputs.
+    """
+    artifact, samples = scores_of(subject.artifact), subject.samples
+    if not find_sites(artifact.model):
+        raise ModelError(NOTHING_TO_QUANTIZE)
+    with stages.stage("calibrate"):
+        (start,) = least_error_start(artifact, samples, stages, [LAYERS_ONLY])
+    with stages.stage("rank"):
+        return rank_simulated(start, simulated(start), samples, stages)
+
+
+def summarize(ranked: Sequence[LayerDamage]) -> str:
+    """The layers as a table."""
+    lines = [" error   share  layer"]
+    for damage, share in zip(ranked, _shares(ranked), strict=True):
+        lines.append(f"{damage.relative_l2:6.4f}  {share:5.1%}  {damage.layer}")
+    return "\n".join(lines)
+
+
+def describe(ranked: Sequence[LayerDamage]) -> list[dict[str, Any]]:
+    """The same as plain values."""
+    return [
+        {"node": damage.node, "layer": damage.layer, "relative_l2": damage.relative_l2, "share": share}
+        for damage, share in zip(ranked, _shares(ranked), strict=True)
+    ]
+
+
+def _shares(ranked: Sequence[LayerDamage]) -> list[float]:
+    """Each layer's part of the sum of squares, which is about the square of the error of all together."""
+    squares = [damage.relative_l2**2 for damage in ranked]
+    return [square / (sum(squares) or 1.0) for square in squares]

@@ -1,0 +1,80 @@
+"""The placement of Q/DQ pairs around gates that suits a network, found by trying each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ..artifact import OnnxArtifact
+from ..dataset.accuracy_drop import Judge
+from ..dataset.calibration_set import CalibrationSet
+from ..passes.float_rest import Rest
+from ..preflight.check import PreflightRequest, is_installed, preflight
+from ..progress import Stages
+from ..qdq.placement import NO_CHOICE, PlacementChoice, Tried, choose, placements
+from ..qdq.quantized_inputs import Placement
+from ..ranges.statistics import Range
+from ..recovery.mixed_precision import Start, least_error_start
+from ..recovery.parameters import plain
+
+HELD_BACK = 0.25  # share of the calibration inputs that judge, and give no ranges here
+
+
+def choose_placement(
+    artifact: OnnxArtifact,
+    samples: CalibrationSet,
+    ranges: Mapping[str, Range],
+    rest: Rest,
+    stages: Stages,
+) -> tuple[Placement, PlacementChoice]:
+    """Try each placement with ranges alone, and take what `choose` takes.
+
+    A part of the calibration inputs, drawn by seed, is held back: it judges, and the others give the ranges.
+
+    Args:
+        artifact: a float32 model.
+        samples: calibration inputs.
+        ranges: of every value of the model, for `rest`.
+        rest: what becomes of that which INT8 leaves float.
+        stages: shows what goes on.
+
+    Raises:
+        ModelError: the model cannot be quantized.
+        DataError: a value is NaN or Inf on the calibration inputs.
+    """
+    options = placements(artifact.model)
+    if len(options) == 1:
+        return options[0], NO_CHOICE
+    if len(samples) < 2:
+        return options[0], PlacementChoice(options[0].name, "one input is too little to compare with")
+    judging, fitting = samples.split(HELD_BACK)
+    starts = least_error_start(artifact, fitting, stages, options)
+    judge = Judge(artifact, judging, None)
+    request = PreflightRequest(sides=samples.sample(1).shape[1:])
+    tried = [
+        _try(start, judge, ranges, rest, request)
+        for start in stages.track(starts, len(starts), "placing pairs around gates")
+    ]
+    chosen = choose(tried)
+    return next(option for option in options if option.name == chosen.name), chosen
+
+
+def _try(
+    start: Start, judge: Judge, ranges: Mapping[str, Range], rest: Rest, request: PreflightRequest
+) -> Tried:
+    candidate = rest(plain(start).write(), ranges, {}).artifact
+    parity, _ = judge.judge(candidate)
+    tried = Tried(start.placement.name, parity.sqnr_db)
+    if not is_installed():
+        return tried
+    built = preflight(candidate.data, request)
+    if not built:
+        return replace(tried, accepted=False)
+    capability = built.capabilities[0]
+    return replace(
+        tried,
+        accepted=True,
+        engine_bytes=built.engine_bytes[capability],
+        layers=built.layers[capability],
+        int8_layers=built.int8_layers[capability],
+    )

@@ -1,0 +1,202 @@
+"""Trained weights: the user's own, torchvision's, or those of a demo training kept for next time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ...calibration.progress import Stages
+from ...runtime.bundle.preprocess import Preprocess
+from ...runtime.cache import cache_folder
+from ...runtime.errors import WeightsError
+from ...runtime.files import publish_file, sha256_file
+from ..data.dataset import Dataset
+from ..models.spec import Form, ModelSpec
+from ..training.fingerprint import describe, describe_data, describe_network
+from ..training.trainer import predict, settle_batch_norm, train
+from .state_dict import fit, read_weights
+
+# GoogLeNet's and Inception's published weights were trained on -1..1; this attribute of torchvision's
+# makes the network convert ImageNet's usual input itself.
+CONVERTS_INPUT = "transform_input"
+
+
+@dataclass(frozen=True)
+class WeightsRecord:
+    """Where weights came from, for the manifest.
+
+    Attributes:
+        source: "demo", "imagenet", "file", "random", or "factory" (as the model's own factory made them).
+        sha256: of the file that holds them; of the state dict for "random" and "factory".
+        detail: what else tells them apart.
+    """
+
+    source: Literal["demo", "imagenet", "file", "random", "factory"]
+    sha256: str
+    detail: Mapping[str, Any]
+
+    def describe(self) -> dict[str, Any]:
+        """The record as the manifest's `weights`."""
+        return {"source": self.source, "sha256": self.sha256, **self.detail}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network in evaluation mode with its weights, their record, and their own preprocessing if known."""
+
+    network: nn.Module
+    record: WeightsRecord
+    preprocess: Preprocess | None = None
+    labels: tuple[str, ...] | None = None
+
+
+def from_demo(
+    spec: ModelSpec, form: Form, data: Dataset, preprocess: Preprocess | None, stages: Stages
+) -> Trained:
+    """Train on the data set, or take what an earlier run trained in the same way.
+
+    Raises:
+        WeightsError: the data set has no part to train on.
+    """
+    recipe = spec.recipe
+    if data.train is None:
+        raise WeightsError(
+            f"The data set {data.name} has no part to train demo weights on.",
+            wanted="`train` and `val` folders of class folders",
+            todo="give your own weights with --weights FILE, or --data digits",
+        )
+    torch.manual_seed(recipe.seed)
+    network = form.build(len(data.labels))
+    model = describe_network(spec.name, form, {}, network)
+    settings = {
+        **describe(model, describe_data(data.name, data.train, data.evaluation), preprocess, recipe),
+        "torch": torch.__version__,
+    }
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    path = cache_folder() / "demo" / f"{spec.name}-{form.name}-{digest}.safetensors"
+    if path.is_file():
+        fit(network, read_weights(path).state, path)
+    else:
+        train(network, data.train, preprocess, recipe, stages)
+        with publish_file(path) as draft:
+            save_file({name: value.contiguous() for name, value in network.state_dict().items()}, draft)
+    network.eval()
+    judged = [predict(network, batch).argmax(axis=1) for batch in data.evaluation.batches(preprocess, 64)]
+    top1 = 100 * float((np.concatenate(judged) == data.evaluation.labels).mean())
+    stages.note(
+        f"demo weights: {top1:.2f} % top-1 on {len(data.evaluation)} held-out pictures of {data.name}"
+    )
+    return Trained(
+        network, WeightsRecord("demo", sha256_file(path), {"recipe": recipe.describe(), "top1": top1})
+    )
+
+
+def from_imagenet(spec: ModelSpec, form: Form) -> Trained:
+    """torchvision's published ImageNet weights, from its cache or by download.
+
+    Raises:
+        WeightsError: torchvision publishes none for this model, or they are not here and cannot be had.
+    """
+    from ..sources.torchvision import default_weights
+
+    if spec.torchvision_name is None or form.name != "standard":
+        raise WeightsError(
+            f"There are no ImageNet weights for {spec.name} in its {form.name} form.",
+            todo="give photographs with --data imagefolder:DIR, or your own weights with --weights FILE",
+        )
+    weights = default_weights(spec.torchvision_name)
+    path = _download(weights.url)
+    network = form.build(len(weights.meta["categories"]))
+    fit(network, read_weights(path).state, path)
+    if hasattr(network, CONVERTS_INPUT):
+        setattr(network, CONVERTS_INPUT, True)
+    record = WeightsRecord("imagenet", sha256_file(path), {"name": str(weights)})
+    labels = tuple(weights.meta["categories"])
+    return Trained(network.eval(), record, _from_preset(weights.transforms()), labels)
+
+
+def from_file(form: Form, path: Path, classes: int) -> Trained:
+    """The user's own weights.
+
+    Raises:
+        WeightsError: the file cannot be read safely, or does not fit the model.
+    """
+    found = read_weights(path)
+    network = form.build(classes)
+    fit(network, found.state, path)
+    detail = {"file": path.name, "wrapping": found.wrapping}
+    return Trained(network.eval(), WeightsRecord("file", sha256_file(path), detail))
+
+
+def from_random(form: Form, data: Dataset, preprocess: Preprocess | None) -> Trained:
+    """Seeded random weights, with batch norms settled on the calibration samples.
+
+    For trying the way of a network that has no weights yet. Without settled batch norms the signal of a deep
+    network fades on its way, and parity would have nothing to compare.
+    """
+    torch.manual_seed(0)
+    network = form.build(len(data.labels))
+    settle_batch_norm(network, data.calibration.batches(preprocess, 16))
+    return Trained(network, WeightsRecord("random", _hash_of(network), {"seed": 0}))
+
+
+def from_factory(form: Form, classes: int) -> Trained:
+    """The weights that the model's own factory gives: trained ones if it loads them, else a seeded start."""
+    torch.manual_seed(0)
+    network = form.build(classes).eval()
+    return Trained(network, WeightsRecord("factory", _hash_of(network), {}))
+
+
+def _hash_of(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(name.encode() + value.detach().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _download(url: str) -> Path:
+    """torchvision's file in torch.hub's cache, downloaded if need be; its name carries its hash."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    path = folder / url.rsplit("/", 1)[1]
+    prefix = path.stem.rsplit("-", 1)[1]
+    if not path.is_file():
+        try:
+            os.makedirs(folder, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix)
+        except (OSError, RuntimeError) as error:
+            raise WeightsError(
+                f"The ImageNet weights {path.name} are not on this machine and cannot be downloaded.",
+                wanted=str(path),
+                got=str(error),
+                todo=f"download {url} elsewhere and put it into {folder}",
+            ) from error
+    if not sha256_file(path).startswith(prefix):
+        raise WeightsError(
+            f"{path} is damaged.",
+            wanted=f"SHA-256 {prefix}...",
+            got=f"SHA-256 {sha256_file(path)[:16]}...",
+            todo="delete it, and it is downloaded again",
+        )
+    return path
+
+
+def _from_preset(preset: Any) -> Preprocess:
+    """torchvision's ImageClassification preset as data."""
+    resize, crop = preset.resize_size, preset.crop_size
+    return Preprocess(
+        resize=resize[0] if len(resize) == 1 else tuple(resize),
+        crop=(crop[0], crop[-1]),
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )

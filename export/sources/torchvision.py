@@ -1,0 +1,60 @@
+"""Any classification model of torchvision, by torchvision's name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+from torchvision import models
+
+from ..models.spec import Form, ModelSpec
+
+SMALL_SIDE = 64
+DEFAULT_SIDE = 224
+
+
+def names() -> list[str]:
+    """All names of torchvision's classification models."""
+    return models.list_models(module=models)
+
+
+def spec(name: str) -> ModelSpec:
+    """Describe a torchvision model; its input size is that of its published weights.
+
+    Networks that pool adaptively also take small pictures as they are; their small form is the same
+    network at 64x64. The others have none.
+    """
+
+    def build(classes: int) -> nn.Module:
+        return models.get_model(name, weights=None, num_classes=classes)
+
+    side = _native_side(name)
+    small = Form("small", (3, SMALL_SIDE, SMALL_SIDE), build)
+    return ModelSpec(
+        name=name,
+        source="torchvision",
+        standard=Form("standard", (3, side, side), build),
+        small=small if _pools_adaptively(build(10)) else None,
+        torchvision_name=name,
+    )
+
+
+def default_weights(name: str) -> Any:
+    """The best of torchvision's published weights for a model: a member of its WeightsEnum."""
+    return models.get_model_weights(name)["DEFAULT"]
+
+
+def _native_side(name: str) -> int:
+    crop = getattr(default_weights(name).transforms(), "crop_size", [DEFAULT_SIDE])
+    return crop[0]
+
+
+def _pools_adaptively(network: nn.Module) -> bool:
+    import torch
+
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, SMALL_SIDE, SMALL_SIDE))
+    except (RuntimeError, AssertionError, ValueError):
+        return False
+    return True

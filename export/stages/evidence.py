@@ -1,0 +1,137 @@
+"""`evidence.json`: what the models of a bundle came from, in numbers that a report can be made of."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...calibration.passes.range_search import Choice
+from ...calibration.qdq.placement import PlacementChoice
+from ...calibration.targets.tensorrt import Attempt, Int8Result
+from ...runtime.bundle.manifest import FloatPrecision
+from ...runtime.records import encode
+
+EVIDENCE_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the export was asked for, and how many samples it had.
+
+    Attributes:
+        precisions: that were asked for.
+        target: what INT8 was to be made for.
+        max_drop: points of top-1 that INT8 might cost.
+        recover: when INT8 was to be recovered: "auto", "always" or "off".
+        calibration: number of samples that gave the ranges and judged each INT8 model on the way.
+        parity: number of samples on which each model was compared with PyTorch.
+        evaluation: number of samples that judged accuracy.
+    """
+
+    precisions: tuple[str, ...]
+    target: str
+    max_drop: float
+    recover: str
+    calibration: int
+    parity: int
+    evaluation: int
+
+
+@dataclass(frozen=True)
+class RangeFound:
+    """The range of one activation in INT8.
+
+    Attributes:
+        value: name of the activation.
+        method: by which the range was found.
+        low, high: its ends, in the activation's unit.
+        errors: for each method that was measured, the power of the output's error over the power of the
+            output when this activation alone is rounded; None where it is not finite.
+    """
+
+    value: str
+    method: str
+    low: float
+    high: float
+    errors: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """What one layer alone in INT8 does to the output.
+
+    Attributes:
+        node: the layer's first output, which names it.
+        layer: operator, name and PyTorch module.
+        error: norm of the output's error over norm of its signal; None where it is not finite.
+    """
+
+    node: str
+    layer: str
+    error: float | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A node that does not compute in its model's own precision: in which it does, and why."""
+
+    precision: FloatPrecision
+    reason: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All of `evidence.json`. It holds no times, so that the same export writes the same file.
+
+    Attributes:
+        schema: of this file.
+        request: what was asked for.
+        ranges: of each activation that INT8 rounds, in the order of the graph; empty without INT8.
+        layers: the error by layer, the worst first; empty where recovery had no need to rank them.
+        tried: the INT8 models that were made and judged, in their order; one of them was taken.
+        placement: where pairs stand around gates, by what that was chosen, and what came of each placement;
+            None without INT8.
+        kept: by model and node, what does not compute in the model's own precision.
+        curve: None, kept for what each further layer in float would bring.
+    """
+
+    schema: int
+    request: Asked
+    ranges: tuple[RangeFound, ...]
+    layers: tuple[LayerError, ...]
+    tried: tuple[Attempt, ...]
+    placement: PlacementChoice | None
+    kept: Mapping[str, Mapping[str, Kept]]
+    curve: None = None
+
+    def to_json(self) -> str:
+        """As indented JSON, without NaN or Infinity."""
+        return json.dumps(encode(self), indent=2, allow_nan=False) + "\n"
+
+
+def gather(request: Asked, kept: Mapping[str, Mapping[str, Kept]], int8: Int8Result | None) -> Evidence:
+    """The evidence of one export; `int8` is None where none was made."""
+    if int8 is None:
+        return Evidence(EVIDENCE_SCHEMA, request, (), (), (), None, kept)
+    return Evidence(
+        schema=EVIDENCE_SCHEMA,
+        request=request,
+        ranges=tuple(_range(choice) for choice in int8.choices),
+        layers=tuple(
+            LayerError(damage.node, damage.layer, _finite(damage.relative_l2)) for damage in int8.ranked
+        ),
+        tried=int8.tried,
+        placement=int8.placement,
+        kept=kept,
+    )
+
+
+def _range(choice: Choice) -> RangeFound:
+    errors = {method: _finite(damage) for method, damage in choice.damage.items()}
+    return RangeFound(choice.value, choice.method, choice.range.low, choice.range.high, errors)
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None

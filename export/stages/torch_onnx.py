@@ -1,0 +1,154 @@
+"""PyTorch to ONNX, with the dynamo exporter."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.fx import Interpreter
+
+from ...calibration.artifact import OnnxArtifact
+from ...calibration.onnx_graph.graph import opset
+from ...runtime.errors import ExportError, gist
+
+OPSET = 20
+INPUT = "input"
+OUTPUT = "output"
+STACK_TRACE = "pkg.torch.onnx.stack_trace"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The exported model, and PyTorch's own graph of it, whose value names are the ONNX model's."""
+
+    artifact: OnnxArtifact
+    program: torch.export.ExportedProgram
+
+
+def export_onnx(network: nn.Module, example: NDArray[np.float32]) -> Exported:
+    """Export a network in evaluation mode, opset 20, with a dynamic batch.
+
+    Args:
+        network: takes one tensor, and returns one or several.
+        example: real inputs, at least two, first axis the batch.
+
+    Raises:
+        ExportError: the exporter cannot express the network, fixes its batch, or gives another opset.
+    """
+    inputs = (torch.from_numpy(example[:2].copy()),)
+    outputs = _output_names(network, inputs)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                inputs,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=outputs,
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # torch.export fails in many ways, none of them documented
+        raise ExportError(
+            f"PyTorch's exporter failed: {gist(error)}",
+            todo="run `edgeproof --debug export ...` for the whole report; control flow on values and fixed "
+            "batch sizes in forward() are the usual causes",
+        ) from error
+    if program is None or program.exported_program is None:
+        raise ExportError("PyTorch's exporter gave no program.")
+    model = program.model_proto
+    _check(model)
+    _drop_stack_traces(model)
+    return Exported(OnnxArtifact(model, "export"), program.exported_program)
+
+
+def intermediate_values(
+    program: torch.export.ExportedProgram, inputs: NDArray[np.float32]
+) -> dict[str, NDArray[Any]]:
+    """What PyTorch computes at every node of the exported graph: value name to array."""
+    recorder = _Recorder(program.module())
+    with torch.inference_mode():
+        recorder.run(torch.from_numpy(inputs))
+    return recorder.values
+
+
+class _Recorder(Interpreter):
+    """Runs a torch.fx graph node by node and keeps every tensor."""
+
+    def __init__(self, module: torch.fx.GraphModule) -> None:
+        super().__init__(module)
+        self.values: dict[str, NDArray[Any]] = {}
+
+    def run_node(self, n: torch.fx.Node) -> object:
+        value = super().run_node(n)
+        if isinstance(value, torch.Tensor) and n.op != "get_attr":
+            self.values[n.name] = value.detach().numpy()
+        return value
+
+
+def _output_names(network: nn.Module, inputs: tuple[torch.Tensor]) -> list[str]:
+    try:
+        with torch.inference_mode():
+            found = network(*inputs)
+    except Exception as error:  # the user's network may raise anything
+        raise ExportError(
+            f"The network does not take an input of shape {tuple(inputs[0].shape)}: {gist(error)}",
+            todo="give its input with --input CxHxW",
+        ) from error
+    if isinstance(found, torch.Tensor):
+        return [OUTPUT]
+    if isinstance(found, (tuple, list)) and found and all(isinstance(item, torch.Tensor) for item in found):
+        return [OUTPUT, *(f"{OUTPUT}_{i}" for i in range(1, len(found)))]
+    raise ExportError(
+        "The network's outputs cannot be named.",
+        wanted="a tensor, or a tuple of tensors",
+        got=type(found).__name__,
+    )
+
+
+def _check(model: onnx.ModelProto) -> None:
+    if opset(model) != OPSET:
+        raise ExportError("PyTorch's exporter gave another opset.", wanted=str(OPSET), got=str(opset(model)))
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
+    if batch.HasField("dim_value"):
+        raise ExportError(
+            f"The exported model takes batches of {batch.dim_value} only.", wanted="a dynamic batch"
+        )
+    onnx.checker.check_model(model, full_check=True)
+
+
+def _drop_stack_traces(model: onnx.ModelProto) -> None:
+    """Stack traces name folders of this machine, which are nobody's business on the device."""
+    values = (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output)
+    for value in (*values, *model.graph.initializer):
+        kept = [entry for entry in value.metadata_props if entry.key != STACK_TRACE]
+        if len(kept) < len(value.metadata_props):
+            copies = [onnx.StringStringEntryProto.FromString(entry.SerializeToString()) for entry in kept]
+            value.ClearField("metadata_props")
+            value.metadata_props.extend(copies)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints its progress and warns of its own internals; errors still come as exceptions."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

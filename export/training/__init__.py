@@ -1,0 +1,4 @@
+"""Training: one seeded loop, its checkpoints, history and folder.
+
+Serves demo weights and `edgeproof train`.
+"""

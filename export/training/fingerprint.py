@@ -1,0 +1,80 @@
+"""All that trained weights depend on, as plain values, and in what two such descriptions differ."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ...runtime.bundle.preprocess import Preprocess
+from ...runtime.errors import WeightsError
+from ...runtime.files import sha256_bytes, sha256_file
+from ...runtime.records import encode
+from ..data.dataset import Split
+from ..models.recipe import Recipe
+from ..models.spec import Form
+
+
+def describe_data(name: str, train: Split, judges: Split) -> dict[str, Any]:
+    """A data set, so that one that has changed meanwhile is noticed where its labels or numbers tell."""
+    return {
+        "name": name,
+        "samples": len(train),
+        "judges": len(judges),
+        "labels": sha256_bytes(train.labels.tobytes())[:16],
+    }
+
+
+def describe_network(name: str, form: Form, options: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
+    """An architecture: its name and form, and a digest of its modules and of its class's code."""
+    code = inspect.getsourcefile(type(network))
+    digest = hashlib.sha256(repr(network).encode())
+    if code and Path(code).is_file():
+        digest.update(sha256_file(Path(code)).encode())
+    return {
+        "name": name,
+        "form": form.name,
+        "input": list(form.input_shape),
+        "options": dict(options),
+        "digest": digest.hexdigest()[:16],
+    }
+
+
+def describe(
+    model: dict[str, Any], data: dict[str, Any], preprocess: Preprocess | None, recipe: Recipe
+) -> dict[str, Any]:
+    """The settings of a training, as they stand in its checkpoint and its history."""
+    return {"model": model, "data": data, "preprocess": encode(preprocess), "recipe": recipe.describe()}
+
+
+def require_same(wanted: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:
+    """Refuse to mix two trainings.
+
+    Raises:
+        WeightsError: names every setting that differs.
+    """
+    ours, theirs = _flat(wanted), _flat(found)
+    names = [name for name in (*ours, *theirs) if ours.get(name) != theirs.get(name)]
+    if not names:
+        return
+    names = list(dict.fromkeys(names))
+    raise WeightsError(
+        f"{path} is of a training with other settings.",
+        wanted="\n".join(f"{name} = {ours.get(name)}" for name in names),
+        got="\n".join(f"{name} = {theirs.get(name)}" for name in names),
+        todo="add --fresh to start anew in its place, or give another place with --out DIR",
+    )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,235 @@
+"""Training: one seeded loop, for demo weights and for `edgeproof train`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...calibration.progress import Stages
+from ...runtime.bundle.preprocess import Preprocess
+from ...runtime.errors import WeightsError
+from ..data.dataset import Split, seeded_subset
+from ..models.recipe import Recipe
+from .samples import Samples, batches, cut, prepare
+
+AUXILIARY_SHARE = 0.3
+SETTLING_SAMPLES = 4096  # the statistics of batch norms are those of at most so many samples
+JUDGE_BATCH = 64
+
+
+def train(
+    network: nn.Module, data: Split, preprocess: Preprocess | None, recipe: Recipe, stages: Stages
+) -> None:
+    """Train the network in place; it is left on the CPU and in evaluation mode."""
+    course = Course(network, prepare(data, preprocess, stages), recipe)
+    while course.epoch < recipe.epochs:
+        lesson = course.advance(stages)
+        stages.note(f"epoch {course.epoch} of {recipe.epochs}: loss {lesson.loss:.3f}")
+    course.settle()
+    course.release()
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one epoch gave: the mean loss of the main output, and the learning rate of the last step."""
+
+    loss: float
+    rate: float
+
+
+class Course:
+    """A training under way, an epoch at a time; all that changes meanwhile is in its `state`.
+
+    It uses CUDA where there is one. On the CPU the same seed gives the same weights.
+
+    Args:
+        network: is trained in place.
+        samples: what it learns from.
+        recipe: how.
+    """
+
+    def __init__(self, network: nn.Module, samples: Samples, recipe: Recipe) -> None:
+        torch.manual_seed(recipe.seed)
+        self._generator = np.random.default_rng(recipe.seed)
+        self._samples = samples
+        self._recipe = recipe
+        self._pictures = samples.read(np.arange(1)).ndim == 4
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.network = network.to(self.device)
+        if self._pictures:
+            self.network.to(memory_format=torch.channels_last)
+        self._steps = len(cut(np.arange(len(samples)), recipe.batch))
+        self._optimizer = _optimizer(network, recipe)
+        self._schedule = _schedule(self._optimizer, recipe, self._steps * recipe.epochs)
+        self.epoch = 0
+
+    def advance(self, stages: Stages) -> Lesson:
+        """Train for one epoch.
+
+        Auxiliary outputs (GoogLeNet's, Inception's) count three tenths each, as in the papers.
+
+        Raises:
+            WeightsError: the loss is no finite number any more.
+        """
+        self.network.train()
+        losses: list[float] = []
+        rate = 0.0
+        title = f"epoch {self.epoch + 1} of {self._recipe.epochs}"
+        for inputs, labels in stages.track(self._batches(), self._steps, title):
+            self._optimizer.zero_grad()
+            outputs = self.network(inputs)
+            main, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+            loss = functional.cross_entropy(main, labels)
+            losses.append(loss.item())
+            for output in auxiliary:
+                loss = loss + AUXILIARY_SHARE * functional.cross_entropy(output, labels)
+            loss.backward()
+            rate = float(self._optimizer.param_groups[0]["lr"])
+            self._optimizer.step()
+            self._schedule.step()
+        self.epoch += 1
+        lesson = Lesson(float(np.mean(losses)), rate)
+        if not math.isfinite(lesson.loss):
+            raise WeightsError(
+                f"The training diverged in epoch {self.epoch}.",
+                wanted="a finite loss",
+                got=f"{lesson.loss}, at a highest learning rate of {self._recipe.rate:g}",
+                todo="train with a lower rate: edgeproof train ... --rate RATE --fresh",
+            )
+        return lesson
+
+    def settle(self) -> None:
+        """Settle the batch norms on the training samples, or on a seeded subset of many."""
+        chosen = seeded_subset(len(self._samples), SETTLING_SAMPLES)
+        settle_batch_norm(self.network, batches(self._samples, chosen, self._recipe.batch))
+
+    def release(self) -> None:
+        """Bring the network back to the CPU and to the usual order in memory."""
+        self.network.to("cpu")
+        if self._pictures:
+            self.network.to(memory_format=torch.contiguous_format)
+
+    def state(self) -> dict[str, Any]:
+        """All that a course of the same network, samples and recipe needs to go on from here."""
+        return {
+            "model": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "epoch": self.epoch,
+            "order": json.dumps(self._generator.bit_generator.state),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state that `state` gave."""
+        self.network.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self.epoch = state["epoch"]
+        self._generator.bit_generator.state = json.loads(state["order"])
+        torch.set_rng_state(state["random"])
+        if torch.cuda.is_available() and len(state["random_cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = self._generator.permutation(len(self._samples))
+        for positions in cut(order, self._recipe.batch):
+            # A copy in torch's own, aligned memory: MKL's last bits depend on the alignment.
+            inputs = torch.tensor(self._samples.read(positions), device=self.device)
+            if self._pictures:
+                inputs = _shifted(inputs, self._recipe.shift, self._generator)
+                inputs = inputs.contiguous(memory_format=torch.channels_last)
+            yield inputs, torch.tensor(self._samples.labels[positions], device=self.device)
+
+
+def settle_batch_norm(network: nn.Module, batches: Iterable[NDArray[np.float32]]) -> None:
+    """Set the running statistics of every batch norm to their true mean over the batches.
+
+    MobileNetV3's batch norms move by a hundredth a step, so after a short training their running statistics
+    still hold the initial values. This is the precise batch norm of Wu and Johnson (arXiv 2105.07576). The
+    network is left in evaluation mode.
+    """
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # torch's word for a cumulative mean
+    network.train()
+    with torch.no_grad():
+        for batch in batches if norms else ():
+            network(torch.from_numpy(batch).to(_device(network)))
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    network.eval()
+
+
+def predict(network: nn.Module, inputs: NDArray[np.float32], batch: int = JUDGE_BATCH) -> NDArray[np.float32]:
+    """The first output of a network in evaluation mode, shape (N, classes)."""
+    device = _device(network)
+    with torch.inference_mode():
+        starts = range(0, len(inputs), batch)
+        pieces = [network(torch.from_numpy(inputs[i : i + batch]).to(device)).cpu() for i in starts]
+    return torch.cat(pieces).numpy()
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A network's mean loss and its top-1, in percent, on samples that it did not learn from."""
+
+    loss: float
+    top1: float
+
+
+def judge(network: nn.Module, samples: Samples) -> Judgement:
+    """Judge a network in evaluation mode, one batch of samples in memory at a time."""
+    pieces = batches(samples, np.arange(len(samples)), JUDGE_BATCH)
+    scores = torch.from_numpy(np.concatenate([predict(network, inputs) for inputs in pieces]))
+    labels = torch.from_numpy(samples.labels)
+    hits = (scores.argmax(dim=1) == labels).double().mean()
+    return Judgement(float(functional.cross_entropy(scores.double(), labels)), 100 * float(hits))
+
+
+def _device(network: nn.Module) -> torch.device:
+    first = next(network.parameters(), None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def _shifted(inputs: Tensor, share: float, generator: np.random.Generator) -> Tensor:
+    """Each picture rolled by its own number of rows and columns, up to a share of the width."""
+    count, _, height, width = inputs.shape
+    reach = round(width * share)
+    if not reach:
+        return inputs
+    moves = torch.from_numpy(generator.integers(-reach, reach + 1, size=(count, 2))).to(inputs.device)
+    rows = (torch.arange(height, device=inputs.device) - moves[:, :1]) % height
+    columns = (torch.arange(width, device=inputs.device) - moves[:, 1:]) % width
+    which = torch.arange(count, device=inputs.device)[:, None, None]
+    return inputs[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = network.parameters()
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, lr=recipe.rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    return kinds[recipe.optimizer](parameters, lr=recipe.rate, weight_decay=recipe.weight_decay)
+
+
+def _schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    if recipe.schedule == "one-cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=steps)
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)

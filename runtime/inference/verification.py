@@ -1,0 +1,110 @@
+"""Does this machine give the answers that PyTorch gave at export?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+from ..bundle.bundle import Bundle
+from ..bundle.parity import TF32_TOLERANCE, TOLERANCES, Parity, compare_outputs
+from ..providers.request import AUTO, ProviderRequest
+from ..session.selection import model_for
+from ..session.session import Session, run_batched
+from .golden_pictures import check_pictures
+
+
+@dataclass(frozen=True)
+class Replay(Parity):
+    """A comparison with PyTorch's answers, and where this machine computed its own.
+
+    Attributes:
+        provider: the providers that ran nodes, such as cuda, or tensorrt+cpu.
+        fallback: whether that is not what was asked for.
+        placement: the same in words, with the nodes that run elsewhere and the providers that were refused.
+        pictures: how many recorded pictures were decoded, prepared and labelled here. One that became another
+            tensor, or got another label, than at export fails the comparison, and `reason` names it.
+        exact: of float32 on a GPU, the same once more without TF32, in a process of its own; else None.
+    """
+
+    provider: str = "cpu"
+    fallback: bool = False
+    placement: str = ""
+    pictures: int = 0
+    exact: Replay | None = None
+
+    def __bool__(self) -> bool:
+        return self.passed and (self.exact is None or self.exact.passed)
+
+
+ReplayExactly = Callable[[Bundle, ProviderRequest], Replay]
+
+
+def verify(
+    bundle: Bundle,
+    precision: str,
+    provider: ProviderRequest | str = AUTO,
+    *,
+    replay_exactly: ReplayExactly | None = None,
+) -> Replay:
+    """Replay the golden inputs and pictures, one at a time as on a device: do they get PyTorch's answers?
+
+    What is replayed is what `run` runs. A GPU multiplies float32 as TF32, which keeps 11 significant bits of
+    24: there a float32 model is held to a tolerance for that, and then once more, without TF32, to float32's.
+
+    Args:
+        bundle: the bundle.
+        precision: fp32, fp16 or int8.
+        provider: where to run it; a name alone stands for a request with that provider.
+        replay_exactly: carries out the replay without TF32; None for a process of its own.
+
+    Raises:
+        InputError: the bundle does not hold that precision.
+        BundleError: the golden file is damaged.
+        PlacementError: the provider cannot be used here, or leaves nodes to another.
+    """
+    request = ProviderRequest(provider) if isinstance(provider, str) else provider
+    found = replay(bundle, replace(request, precision=precision))
+    (used, *_) = found.provider.split("+")
+    if precision != "fp32" or used == "cpu":
+        return found
+    if replay_exactly is None:
+        from .exact_replay import replay_in_child as replay_exactly
+    exactly = replace(request, precision=precision, provider=used, exact=True)
+    return replace(found, exact=replay_exactly(bundle, exactly))
+
+
+def replay(bundle: Bundle, request: ProviderRequest) -> Replay:
+    """Replay the golden inputs and pictures in this process.
+
+    Args:
+        bundle: the bundle.
+        request: where and how, in which precision, and whether without TF32.
+
+    Raises:
+        EdgeproofError: as `verify` does.
+    """
+    golden = bundle.golden()
+    with Session(model_for(bundle, request), provider=request) as session:
+        answers = run_batched(session, golden.input, batch=1)
+        placement, precision = session.placement, session.precision
+        rounded = precision == "fp32" and placement.provider != "cpu" and not request.exact
+        tolerance = TF32_TOLERANCE if rounded else TOLERANCES[precision]
+        checked = check_pictures(bundle, golden, session, tolerance)
+    parity = compare_outputs(golden.outputs, answers, tolerance)
+    measured = {field.name: getattr(parity, field.name) for field in fields(parity)}
+    measured["passed"] = parity.passed and not checked.reason
+    measured["reason"] = "; ".join(filter(None, (parity.reason, checked.reason)))
+    return Replay(
+        **measured,
+        provider=placement.label,
+        fallback=placement.fallback,
+        placement=str(placement),
+        pictures=checked.pictures,
+    )
+
+
+def replayed(result: Replay) -> str:
+    """One replay in one line: the verdict, the error, where, and why it failed."""
+    error = "unknown" if result.relative_l2 is None else f"{result.relative_l2:.2e}"
+    where = f"on {result.provider}" + (" (fallback)" if result.fallback else "")
+    return f"{'ok' if result.passed else 'FAILED'}  relative error {error}  {where}  {result.reason}".rstrip()

@@ -1,0 +1,4 @@
+"""ONNX Runtime's execution providers: their options, what they need, and where they put the nodes.
+
+Opens no session.
+"""

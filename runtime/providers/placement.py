@@ -1,0 +1,148 @@
+"""Which provider runs each node: read from the session itself, never assumed.
+
+ONNX Runtime lists the providers that it was built with, not those that work, and gives a CPU session where
+CUDA cannot be loaded, without an error. So the nodes are asked for: by its assignment record where it keeps
+one, else from the profile of one inference.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import PlacementError
+from .request import AUTO, EXECUTION_PROVIDERS
+
+RECORD = "session.record_ep_graph_assignment_info"
+SHOWN = 10
+
+_SHORT = {name: short for short, name in EXECUTION_PROVIDERS.items()}
+_COPIES = ("MemcpyToHost", "MemcpyFromHost")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model runs.
+
+    Attributes:
+        wanted: the provider that was asked for: tensorrt, cuda, cpu or auto.
+        provider: the provider on which the session was opened.
+        nodes: names of nodes by provider; empty for the CPU, where nothing else could take one.
+        refused: of each provider that was tried before, why it was not taken.
+        dla: what is known of the DLA, where that was asked for; empty elsewhere.
+    """
+
+    wanted: str
+    provider: str
+    nodes: Mapping[str, tuple[str, ...]]
+    refused: tuple[str, ...] = ()
+    dla: str = ""
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """Nodes that another provider runs, each with that provider's name."""
+        return tuple(
+            f"{node} ({provider})"
+            for provider, names in self.nodes.items()
+            if provider != self.provider
+            for node in names
+        )
+
+    @property
+    def fallback(self) -> bool:
+        """Whether anything runs elsewhere than was asked for."""
+        return bool(self.elsewhere) or self.wanted not in (AUTO, self.provider)
+
+    @property
+    def label(self) -> str:
+        """The providers that run nodes, such as cuda, or tensorrt+cpu."""
+        others = [name for name in self.nodes if name != self.provider and self.nodes[name]]
+        return "+".join([self.provider, *others])
+
+    def __str__(self) -> str:
+        count = sum(map(len, self.nodes.values()))
+        text = f"provider {self.provider}" + (
+            f", {count - len(self.elsewhere)} of {count} nodes" if count else ""
+        )
+        if self.elsewhere:
+            text += f"; elsewhere: {shorten(self.elsewhere)}"
+        if self.dla:
+            text += f"; {self.dla}"
+        return text + "".join(f"\n  not {reason}" for reason in _merged(self.refused))
+
+
+def keeps_record(ort: Any) -> bool:
+    """Whether this ONNX Runtime can tell a session's assignments (1.23 cannot)."""
+    return hasattr(ort.InferenceSession, "get_provider_graph_assignment_info")
+
+
+def nodes_from_record(session: Any) -> dict[str, tuple[str, ...]]:
+    """Nodes by provider, from a session that was created with `RECORD` set."""
+    return _grouped(
+        (part.ep_name, node.op_type, node.name)
+        for part in session.get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    )
+
+
+def nodes_from_profile(file: Path) -> dict[str, tuple[str, ...]]:
+    """Nodes by provider, from ONNX Runtime's profile of an inference.
+
+    Raises:
+        PlacementError: the profile tells of no node.
+    """
+    events = json.loads(file.read_text(encoding="utf-8"))
+    nodes = {
+        event["name"]: event["args"]
+        for event in events
+        if event.get("cat") == "Node" and event.get("args", {}).get("provider")
+    }
+    if not nodes:
+        raise PlacementError("ONNX Runtime's profile names no node: where the model runs is unknown.")
+    return _grouped(
+        (arguments["provider"], arguments.get("op_name", ""), name.removesuffix("_kernel_time"))
+        for name, arguments in nodes.items()
+    )
+
+
+def require(placement: Placement) -> None:
+    """Refuse a placement that leaves nodes elsewhere.
+
+    Raises:
+        PlacementError: lists them.
+    """
+    if placement.elsewhere:
+        count = sum(map(len, placement.nodes.values()))
+        raise PlacementError(
+            f"{len(placement.elsewhere)} of {count} nodes do not run on {placement.provider}.",
+            wanted=f"every node on {placement.provider}",
+            got=shorten(placement.elsewhere),
+            todo="pass --allow-fallback to go on like this, or choose another --provider or --precision",
+        )
+
+
+def shorten(names: tuple[str, ...]) -> str:
+    """The first names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _merged(refused: Iterable[str]) -> list[str]:
+    """Reasons of the form `provider: reason`, with the providers that share one named together."""
+    providers: dict[str, list[str]] = {}
+    for entry in refused:
+        provider, _, reason = entry.partition(": ")
+        providers.setdefault(reason, []).append(provider)
+    return [f"{', '.join(names)}: {reason}" for reason, names in providers.items()]
+
+
+def _grouped(nodes: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, ...]]:
+    """Names by short provider name; copies between two memories belong to none."""
+    groups: dict[str, list[str]] = {}
+    for provider, kind, name in nodes:
+        if kind not in _COPIES:
+            groups.setdefault(_SHORT.get(provider, provider), []).append(name or kind)
+    return {provider: tuple(names) for provider, names in groups.items()}

@@ -1,0 +1,171 @@
+"""One ONNX model on one execution provider."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.shapes import fits
+from ..device.jetson import ROOT
+from ..device.remedies import missing_onnxruntime
+from ..errors import InputError, ModelError
+from ..providers.placement import Placement
+from ..providers.request import ProviderRequest
+from .binding import Binding, BindingPool, Bindings, RecordedBinding
+from .builder import Engine, ModelFor, open_first, single, sole_input
+
+
+class Session:
+    """Runs a model with one input and named outputs.
+
+    On a GPU the buffers of each shape of batch are bound once and updated in place; inferences at once have
+    buffers of their own, and wait for each other where a CUDA graph is replayed. On the CPU the caller's own
+    array is the bound memory: copying a picture into a buffer would cost more than binding it.
+
+    Args:
+        model: the serialized ONNX model; or a function that gives it, with its precision, for the provider
+            on which it will run.
+        optimize: whether ONNX Runtime may rewrite the graph; off when single nodes are to be examined.
+        provider: where and how to run it; a name alone stands for a request with that provider.
+
+    Attributes:
+        precision: of the model: fp32, fp16 or int8.
+        placement: which provider runs which nodes.
+        engine: TensorRT's compiled engine; None with other providers.
+
+    Raises:
+        ModelError: ONNX Runtime does not accept the model.
+        PlacementError: the provider cannot be used here, or leaves nodes to another.
+        OutputError: an engine must be compiled and cannot be kept.
+        MissingDependency: ONNX Runtime is not installed.
+    """
+
+    def __init__(
+        self, model: bytes | ModelFor, *, optimize: bool = True, provider: ProviderRequest | str = "cpu"
+    ) -> None:
+        request = ProviderRequest(provider) if isinstance(provider, str) else provider
+        model_for = single(model, request) if isinstance(model, bytes) else model
+        self._ort = load_onnxruntime()
+        opened = open_first(self._ort, model_for, request, optimize=optimize)
+        found = sole_input(opened.session)
+        self._session: Any = opened.session
+        self._request = opened.request
+        self._bindings: Bindings = RecordedBinding() if opened.request.cuda_graph else BindingPool()
+        self._accepted: tuple[tuple[int, ...], np.dtype[Any]] | None = None
+        self.precision: str = opened.request.precision or "fp32"
+        self.placement: Placement = opened.placement
+        self.engine: Engine | None = opened.engine
+        self.input_name: str = found.name
+        self.input_shape: tuple[int | str | None, ...] = found.shape
+        self.input_dtype: str = found.dtype
+        self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
+
+    def run(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Infer one batch, whose first axis is the batch, and return all outputs by name.
+
+        Raises:
+            InputError: the shape or dtype is not the model's, the batch is none for which an engine or a
+                CUDA graph was asked, or the session is closed.
+            ModelError: ONNX Runtime failed while it ran.
+        """
+        if self._session is None:
+            raise InputError("The session is closed.")
+        if (batch.shape, batch.dtype) != self._accepted:
+            self._check(batch)
+            self._accepted = (batch.shape, batch.dtype)
+        try:
+            values = self._infer(batch)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            raise ModelError(f"ONNX Runtime failed on a batch of shape {batch.shape}: {error}") from error
+        return dict(zip(self.output_names, values, strict=True))
+
+    def close(self) -> None:
+        """Release the model's memory, and the device's."""
+        self._bindings.clear()
+        self._session = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _infer(self, batch: NDArray[Any]) -> list[Any]:
+        if self.placement.provider == "cpu":
+            return self._session.run(self.output_names, {self.input_name: batch})
+        return self._bindings.run(batch, self._bind)
+
+    def _bind(self, batch: NDArray[Any]) -> Binding:
+        return Binding(
+            self._ort,
+            self._session,
+            batch,
+            input_name=self.input_name,
+            output_names=self.output_names,
+            index=self._request.device,
+        )
+
+    def _check(self, batch: NDArray[Any]) -> None:
+        wanted = self.input_shape
+        if not fits(wanted, batch.shape) or batch.dtype != self.input_dtype:
+            raise InputError(
+                "The input does not fit the model.",
+                wanted=f"{self.input_dtype} of shape ({', '.join(map(str, wanted))})",
+                got=f"{batch.dtype} of shape {batch.shape}",
+            )
+        batches = self._request.batches
+        if self._bounded() and not batches.smallest <= len(batch) <= batches.largest:
+            raise InputError(
+                f"The session was opened for batches from {batches.smallest} to {batches.largest}.",
+                got=f"a batch of {len(batch)}",
+                todo="open it for such batches",
+            )
+
+    def _bounded(self) -> bool:
+        """Whether only some batches can be run: those of an engine, or the one of a CUDA graph."""
+        compiled = self.placement.provider == "tensorrt"
+        recorded = self.placement.provider == "cuda" and self._request.cuda_graph
+        return (compiled or recorded) and not isinstance(self.input_shape[0], int)
+
+
+def run_batched(session: Session, samples: NDArray[Any], batch: int) -> dict[str, NDArray[Any]]:
+    """Infer all samples in batches of at most `batch` and join the outputs along the first axis."""
+    pieces = [session.run(samples[i : i + batch]) for i in range(0, len(samples), batch)]
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in session.output_names}
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Probabilities along the last axis."""
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def probabilities(outputs: Mapping[str, NDArray[Any]], name: str, scores: str) -> NDArray[np.floating]:
+    """The first output as probabilities, shape (N, classes), whatever the network ends in."""
+    values = outputs[name].astype(np.float32)
+    return values if scores == "probabilities" else softmax(values)
+
+
+def load_onnxruntime(root: Path = ROOT) -> Any:
+    """Import onnxruntime, which each device installs in its own way, when it is first needed.
+
+    PyTorch's exporter takes about two seconds longer in a process that has onnxruntime loaded.
+
+    Args:
+        root: where the file system starts.
+
+    Raises:
+        MissingDependency: it is not installed, or cannot be loaded.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise missing_onnxruntime(error, root) from error
+    return onnxruntime

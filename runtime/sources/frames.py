@@ -1,0 +1,140 @@
+"""What a source gives: frames, in order, each of which can be read in any thread."""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..bundle.manifest import TensorSpec
+from ..bundle.shapes import fits
+from ..errors import FrameError, TensorError
+from .captured import Captured
+from .readers import TENSOR_ENDING, read_image, read_tensors
+from .video import is_video, read_video
+
+Sample = Image.Image | NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture or tensor of a source, not yet decoded.
+
+    Attributes:
+        source: what it came from, as results name it.
+        number: its place in the source, from 0. Frames that a camera dropped are numbered too.
+        read: gives the picture, or the tensor; raises FrameError where there is none. Called in a worker.
+        time: when it was taken from the source, in seconds since 1970.
+        start: the same moment on `time.perf_counter`'s clock, from which latency counts.
+        captured: the picture as a camera or a video gave it, from which a model's pixels may be had with no
+            conversion; None where it did not come like that.
+    """
+
+    source: str
+    number: int
+    read: Callable[[], Sample]
+    time: float = field(default_factory=clock.time)
+    start: float = field(default_factory=clock.perf_counter)
+    captured: Captured | None = None
+
+    @classmethod
+    def of(cls, source: str, number: int, captured: Captured) -> Frame:
+        """A frame of a camera or a video."""
+        return cls(source, number, captured.image, captured=captured)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Anything that gives frames, one after the other, and can be told to end.
+
+    Attributes:
+        dropped: how many frames came while nobody was ready for them; of files none ever does.
+    """
+
+    @property
+    def dropped(self) -> int:
+        """Frames lost so far."""
+        ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None:
+        """End: an iteration that waits for a frame gets no more. May be called from any thread."""
+        ...
+
+
+def failed(source: str, number: int, error: FrameError) -> Frame:
+    """A frame whose reading raises an error."""
+
+    def refuse() -> Sample:
+        raise error
+
+    return Frame(source, number, refuse)
+
+
+def require_input(sample: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
+    """The sample itself, if it is an input of the model as it is, without the batch.
+
+    Raises:
+        TensorError: it is of another dtype or shape.
+    """
+    sides = tensor.shape[1:]
+    if not fits(sides, sample.shape) or sample.dtype != tensor.dtype:
+        raise TensorError(
+            "The tensor does not fit the model.",
+            wanted=f"{tensor.dtype} of shape ({', '.join(map(str, sides))})",
+            got=f"{sample.dtype} of shape {sample.shape}",
+            todo="give pictures as Pillow's, or the tensors that the model takes",
+        )
+    return sample
+
+
+def file_frames(path: Path, tensor: TensorSpec, *, pictures: bool) -> Iterator[Frame]:
+    """The frames of one file: a picture's one, a video's, or the inputs in a .npy file.
+
+    A file that cannot be opened gives one frame whose reading says why.
+
+    Args:
+        path: the file.
+        tensor: the model's input.
+        pictures: whether the model comes with a preprocessing, without which it takes tensors only.
+
+    Raises:
+        MissingDependency: a video, and OpenCV is not installed.
+    """
+    name = str(path)
+    if path.suffix.lower() == TENSOR_ENDING:
+        yield from _tensor_frames(path, tensor)
+    elif not pictures:
+        error = TensorError(f"{name} is not a tensor.", wanted=f"a {TENSOR_ENDING} file, for this model")
+        yield failed(name, 0, error)
+    elif is_video(path):
+        yield from _video_frames(path)
+    else:
+        yield Frame(name, 0, partial(read_image, path))
+
+
+def _tensor_frames(path: Path, tensor: TensorSpec) -> Iterator[Frame]:
+    try:
+        samples = read_tensors(path, tensor.shape[1:], tensor.dtype)
+    except FrameError as error:
+        yield failed(str(path), 0, error)
+        return
+    for number in range(len(samples)):
+        yield Frame(str(path), number, partial(samples.__getitem__, number))
+
+
+def _video_frames(path: Path) -> Iterator[Frame]:
+    count = 0
+    try:
+        for captured in read_video(path):
+            yield Frame.of(str(path), count, captured)
+            count += 1
+    except FrameError as error:
+        yield failed(str(path), count, error)

@@ -1,0 +1,56 @@
+"""The scores before a final Softmax or Sigmoid, and the way back."""
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeproof.calibration.normalize.logits import scores_of, with_ending
+
+EYE = np.eye(4, dtype=np.float32)
+ENDINGS = ["Softmax(s)", "Softmax<axis=1>(s)", "LogSoftmax(s)", "Sigmoid(s)"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_last_node_goes_and_comes_back(vector, rng, run, ending):
+    whole = vector(f"s = MatMul(x, w) y = {ending}", w=EYE)
+    x = rng(1).standard_normal((3, 4)).astype(np.float32)
+
+    scores = scores_of(whole)
+    back = with_ending(scores, whole)
+
+    onnx.checker.check_model(scores.model, full_check=True)
+    np.testing.assert_array_equal(run(scores, x)["s"], x)
+    assert scores.parent == whole.sha256
+    assert back.model == whole.model
+    assert back.parent == whole.sha256
+
+
+def test_a_recorded_shape_of_the_scores_is_not_in_the_way(vector):
+    whole = vector("s = MatMul(x, w) y = Softmax(s)", w=EYE)
+    inferred = whole.derive(onnx.shape_inference.infer_shapes(whole.model), "inferred", "fp32")
+
+    scores = scores_of(inferred)
+
+    onnx.checker.check_model(scores.model, full_check=True)
+    assert [info.name for info in scores.model.graph.value_info] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["y = MatMul(x, w)", "p = Softmax(x) y = MatMul(p, w)", "y = Softmax(x)"],
+    ids=["scores", "in the middle", "of the input itself"],
+)
+def test_other_models_are_left_as_they_are(vector, body):
+    whole = vector(body, **({"w": EYE} if "w" in body else {}))
+
+    assert scores_of(whole) is whole
+    assert with_ending(whole, whole) is whole
+
+
+def test_a_model_of_several_outputs_is_left_as_it_is(build):
+    whole = build(
+        "g (float[batch,4] x) => (float[batch,4] y, float[batch,4] s) { s = MatMul(x, w) y = Softmax(s) }",
+        w=EYE,
+    )
+
+    assert scores_of(whole) is whole

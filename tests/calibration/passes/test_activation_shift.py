@@ -1,0 +1,83 @@
+"""Values between 0 and a cap move around zero, and no answer changes."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
+
+from edgeproof.calibration.passes.activation_shift import find_capped, recenter
+
+CHAIN = """
+chain (float[batch,3,16,16] image) => (float[batch,4,16,16] out) {{
+    conv = Conv<pads=[1,1,1,1]>(image, conv_w, conv_b)
+    capped = Clip(conv, low, high)
+    {reader}
+}}"""
+POINTWISE = "out = Conv(capped, point_w, point_b)"
+LIMITS = {"low": np.float32(0), "high": np.float32(6)}
+
+
+@pytest.fixture(scope="module")
+def chain(build, network_weights, rng):
+    """A convolution, ReLU6, and what reads it."""
+    point = rng(5).standard_normal((4, 8, 1, 1)).astype(np.float32)
+
+    def chain(reader=POINTWISE, **weights):
+        chosen = {name: network_weights[name] for name in ("conv_w", "conv_b")}
+        given = {"point_w": point, "point_b": np.arange(4, dtype=np.float32), **LIMITS}
+        used = {name: value for name, value in given.items() if name in reader or name in LIMITS}
+        return build(CHAIN.format(reader=reader), **{**chosen, **used, **weights})
+
+    return chain
+
+
+def test_the_value_lies_around_zero(chain, values_of, photos):
+    moved = recenter(chain(), {"capped": 3.0})
+
+    values = values_of(moved, photos)["capped"]
+    assert values.min() == -3
+    assert values.max() <= 3
+
+
+@given(offset=st.floats(0, 6, width=32))
+@settings(max_examples=20)
+def test_no_answer_changes(chain, run, photos, offset):
+    artifact = chain()
+
+    moved = recenter(artifact, {"capped": offset})
+
+    np.testing.assert_allclose(run(moved, photos)["out"], run(artifact, photos)["out"], rtol=1e-4, atol=1e-4)
+    assert moved.parent == artifact.sha256
+
+
+def test_what_comes_back_is_that_of_the_weights_as_they_are(chain):
+    artifact = chain()
+
+    moved = recenter(artifact, {"capped": 2.0})
+
+    before, after = (
+        {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        for model in (artifact.model, moved.model)
+    )
+    expected = before["point_b"] + 2 * before["point_w"].sum(axis=(1, 2, 3))
+    np.testing.assert_allclose(after["point_b"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("reader", "weights"),
+    [
+        ("out = Conv<pads=[0,0,0,1]>(capped, point_w, point_b)", {}),
+        ('out = Conv<auto_pad="SAME_UPPER">(capped, point_w, point_b)', {}),
+        ("out = Conv(capped, point_w)", {}),
+        (POINTWISE + " other = Relu(capped)", {}),
+        (POINTWISE, {"low": np.float32(-1)}),
+        (POINTWISE, {"high": np.float32(np.inf)}),
+    ],
+    ids=["padded", "padded by name", "without bias", "read by others", "not from zero", "without a cap"],
+)
+def test_what_cannot_be_moved_is_left_alone(chain, reader, weights):
+    artifact = chain(reader, **weights)
+
+    assert find_capped(artifact.model) == []
+    assert recenter(artifact, {"capped": 3.0}) is artifact

@@ -1,0 +1,169 @@
+"""INT8 within a budget: ranges alone where they do, recovery where they do not, float layers at the last."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+
+from edgeproof.calibration.dataset.calibration_set import CalibrationSet
+from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.recovery.sensitivity import LayerDamage
+from edgeproof.calibration.targets.base import find_target
+from edgeproof.calibration.targets.tensorrt import Int8Request, Int8Result, as_recover, hold_budget
+from edgeproof.runtime.bundle.parity import TOLERANCES, Parity
+from edgeproof.runtime.errors import InputError, ModelError
+
+
+def quantize(artifact, samples, request, labels=None, target="tensorrt"):
+    tensorrt = find_target(target)
+    statistics = tensorrt.calibrate(artifact, samples, Stages(quiet=True))
+    return tensorrt.make(artifact, samples, statistics, request, labels)
+
+
+@pytest.fixture(scope="module")
+def samples(photos):
+    return CalibrationSet(lambda positions: photos[np.asarray(positions)], len(photos), "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def hard(vector):
+    """Two layers; the first adds up a huge value that says nothing and small ones that decide."""
+    first = np.eye(4, dtype=np.float32)
+    first[0] = 0
+    return vector("h = Gemm(x, v) y = Gemm(h, w)", v=first, w=np.eye(4, dtype=np.float32))
+
+
+@pytest.fixture(scope="module")
+def hard_samples(rng):
+    inputs = rng(3).standard_normal((32, 4)).astype(np.float32)
+    inputs[:, 0] *= 1000
+    return CalibrationSet(lambda positions: inputs[np.asarray(positions)], len(inputs), "0" * 64)
+
+
+def test_ranges_alone_are_enough_for_an_easy_network(network, samples, run, photos):
+    result = quantize(network, samples, Int8Request(max_drop=10))
+
+    assert not result.recovered
+    assert result.kept_float == {}
+    assert result.layers == 4
+    assert result.parity
+    assert result.artifact.parent == network.sha256
+    onnx.checker.check_model(result.artifact.model, full_check=True)
+    answers = run(result.artifact, photos)["logits"].argmax(axis=1)
+    assert 100 * (answers != run(network, photos)["logits"].argmax(axis=1)).mean() == result.drop
+
+
+def test_every_activation_says_how_its_range_was_chosen(network, samples):
+    choices = quantize(network, samples, Int8Request(recover="off")).choices
+
+    assert {choice.value for choice in choices} == {"image", "relu", "squeeze", "flat"}
+    assert all({"max", "mse", "entropy", "percentile"} == set(choice.damage) for choice in choices)
+
+
+def test_recovery_brings_the_answers_nearer(network, samples):
+    plain = quantize(network, samples, Int8Request(recover="off"))
+    mended = quantize(network, samples, Int8Request(recover="always", max_drop=100))
+
+    assert mended.recovered
+    assert mended.parity.relative_l2 < plain.parity.relative_l2
+
+
+def test_layers_that_break_the_budget_stay_float_by_name(hard, hard_samples):
+    plain = quantize(hard, hard_samples, Int8Request(recover="off"))
+    mixed = quantize(hard, hard_samples, Int8Request(max_drop=5))
+
+    assert plain.drop > 20
+    assert mixed.drop <= 5
+    assert set(mixed.kept_float) == {"node_h"}
+    assert mixed.kept_float["node_h"].precision == "float16"
+    assert "alone in INT8" in mixed.kept_float["node_h"].reason
+    assert (mixed.layers, mixed.quantized) == (2, 1)
+    onnx.checker.check_model(mixed.artifact.model, full_check=True)
+    makers = {node.output[0]: node for node in mixed.artifact.model.graph.node}
+    assert list(makers["h"].input) == ["x.float16", "v.float16"]
+    assert list(makers["y"].input) != ["h", "w"]
+
+
+def test_all_that_was_tried_is_told_with_the_error_by_layer(hard, hard_samples):
+    plain = quantize(hard, hard_samples, Int8Request(recover="off"))
+    mixed = quantize(hard, hard_samples, Int8Request(max_drop=5))
+
+    assert [(one.recovered, one.taken) for one in plain.tried] == [(False, True)]
+    assert plain.tried[0].drop == plain.drop
+    assert plain.ranked == ()
+    assert mixed.tried[0] == replace(plain.tried[0], taken=False)
+    assert [one.taken for one in mixed.tried] == [False] * (len(mixed.tried) - 1) + [True]
+    assert (mixed.tried[-1].drop, mixed.tried[-1].float_layers) == (mixed.drop, 1)
+    assert mixed.tried[-1].sqnr_db == mixed.parity.sqnr_db
+    assert [damage.node for damage in mixed.ranked] == ["h", "y"]
+    assert mixed.ranked[0].relative_l2 > mixed.ranked[1].relative_l2
+
+
+def found(drop, ranked=(), **changes):
+    parity = Parity(True, "", 2, TOLERANCES["int8"], sqnr_db=9.0)
+    return Int8Result(None, parity, drop, (), changes.get("recovered", True), {}, 4, 4, ranked)
+
+
+@pytest.mark.parametrize(
+    ("recover", "drops", "taken", "made"),
+    [
+        ("off", [9, 1], 0, 1),
+        ("auto", [1, 0], 0, 1),
+        ("auto", [9, 5, 2, 1], 2, 3),
+        ("auto", [9, 5, 6, 7], 1, 4),
+        ("auto", [9, 11, 12], 1, 3),
+        ("always", [0, 1], 1, 2),
+        ("always", [9], 0, 1),
+    ],
+)
+def test_the_first_that_holds_the_budget_is_taken_or_the_best(recover, drops, taken, made):
+    ranking = (LayerDamage("h", "Gemm h", 0.5),)
+    asked_for = []
+
+    def others():
+        for drop in drops[1:]:
+            asked_for.append(drop)
+            yield found(drop, ranking if len(asked_for) > 1 else ())
+
+    result = hold_budget(Int8Request(2, recover), found(drops[0], recovered=False), others())
+
+    assert result.drop == drops[taken]
+    assert [one.taken for one in result.tried] == [number == taken for number in range(made)]
+    assert [one.drop for one in result.tried] == drops[:made]
+    assert result.ranked == (ranking if made > 2 else ())
+
+
+def test_a_layer_is_kept_in_the_precision_of_the_target(hard, hard_samples):
+    result = quantize(hard, hard_samples, Int8Request(max_drop=5), target="tensorrt-fp32")
+
+    assert {name: kept.precision for name, kept in result.kept_float.items()} == {"node_h": "float32"}
+    assert "node_h" in {node.name for node in result.artifact.model.graph.node}
+
+
+def test_with_labels_only_right_answers_that_are_lost_count(network, samples, run, photos):
+    labels = run(network, photos)["logits"].argmin(axis=1)  # the float model is never right
+
+    result = quantize(network, samples, Int8Request(max_drop=0), labels)
+
+    assert result.drop <= 0
+    assert not result.recovered
+
+
+def test_a_network_without_layers_to_quantize_is_refused(vector, hard_samples):
+    with pytest.raises(ModelError, match="no Conv, Gemm or MatMul"):
+        quantize(vector("y = Relu(x)"), hard_samples, Int8Request())
+
+
+def test_a_fixed_batch_is_kept(build, hard_samples):
+    text = "g (float[3,4] x) => (float[3,4] y) { y = Gemm(x, w) }"
+
+    result = quantize(build(text, w=np.eye(4, dtype=np.float32)), hard_samples, Int8Request(recover="off"))
+
+    assert result.parity.samples == len(hard_samples)
+    assert result.artifact.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 3
+
+
+def test_an_unknown_way_to_recover_is_refused():
+    with pytest.raises(InputError, match="auto, off, always"):
+        as_recover("maybe")
