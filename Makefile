@@ -18,7 +18,7 @@ READY  := $(VENV)/.ready
 RUN    := $(VENV)/bin/
 
 .DEFAULT_GOAL := help
-.PHONY: help install export train run test slow-test check lint types bench bench-int8 bench-runner gpu-test zoo device-test wheel docs constraints clean
+.PHONY: help install export train run test slow-test mutants check lint types bench bench-int8 bench-runner gpu-test zoo device-test wheel docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: $(READY) ## run the tests, but for the slow ones
 
 slow-test: $(READY) ## run the slow tests: heavy networks, real photographs, the README's commands
 	$(RUN)python -m pytest -m slow $(ARGS)
+
+mutants: $(READY) ## plant a sample of small faults, and print the share that the tests see
+	$(RUN)python tests/mutants.py $(ARGS)
 
 check: lint types test ## lint, types and tests: what must pass before a commit
 

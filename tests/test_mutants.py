@@ -1,0 +1,113 @@
+"""The mutation testing itself: what is planted, and what is left out by rule."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SOURCE = '''
+def half(value: float | None) -> float:
+    """Half of it, or 1."""
+    if value is None:
+        raise ValueError("no value", 1 + 1)
+    return value / 2
+
+
+class Box:
+    @property
+    def size(self) -> int:
+        return 3
+'''
+
+
+@pytest.fixture(scope="module")
+def mutants():
+    found = importlib.util.spec_from_file_location("mutants", ROOT / "tests" / "mutants.py")
+    module = importlib.util.module_from_spec(found)
+    sys.modules["mutants"] = module  # dataclasses look their module up
+    found.loader.exec_module(module)
+    yield module
+    del sys.modules["mutants"]
+
+
+@pytest.fixture
+def checkout(mutants, monkeypatch, tmp_path):
+    (tmp_path / "half.py").write_text(SOURCE)
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_each_mutant_is_one_fault_and_none_is_of_a_message(mutants, checkout):
+    found = mutants.sample(["half.py"], 100, seed=0)
+    lines = {line for mutant in found for line in mutant.diff.splitlines() if line.startswith("    +")}
+    assert lines == {
+        "    +    if value is not None:",
+        "    +    return value * 2",
+        "    +    return value / 3",
+        "    +        return 4",  # mutmut alone leaves properties out
+    }
+    assert all("@property" in mutant.source for mutant in found)
+    assert (checkout / "half.py").read_text() == SOURCE
+
+
+def test_the_seed_chooses_the_sample(mutants, checkout):
+    first, again, other = (mutants.sample(["half.py"], 2, seed) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('raise KeyError("a")', "raise KeyError(None)"),
+        ('raise KeyError("a") from error', 'raise KeyError("b") from error'),
+        ('text = "two words"', 'text = "XXtwo wordsXX"'),
+        ('text = f"share {a / b}"', 'text = f"share {a * b}"'),
+        ("zip(a, b, strict=True)", "zip(a, b)"),
+        ('cast("list[int]", value)', "cast(None, value)"),
+    ],
+)
+def test_what_no_test_could_see_is_left_out(mutants, before, after):
+    assert mutants.meaning(before) == mutants.meaning(after)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('raise KeyError("a")', 'raise ValueError("a")'),
+        ('raise KeyError("a") from error', 'raise KeyError("a") from None'),
+        ('text = "word"', 'text = "XXwordXX"'),
+        ('name = f"{a}_scale"', 'name = f"{b}_scale"'),
+        ("zip(a, b, strict=True)", "zip(a, strict=True)"),
+        ('cast("list[int]", value)', 'cast("list[int]", None)'),
+    ],
+)
+def test_what_a_test_can_see_is_kept(mutants, before, after):
+    assert mutants.meaning(before) != mutants.meaning(after)
+
+
+def test_every_mutated_module_is_there_and_has_tests(mutants):
+    for module in mutants.modules():
+        tests = mutants.tests_of(module)
+        assert tests, module
+        assert all((ROOT / name).is_file() for name in tests)
+        own = f"tests/{Path(module).parent}/test_{Path(module).name}"
+        assert tests[0] == own or not (ROOT / own).exists()
+
+
+def test_the_time_of_a_run_is_limited_and_the_file_is_mended_again(mutants, checkout, monkeypatch):
+    monkeypatch.setattr(mutants, "PYTEST", ("-q", "-p", "no:cacheprovider"))
+    monkeypatch.setattr(mutants, "FLOORS", ())
+    (checkout / "test_half.py").write_text("import half\ndef test_half():\n    assert half.half(4) == 2\n")
+    (checkout / "test_slow.py").write_text("import time\ndef test_slow():\n    time.sleep(60)\n")
+    monkeypatch.setattr(mutants.Copy, "__init__", lambda self, folder: setattr(self, "folder", folder))
+    copy = mutants.Copy(checkout)
+    (wrong,) = (m for m in mutants.sample(["half.py"], 100, 0) if "return value * 2" in m.diff)
+    (unseen,) = (m for m in mutants.sample(["half.py"], 100, 0) if "return 4" in m.diff)
+    assert copy.catches(wrong, ["test_half.py"], limit=30)
+    assert not copy.catches(unseen, ["test_half.py"], limit=30)
+    assert not copy.passes(["test_slow.py"], limit=2)
+    assert (checkout / "half.py").read_text() == SOURCE
