@@ -251,15 +251,15 @@ def judge(mutants: Sequence[Mutant], copies: Sequence[Copy]) -> list[bool]:
         finally:
             free.put(copy)
 
-    def seconds(tests: tuple[str, ...]) -> float:
+    def seconds(tests: frozenset[str]) -> float:
         started = time.monotonic()
-        if not in_a_copy(lambda copy: copy.passes(tests)):
-            sys.exit(f"these fail without a mutant: {' '.join(tests)}")
+        if not in_a_copy(lambda copy: copy.passes(sorted(tests))):
+            sys.exit(f"these fail without a mutant: {' '.join(sorted(tests))}")
         return time.monotonic() - started
 
     def caught(mutant: Mutant) -> bool:
         tests = tests_of(mutant.module)
-        limit = 3 * taken[tests] + SPARE_SECONDS
+        limit = 3 * taken[frozenset(tests)] + SPARE_SECONDS
         result = bool(in_a_copy(lambda copy: copy.catches(mutant, tests, limit)))
         print(
             "." if result else f"\nsurvived: {mutant.diff}",
@@ -271,7 +271,7 @@ def judge(mutants: Sequence[Mutant], copies: Sequence[Copy]) -> list[bool]:
 
     with ThreadPoolExecutor(len(copies)) as pool:
         try:
-            selections = sorted({tests_of(mutant.module) for mutant in mutants})
+            selections = list({frozenset(tests_of(mutant.module)) for mutant in mutants})
             taken = dict(zip(selections, pool.map(seconds, selections), strict=True))
             return list(pool.map(caught, mutants))
         except BaseException:
