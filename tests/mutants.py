@@ -4,14 +4,17 @@
 
 mutmut makes the mutants. Its own runner expects packages in folders of their import names and works inside a
 `mutants/` folder of the checkout; neither fits floors that setuptools maps to `edgeproof.*`. So this script
-takes a random sample (the same for the same seed and code), plants each mutant in a copy of the checkout, and
-runs there the tests of the module's room: `tests/FLOOR/ROOM/`, the file named after the module first, and the
-files of `EXTRA_TESTS`. The checkout itself is only read. A mutant is caught when a test fails or time is up.
+takes a random sample (the same for the same seed and code), plants each mutant in a copy of the checkout,
+and runs there the tests of the module's room: first the file named after it and those of `EXTRA_TESTS`, then
+the rest of `tests/FLOOR/ROOM/`. The checkout itself is only read. A mutant is caught when a test fails, or
+when the tests take far longer than without it.
 
 Left out are mutants that change nothing but
 - type annotations, docstrings and decorators (mutmut makes none; those of `typing.cast` are left out here),
-- the text of messages: what a raised error is given, and strings with a space in them,
-- arguments that only guard against a programmer's mistake or say what is the default: `strict=`, `encoding=`.
+- the text of messages: what a raised error is given, what an error's `wanted`, `got`, `available` and `todo`
+  say, and strings with a space in them,
+- arguments that only guard against a programmer's mistake or say what is the default anyway: `strict=`,
+  `encoding=`, `allow_pickle=False`.
 
 Prints the survivors as diffs, and the share that was caught of each module and of all. Exit status 1: below
 the goal.
@@ -37,6 +40,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import cache_from_source
 from pathlib import Path
 from queue import Queue
 
@@ -62,6 +66,7 @@ EXTRA_TESTS = {
 }
 PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not gpu", "--hypothesis-seed=0")
 SPARE_SECONDS = 30  # a run may take three times as long as without a mutant, and this
+MESSAGE_PARTS = ("wanted", "got", "available", "todo")
 # mutmut leaves decorated functions alone, because it keeps all forms in one file. Here only one stands in it.
 DECORATOR, HIDDEN = re.compile(r"^( *)@(?!dataclass)", re.MULTILINE), "#hidden@"
 
@@ -114,12 +119,16 @@ def modules() -> list[str]:
     return found
 
 
-def tests_of(module: str) -> tuple[str, ...]:
-    """The files of tests that see a module: the one named after it, of other rooms, the rest of its room."""
+def tests_of(module: str) -> tuple[list[str], list[str]]:
+    """The tests that see a module: the file named after it and those of other rooms; the rest of its room."""
     path = Path(module)
-    own, extra = f"tests/{path.parent}/test_{path.name}", EXTRA_TESTS.get(module, ())
-    room = {str(file.relative_to(ROOT)) for file in (ROOT / "tests" / path.parent).glob("test_*.py")}
-    return tuple(sorted({*room, *extra}, key=lambda name: (name != own, name not in extra, name)))
+    own = ROOT / "tests" / path.parent / f"test_{path.name}"
+    near = [own, *(ROOT / name for name in EXTRA_TESTS.get(module, ()))]
+    rest = sorted(set(own.parent.glob("test_*.py")) - {own})
+    first, second = (
+        [str(file.relative_to(ROOT)) for file in files if file.exists()] for files in (near, rest)
+    )
+    return first, second
 
 
 def sample(paths: Sequence[str], size: int, seed: int) -> list[Mutant]:
@@ -178,8 +187,14 @@ class Quiet(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id == "cast":
             return ast.Constant("cast") if len(node.args) != 2 else node.args[1]
-        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in ("strict", "encoding")]
+        node.keywords = [keyword for keyword in node.keywords if not self._without_effect(keyword)]
         return node
+
+    @staticmethod
+    def _without_effect(keyword: ast.keyword) -> bool:
+        if keyword.arg == "allow_pickle":
+            return isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+        return keyword.arg in ("strict", "encoding", *MESSAGE_PARTS)
 
 
 def difference(path: str, before: str, after: str) -> str:
@@ -194,6 +209,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._running: subprocess.Popen[bytes] | None = None
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
             "\0"
@@ -208,34 +224,44 @@ class Copy:
 
     def passes(self, tests: Sequence[str], limit: float | None = None) -> bool:
         """Whether the tests pass here within a limit in seconds."""
-        environment = {**os.environ, "PYTHONPATH": str(self.folder / ".site"), "PYTHONDONTWRITEBYTECODE": "1"}
         shutil.rmtree(self.folder / ".hypothesis", ignore_errors=True)
-        process = subprocess.Popen(
+        self._running = subprocess.Popen(
             [sys.executable, "-m", "pytest", *PYTEST, *tests],
             cwd=self.folder,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": str(self.folder / ".site")},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
         try:
-            return process.wait(limit) == 0
+            return self._running.wait(limit) == 0
         except subprocess.TimeoutExpired:
             return False
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            self.stop()
 
-    def catches(self, mutant: Mutant, tests: Sequence[str], limit: float) -> bool:
+    def stop(self) -> None:
+        """End the run of tests, with all that it started."""
+        if self._running is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._running.pid, signal.SIGKILL)
+            self._running.wait()
+
+    def catches(self, mutant: Mutant, limit: float) -> bool:
         """Whether a test fails while the mutant stands here."""
         path = self.folder / mutant.module
         original = path.read_text(encoding="utf-8")
-        path.write_text(mutant.source, encoding="utf-8")
+        self._write(path, mutant.source)
         try:
-            return not self.passes(tests, limit)
+            return not all(self.passes(tests, limit) for tests in tests_of(mutant.module) if tests)
         finally:
-            path.write_text(original, encoding="utf-8")
+            self._write(path, original)
+
+    @staticmethod
+    def _write(path: Path, source: str) -> None:
+        """Change a module, and forget its compiled form, which the time of a quick change may not outdate."""
+        path.write_text(source, encoding="utf-8")
+        Path(cache_from_source(path)).unlink(missing_ok=True)
 
 
 def judge(mutants: Sequence[Mutant], copies: Sequence[Copy]) -> list[bool]:
@@ -258,9 +284,8 @@ def judge(mutants: Sequence[Mutant], copies: Sequence[Copy]) -> list[bool]:
         return time.monotonic() - started
 
     def caught(mutant: Mutant) -> bool:
-        tests = tests_of(mutant.module)
-        limit = 3 * taken[frozenset(tests)] + SPARE_SECONDS
-        result = bool(in_a_copy(lambda copy: copy.catches(mutant, tests, limit)))
+        limit = 3 * taken[all_tests_of(mutant)] + SPARE_SECONDS
+        result = bool(in_a_copy(lambda copy: copy.catches(mutant, limit)))
         print(
             "." if result else f"\nsurvived: {mutant.diff}",
             end="" if result else "\n",
@@ -271,12 +296,20 @@ def judge(mutants: Sequence[Mutant], copies: Sequence[Copy]) -> list[bool]:
 
     with ThreadPoolExecutor(len(copies)) as pool:
         try:
-            selections = list({frozenset(tests_of(mutant.module)) for mutant in mutants})
+            selections = list({all_tests_of(mutant) for mutant in mutants})
             taken = dict(zip(selections, pool.map(seconds, selections), strict=True))
             return list(pool.map(caught, mutants))
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            for copy in copies:
+                copy.stop()
             raise
+
+
+def all_tests_of(mutant: Mutant) -> frozenset[str]:
+    """All files of tests that see a mutant's module."""
+    first, second = tests_of(mutant.module)
+    return frozenset([*first, *second])
 
 
 def report(mutants: Sequence[Mutant], caught: Sequence[bool]) -> None:

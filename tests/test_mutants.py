@@ -68,6 +68,8 @@ def test_the_seed_chooses_the_sample(mutants, checkout):
         ('text = f"share {a / b}"', 'text = f"share {a * b}"'),
         ("zip(a, b, strict=True)", "zip(a, b)"),
         ('cast("list[int]", value)', "cast(None, value)"),
+        ("Refusal(name, todo=ADVICE)", "Refusal(name)"),
+        ("np.load(file, allow_pickle=False)", "np.load(file)"),
     ],
 )
 def test_what_no_test_could_see_is_left_out(mutants, before, after):
@@ -83,31 +85,35 @@ def test_what_no_test_could_see_is_left_out(mutants, before, after):
         ('name = f"{a}_scale"', 'name = f"{b}_scale"'),
         ("zip(a, b, strict=True)", "zip(a, strict=True)"),
         ('cast("list[int]", value)', 'cast("list[int]", None)'),
+        ("Refusal(name, todo=ADVICE)", "Refusal(None, todo=ADVICE)"),
+        ("np.load(file, allow_pickle=False)", "np.load(file, allow_pickle=True)"),
     ],
 )
 def test_what_a_test_can_see_is_kept(mutants, before, after):
     assert mutants.meaning(before) != mutants.meaning(after)
 
 
-def test_every_mutated_module_is_there_and_has_tests(mutants):
+def test_every_mutated_module_is_there_and_has_tests_the_one_named_after_it_first(mutants):
     for module in mutants.modules():
-        tests = mutants.tests_of(module)
-        assert tests, module
-        assert all((ROOT / name).is_file() for name in tests)
+        first, rest = mutants.tests_of(module)
+        assert first + rest, module
+        assert all((ROOT / name).is_file() for name in first + rest)
         own = f"tests/{Path(module).parent}/test_{Path(module).name}"
-        assert tests[0] == own or not (ROOT / own).exists()
+        assert not (ROOT / own).exists() or first[0] == own
+        assert own not in rest
 
 
 def test_the_time_of_a_run_is_limited_and_the_file_is_mended_again(mutants, checkout, monkeypatch):
     monkeypatch.setattr(mutants, "PYTEST", ("-q", "-p", "no:cacheprovider"))
-    monkeypatch.setattr(mutants, "FLOORS", ())
-    (checkout / "test_half.py").write_text("import half\ndef test_half():\n    assert half.half(4) == 2\n")
-    (checkout / "test_slow.py").write_text("import time\ndef test_slow():\n    time.sleep(60)\n")
-    monkeypatch.setattr(mutants.Copy, "__init__", lambda self, folder: setattr(self, "folder", folder))
-    copy = mutants.Copy(checkout)
-    (wrong,) = (m for m in mutants.sample(["half.py"], 100, 0) if "return value * 2" in m.diff)
-    (unseen,) = (m for m in mutants.sample(["half.py"], 100, 0) if "return 4" in m.diff)
-    assert copy.catches(wrong, ["test_half.py"], limit=30)
-    assert not copy.catches(unseen, ["test_half.py"], limit=30)
-    assert not copy.passes(["test_slow.py"], limit=2)
+    monkeypatch.setattr(mutants.Copy, "__init__", lambda self, folder: vars(self).update(folder=folder))
+    (checkout / "tests").mkdir()
+    (checkout / "tests" / "test_half.py").write_text(
+        "import sys\nsys.path[:0] = ['.']\nimport half\n\ndef test_half():\n    assert half.half(4) == 2\n"
+    )
+    copy, found = mutants.Copy(checkout), mutants.sample(["half.py"], 100, seed=0)
+    (wrong,) = (mutant for mutant in found if "return value * 2" in mutant.diff)
+    (unseen,) = (mutant for mutant in found if "return 4" in mutant.diff)
+    assert copy.catches(wrong, limit=60)
+    assert not copy.catches(unseen, limit=60)
+    assert not copy.passes(["tests/test_half.py"], limit=0.1)
     assert (checkout / "half.py").read_text() == SOURCE
