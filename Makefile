@@ -77,7 +77,7 @@ gpu-test: ## placement, answers and speed on this machine's GPU, written to docs
 zoo: $(READY) ## export every network and write docs/models.md (ZOO="--photographs DIR --checkpoint FILE")
 	$(RUN)python benchmarks/zoo.py --write docs/models.md $(ZOO)
 
-device-test: $(READY) ## the wheel on a bare Python 3.10 with onnxruntime 1.23.2, as on JetPack 6
+device-test: $(READY) ## the wheel on a bare Python 3.10 with onnxruntime 1.23.2, as on JetPack 6, and on 3.13
 	$(RUN)python tests/device/run.py
 
 wheel: $(READY) ## build the wheel for the device in dist/

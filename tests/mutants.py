@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import multiprocessing
 import os
 import random
 import re
@@ -41,6 +42,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import cache_from_source
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from queue import Queue
 
@@ -65,6 +67,18 @@ EXTRA_TESTS = {
     "runtime/providers/placement.py": ("tests/runtime/session/test_session.py",),
 }
 PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not gpu", "--hypothesis-seed=0")
+# Each run of tests is forked from a process that has imported what takes long.
+FORKS = multiprocessing.get_context("forkserver")
+PRELOADED = [
+    "hypothesis.extra.numpy",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "PIL.Image",
+    "pytest",
+    "torch",
+    "typer",
+]
 SPARE_SECONDS = 30  # a run may take three times as long as without a mutant, and this
 MESSAGE_PARTS = ("wanted", "got", "available", "todo")
 # mutmut leaves decorated functions alone, because it keeps all forms in one file. Here only one stands in it.
@@ -84,6 +98,7 @@ def main() -> None:
     """Plant the sample and print what was caught."""
     asked = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that copies and children are removed
+    FORKS.set_forkserver_preload(PRELOADED)
     started = time.monotonic()
     mutants = sample([name for name in modules() if asked.only in name], asked.sample, asked.seed)
     with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as folder:
@@ -204,12 +219,25 @@ def difference(path: str, before: str, after: str) -> str:
     return "\n".join([f"{path}:{number[1] if number else '?'}", *(f"    {line}" for line in lines[1:])])
 
 
+def run_pytest(folder: Path, tests: Sequence[str]) -> None:
+    """In a process of its own: run tests of a copy and exit with pytest's status."""
+    import pytest
+
+    os.setsid()
+    for output in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    os.chdir(folder)
+    sys.path[:0] = [str(folder), str(folder / ".site")]
+    os.environ["PYTHONPATH"] = str(folder / ".site")
+    sys.exit(pytest.main([*PYTEST, *tests]))
+
+
 class Copy:
     """A copy of the working tree, which may be changed, in which one run of tests at a time is made."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._running: subprocess.Popen[bytes] | None = None
+        self._running: BaseProcess | None = None
         listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split(
             "\0"
@@ -225,27 +253,20 @@ class Copy:
     def passes(self, tests: Sequence[str], limit: float | None = None) -> bool:
         """Whether the tests pass here within a limit in seconds."""
         shutil.rmtree(self.folder / ".hypothesis", ignore_errors=True)
-        self._running = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *PYTEST, *tests],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(self.folder / ".site")},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            return self._running.wait(limit) == 0
-        except subprocess.TimeoutExpired:
-            return False
-        finally:
-            self.stop()
+        self._running = FORKS.Process(target=run_pytest, args=(self.folder, tuple(tests)))
+        self._running.start()
+        self._running.join(limit)
+        code = self._running.exitcode
+        self.stop()
+        return code == 0
 
     def stop(self) -> None:
         """End the run of tests, with all that it started."""
-        if self._running is not None:
+        if self._running is not None and self._running.pid is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._running.pid, signal.SIGKILL)
-            self._running.wait()
+            self._running.kill()
+            self._running.join()
 
     def catches(self, mutant: Mutant, limit: float) -> bool:
         """Whether a test fails while the mutant stands here."""

@@ -1,6 +1,8 @@
 """The mutation testing itself: what is planted, and what is left out by rule."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -103,17 +105,42 @@ def test_every_mutated_module_is_there_and_has_tests_the_one_named_after_it_firs
         assert own not in rest
 
 
-def test_the_time_of_a_run_is_limited_and_the_file_is_mended_again(mutants, checkout, monkeypatch):
-    monkeypatch.setattr(mutants, "PYTEST", ("-q", "-p", "no:cacheprovider"))
+def test_a_mutant_is_caught_by_a_test_that_fails_and_the_module_mended_again(mutants, checkout, monkeypatch):
+    def run(copy, tests, limit):
+        names = {}
+        try:
+            exec((checkout / "half.py").read_text(), names)  # noqa: S102 - the test's own text
+            return names["half"](4) == 2
+        except ValueError:
+            return False
+
     monkeypatch.setattr(mutants.Copy, "__init__", lambda self, folder: vars(self).update(folder=folder))
+    monkeypatch.setattr(mutants.Copy, "passes", run)
     (checkout / "tests").mkdir()
-    (checkout / "tests" / "test_half.py").write_text(
-        "import sys\nsys.path[:0] = ['.']\nimport half\n\ndef test_half():\n    assert half.half(4) == 2\n"
-    )
-    copy, found = mutants.Copy(checkout), mutants.sample(["half.py"], 100, seed=0)
-    (wrong,) = (mutant for mutant in found if "return value * 2" in mutant.diff)
-    (unseen,) = (mutant for mutant in found if "return 4" in mutant.diff)
-    assert copy.catches(wrong, limit=60)
-    assert not copy.catches(unseen, limit=60)
-    assert not copy.passes(["tests/test_half.py"], limit=0.1)
+    (checkout / "tests" / "test_half.py").touch()
+    found = mutants.sample(["half.py"], 100, seed=0)
+    caught = {
+        line for m in found if mutants.Copy(checkout).catches(m, 60) for line in m.diff.splitlines()[2:]
+    }
+    assert caught == {
+        "    +    if value is not None:",
+        "    +    return value * 2",
+        "    +    return value / 3",
+    }
     assert (checkout / "half.py").read_text() == SOURCE
+
+
+def test_the_checkout_is_left_alone_when_the_run_is_stopped(tmp_path):
+    """Started, and killed while tests run; what it leaves is a folder for temporary files at most."""
+    listed = ["git", "status", "--porcelain"]
+    before = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True).stdout
+    command = [sys.executable, "tests/mutants.py", "--sample", "1", "--only", "parity", "--workers", "1"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True
+    )
+    assert "mutants of" in process.stderr.readline()
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert subprocess.run(listed, cwd=ROOT, capture_output=True, text=True).stdout == before
+    assert not list(tmp_path.glob("mutants-*"))
