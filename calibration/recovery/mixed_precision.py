@@ -136,11 +136,9 @@ def reconstructed(start: Start, samples: CalibrationSet, stages: Stages) -> Quan
     """The simulated INT8 graph, its weights and biases fitted to the calibration inputs."""
     from .reconstruct import reconstruct
 
-    model, student = start.source.model, simulated(start)
+    student = simulated(start)
     some = samples.sample(max(1, int(RECOVERY_ELEMENTS / samples.sample(1).size)))
-    reconstruct(
-        model, student, start.sites, some, lambda nodes: stages.track(nodes, len(nodes), "recovering")
-    )
+    reconstruct(student, some, lambda nodes: stages.track(nodes, len(nodes), "recovering"))
     return student
 
 
@@ -149,9 +147,7 @@ def rank(start: Start, student: QuantizedGraph, samples: CalibrationSet, stages:
     from .sensitivity import rank_layers
 
     some, count = samples.sample(RANKING_SAMPLES), len(student.layers)
-    return rank_layers(
-        start.source.model, student, some, lambda layers: stages.track(layers, count, "ranking layers")
-    )
+    return rank_layers(student, some, lambda layers: stages.track(layers, count, "ranking layers"))
 
 
 def _reasons(ranked: list[LayerDamage]) -> dict[str, str]:
