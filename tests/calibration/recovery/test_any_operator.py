@@ -6,12 +6,14 @@ import sys
 import numpy as np
 import pytest
 
+from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.progress import Stages
 from edgeproof.calibration.qdq.quantized_inputs import LAYERS_ONLY
 from edgeproof.calibration.recovery import activations
 from edgeproof.calibration.recovery.mixed_precision import least_error_start, rank, reconstructed, simulated
 from edgeproof.calibration.recovery.parameters import plain, recovered
+from edgeproof.calibration.targets.registry import find_target
 
 QUIET = Stages(quiet=True)
 UP_AND_DOWN = """
@@ -72,9 +74,10 @@ def test_a_network_with_transposed_convolution_and_resize_is_recovered(
     right = run(up_and_down, photos)["logits"]
 
     student = reconstructed(start, calibration(photos), QUIET)
+    target = find_target("tensorrt-fp32")
+    written = [target.write(made, {}, {}).model for made in (plain(start), recovered(start, student, {}))]
     before, after = (
-        relative_error(right, run(recipe.write(), photos)["logits"])
-        for recipe in (plain(start), recovered(start, student, {}))
+        relative_error(right, run(OnnxArtifact(model, "int8"), photos)["logits"]) for model in written
     )
 
     assert after < 0.8 * before
