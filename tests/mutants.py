@@ -79,6 +79,7 @@ PRELOADED = [
     "torch",
     "typer",
 ]
+OUTPUT = ".pytest-output"
 SPARE_SECONDS = 30  # a run may take three times as long as without a mutant, and this
 MESSAGE_PARTS = ("wanted", "got", "available", "todo")
 # mutmut leaves decorated functions alone, because it keeps all forms in one file. Here only one stands in it.
@@ -224,8 +225,9 @@ def run_pytest(folder: Path, tests: Sequence[str]) -> None:
     import pytest
 
     os.setsid()
+    written = os.open(folder / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for output in (1, 2):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+        os.dup2(written, output)
     os.chdir(folder)
     sys.path[:0] = [str(folder), str(folder / ".site")]
     os.environ["PYTHONPATH"] = str(folder / ".site")
@@ -259,6 +261,13 @@ class Copy:
         code = self._running.exitcode
         self.stop()
         return code == 0
+
+    def require(self, tests: Sequence[str]) -> None:
+        """Stop unless the tests pass as they are: else every mutant would seem to be caught."""
+        if not self.passes(tests):
+            sys.exit(
+                f"These fail without a mutant: {(self.folder / OUTPUT).read_text(errors='replace')[-4000:]}"
+            )
 
     def stop(self) -> None:
         """End the run of tests, with all that it started."""
@@ -300,8 +309,7 @@ def judge(mutants: Sequence[Mutant], copies: Sequence[Copy]) -> list[bool]:
 
     def seconds(tests: frozenset[str]) -> float:
         started = time.monotonic()
-        if not in_a_copy(lambda copy: copy.passes(sorted(tests))):
-            sys.exit(f"these fail without a mutant: {' '.join(sorted(tests))}")
+        in_a_copy(lambda copy: copy.require(sorted(tests)))
         return time.monotonic() - started
 
     def caught(mutant: Mutant) -> bool:
