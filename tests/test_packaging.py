@@ -1,6 +1,8 @@
 """What is in the wheel, and what it asks a device to install."""
 
 import re
+import subprocess
+import sys
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -43,6 +45,21 @@ def test_a_device_is_never_made_to_install_an_onnxruntime(metadata):
 
 def test_python_3_10_is_enough(metadata):
     assert metadata["Requires-Python"] == ">=3.10"
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_are_allowed(metadata):
+    """Each requirement of the export, and of every device, is pinned to its lower bound."""
+    command = [sys.executable, ROOT / "tests" / "lowest.py", "export", "cpu"]
+    pinned = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    required = [
+        line for line in metadata.get_all("Requires-Dist") if "==" not in line.replace("extra ==", "")
+    ]
+    bounds = {re.match(r"[\w-]+", line)[0]: re.search(r">=([\d.]+)", line) for line in required}
+    assert pinned
+    for line in pinned:
+        name, version = line.split("===")
+        assert bounds[name], f"{name} has no lower bound"
+        assert f"{version}.".startswith(f"{bounds[name][1]}.")
 
 
 def test_constraints_name_versions_only():
