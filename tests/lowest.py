@@ -2,8 +2,8 @@
 
     python tests/lowest.py [EXTRA...] > constraints.txt
 
-For the package's own requirements and those of some extras. A version is written whole (2.13 as 2.13.0) and with
-`===`, so that a build with a local name such as 2.13.0+cpu, which is another package, is not taken for it.
+For the package's own requirements and those of some extras. A version is written whole (2.13 as 2.13.0) and
+with `===`, so that a build with a local name such as 2.13.0+cpu is not taken for it.
 """
 
 from __future__ import annotations
