@@ -16,7 +16,8 @@ from ..passes.activation_shift import best_offsets
 from ..passes.cross_layer_equalization import channel_maxima, find_pairs
 from ..progress import Stages
 from ..qdq.quantized_inputs import LAYERS_ONLY, Placement, Site, activations, find_sites, layers
-from ..ranges.methods import SYMMETRIC_INT8, mse_range
+from ..ranges.integer_format import ACTIVATION_INT8
+from ..ranges.methods import mse_range
 from ..ranges.statistics import Range, collect_statistics
 from .reconstruct import reconstruct
 from .sensitivity import LayerDamage, rank_layers
@@ -67,7 +68,7 @@ def least_error_start(
     names = dict.fromkeys(name for found in sites.values() for name in activations(found))
     shown = batches(model, samples, stages, "calibrating")
     histograms = collect_statistics(model, shown, list(names)).histograms
-    ranges = {name: mse_range(histogram, SYMMETRIC_INT8) for name, histogram in histograms.items()}
+    ranges = {name: mse_range(histogram, ACTIVATION_INT8) for name, histogram in histograms.items()}
     offsets = best_offsets(model, histograms)
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
     # A value that can be equalized has one reader, so it is no gate's: all placements have these limits.

@@ -20,7 +20,8 @@ from ..progress import Stages
 from ..qdq.cpu import quantize_cpu
 from ..qdq.placement import PlacementChoice
 from ..qdq.quantized_inputs import LAYERS_ONLY, activations, find_sites
-from ..ranges.methods import AFFINE_INT8, mse_range
+from ..ranges.integer_format import ACTIVATION_UINT8
+from ..ranges.methods import mse_range
 from ..ranges.statistics import Range, Statistics, collect_statistics
 from ..recovery.mixed_precision import Recovery, Start, equalization_limits
 from ..recovery.parameters import Recipe
@@ -106,4 +107,4 @@ class CpuPlan:
 
 
 def _least_error(statistics: Statistics, names: Collection[str]) -> dict[str, Range]:
-    return {name: mse_range(statistics.histograms[name], AFFINE_INT8) for name in names}
+    return {name: mse_range(statistics.histograms[name], ACTIVATION_UINT8) for name in names}

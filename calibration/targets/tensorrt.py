@@ -23,7 +23,7 @@ from ..progress import Stages
 from ..qdq.placement import PlacementChoice, activations_of_all
 from ..qdq.quantized_inputs import Placement, activations, find_sites
 from ..qdq.tensorrt import quantize_tensorrt
-from ..ranges.methods import SYMMETRIC_INT8
+from ..ranges.integer_format import ACTIVATION_INT8
 from ..ranges.statistics import Range, Statistics
 from ..recovery.mixed_precision import Recovery, Start, equalization_limits
 from ..recovery.parameters import Recipe, plain, recovered
@@ -131,7 +131,7 @@ def _prepare(
     offsets = best_offsets(artifact.model, {name: histograms[name] for name in named})
     others = [site for site in sites if site.value not in offsets]
     some = _choosing_samples(artifact.model, samples, len(named))
-    chosen = choose_ranges(artifact.model, others, histograms, some, SYMMETRIC_INT8)
+    chosen = choose_ranges(artifact.model, others, histograms, some, ACTIVATION_INT8)
     choices = tuple(stages.track(chosen, len(activations(others)), "choosing ranges"))
     ranges = {choice.value: choice.range for choice in choices}
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
