@@ -96,7 +96,7 @@ class QuantizedGraph:
                 weight = values[site.value]
                 step = _broadcast(best_scale(weight, site.axis), weight.ndim, site.axis)
                 self.weight_steps[site.value] = step
-                self.weights[site.value] = weight / step
+                self.weights[site.value] = (weight / step).astype(np.float32)
         for pair in self._pairs:
             step = reach(pair, limits[pair.value]) / factors(pair, limits[pair.value]) / QMAX
             axes = values[pair.second.input[1]].ndim
