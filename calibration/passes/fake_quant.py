@@ -24,7 +24,7 @@ SCALARS = {
 }
 
 
-class Switches:
+class FakeQuantSegment:
     """A segment with a switch before each of its sites.
 
     Args:
@@ -75,12 +75,12 @@ def _with_rounding(model: onnx.ModelProto, sites: Collection[Site], names: Seque
     for site in sites:
         if site.axis is None and site.value in names:
             readers[site.node].input[site.position] = _rounded(site.value)
-    switches = {name: _switch(name) for name in names}
+    rounding = {name: _switch(name) for name in names}
     for index, name in enumerate(names):
         graph.initializer.append(as_tensor(f"{_rounded(name)}.index", np.array(index, np.int64)))
-    nodes = [node for info in graph.input for node in switches.get(info.name, ())]
+    nodes = [node for info in graph.input for node in rounding.get(info.name, ())]
     for node in graph.node:
-        nodes += [node, *(added for name in node.output for added in switches.get(name, ()))]
+        nodes += [node, *(added for name in node.output for added in rounding.get(name, ()))]
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     graph.ClearField("node")
     graph.node.extend(copies)

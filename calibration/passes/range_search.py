@@ -18,7 +18,7 @@ from ..qdq.quantized_inputs import Site, activations
 from ..ranges.histogram import Histogram
 from ..ranges.methods import METHODS, Grid
 from ..ranges.statistics import Range
-from .fake_quant import Switches
+from .fake_quant import FakeQuantSegment
 
 ALIKE = 0.02  # ranges whose ends differ by less give the same output but for chance
 FIRST_OPSET = 13
@@ -76,15 +76,15 @@ def choose_ranges(
         )
     batches = _batches(model, samples)
     for segment in segments(model, activations(sites)):
-        switches = Switches(segment, sites)
-        found = switches.run(batches)
-        yield from _choices(segment, switches, batches, _joined(found), histograms, grid)
+        rounding = FakeQuantSegment(segment, sites)
+        found = rounding.run(batches)
+        yield from _choices(segment, rounding, batches, _joined(found), histograms, grid)
         batches = [outputs[1] for outputs in found] if segment.following else []
 
 
 def _choices(
     segment: Segment,
-    switches: Switches,
+    rounding: FakeQuantSegment,
     batches: Sequence[NDArray[Any]],
     reference: NDArray[np.float64],
     histograms: Mapping[str, Histogram],
@@ -98,7 +98,7 @@ def _choices(
             if twin:
                 damage[method] = damage[twin]
             else:
-                rounded = switches.run(batches, index, *_integers(candidate, grid))
+                rounded = rounding.run(batches, index, *_integers(candidate, grid))
                 damage[method] = _damage(reference, _joined(rounded))
         best = min(damage, key=damage.__getitem__)
         yield Choice(name, best, candidates[best], damage)
