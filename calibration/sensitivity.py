@@ -12,8 +12,8 @@ from .normalize.logits import without_final_activation
 from .progress import Stages
 from .qdq.quantized_inputs import LAYERS_ONLY, find_sites
 from .qdq.tensorrt import NOTHING_TO_QUANTIZE
-from .recovery.mixed_precision import least_error_plans, simulated
-from .recovery.mixed_precision import rank as rank_simulated
+from .recovery.mixed_precision import least_error_plans
+from .recovery.mixed_precision import rank as rank_layers
 from .recovery.sensitivity import LayerSensitivity
 
 
@@ -31,7 +31,7 @@ def rank(inputs: CalibrationInputs, stages: Stages) -> list[LayerSensitivity]:
         The layers, the worst first.
 
     Raises:
-        ModelError: the model has no such layer, or an operator cannot be simulated.
+        ModelError: the model has no such layer, or ONNX Runtime does not accept it.
         DataError: a value is NaN or Inf on the inputs.
     """
     model, samples = without_final_activation(inputs.artifact.model), inputs.samples
@@ -41,7 +41,7 @@ def rank(inputs: CalibrationInputs, stages: Stages) -> list[LayerSensitivity]:
     with stages.stage("calibrate"):
         (plan,) = least_error_plans(artifact, samples, stages, [LAYERS_ONLY])
     with stages.stage("rank"):
-        return rank_simulated(plan, simulated(plan), samples, stages)
+        return rank_layers(plan, samples, stages)
 
 
 def summarize(ranked: Sequence[LayerSensitivity]) -> str:

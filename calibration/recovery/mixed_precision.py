@@ -114,11 +114,10 @@ def recoveries(
         samples: calibration inputs.
         stages: shows what goes on.
     """
-    whole = reconstructed(plan, samples, stages)
     count = int(few * len(layers(plan.sites)))
     if not count:
-        yield Recovery(whole, {})
-    ranked = rank(plan, whole, samples, stages)
+        yield Recovery(reconstructed(plan, samples, stages), {})
+    ranked = rank(plan, samples, stages)
     count = count or 1
     while count <= MAX_FLOAT * len(ranked):
         kept = _reasons(ranked[:count])
@@ -140,10 +139,13 @@ def reconstructed(plan: QuantizationPlan, samples: CalibrationSet, stages: Stage
     return student
 
 
-def rank(
-    plan: QuantizationPlan, student: QuantizedGraph, samples: CalibrationSet, stages: Stages
-) -> list[LayerSensitivity]:
-    """Every layer of a simulated INT8 graph with its error on some calibration inputs, the worst first."""
+def rank(plan: QuantizationPlan, samples: CalibrationSet, stages: Stages) -> list[LayerSensitivity]:
+    """Every layer with its error on some calibration inputs, the worst first.
+
+    Nothing is fitted for it: a bias that makes up for the layers before would be an error of its own where
+    these are float.
+    """
+    student = simulated(plan)
     some, count = samples.sample(RANKING_SAMPLES), len(student.layers)
     return rank_layers(student, some, lambda layers: stages.track(layers, count, "ranking layers"))
 

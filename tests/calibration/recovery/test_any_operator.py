@@ -11,7 +11,7 @@ from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.progress import Stages
 from edgeproof.calibration.qdq.quantized_inputs import LAYERS_ONLY
 from edgeproof.calibration.recovery import activations
-from edgeproof.calibration.recovery.mixed_precision import least_error_plans, rank, reconstructed, simulated
+from edgeproof.calibration.recovery.mixed_precision import least_error_plans, rank, reconstructed
 from edgeproof.calibration.recovery.parameters import baseline, recovered
 from edgeproof.calibration.targets.registry import find_target
 
@@ -84,7 +84,7 @@ def test_a_network_with_transposed_convolution_and_resize_is_recovered(
 
 
 def test_its_layers_are_ranked(plan, photos):
-    ranked = rank(plan, simulated(plan), calibration(photos), QUIET)
+    ranked = rank(plan, calibration(photos), QUIET)
 
     assert {layer.node for layer in ranked} == {"down", "mixed", "logits"}
     assert all(layer.error > 0 for layer in ranked)
@@ -93,7 +93,7 @@ def test_its_layers_are_ranked(plan, photos):
 def test_what_is_held_in_memory_changes_nothing(plan, photos, monkeypatch):
     samples = calibration(photos)
     moving = reconstructed(plan, samples, QUIET)
-    ranked = rank(plan, moving, samples, QUIET)
+    ranked = rank(plan, samples, QUIET)
 
     monkeypatch.setattr(activations, "MAX_HELD_BYTES", 0)  # all is computed from the inputs each time
     still = reconstructed(plan, samples, QUIET)
@@ -102,7 +102,7 @@ def test_what_is_held_in_memory_changes_nothing(plan, photos, monkeypatch):
         np.testing.assert_array_equal(weight, still.weights[name])
     for name, bias in moving.biases.items():
         np.testing.assert_allclose(bias, still.biases[name], rtol=1e-5, atol=1e-6)
-    assert [layer.node for layer in rank(plan, still, samples, QUIET)] == [layer.node for layer in ranked]
+    assert [layer.node for layer in rank(plan, samples, QUIET)] == [layer.node for layer in ranked]
 
 
 def test_a_fixed_batch_is_recovered_like_a_free_one(build, network_weights, photos):
