@@ -15,9 +15,9 @@ from ..onnx_graph.graph import as_tensor
 from ..onnx_graph.segments import Segment
 from ..qdq.quantized_inputs import Site
 
-NO_SITE = -1
+NO_ACTIVATION = -1
 SCALARS = {
-    "site": TensorProto.INT64,
+    "activation": TensorProto.INT64,
     "scale": TensorProto.FLOAT,
     "lowest": TensorProto.FLOAT,
     "highest": TensorProto.FLOAT,
@@ -42,7 +42,7 @@ class FakeQuantSegment:
     def run(
         self,
         batches: Iterable[NDArray[Any]],
-        site: int = NO_SITE,
+        activation: int = NO_ACTIVATION,
         scale: float = 1,
         lowest: float = 0,
         highest: float = 0,
@@ -51,13 +51,13 @@ class FakeQuantSegment:
 
         Args:
             batches: values at the segment's start.
-            site: number of the activation among the segment's names.
+            activation: its number among the segment's names.
             scale: step from one integer to the next.
             lowest: the smallest integer.
             highest: the largest integer.
         """
         scalars = {
-            _scalar("site"): np.array(site, np.int64),
+            _scalar("activation"): np.array(activation, np.int64),
             _scalar("scale"): np.array(max(scale, np.finfo(np.float32).tiny), np.float32),
             _scalar("lowest"): np.array(lowest, np.float32),
             _scalar("highest"): np.array(highest, np.float32),
@@ -100,7 +100,7 @@ def _switch(name: str) -> list[NodeProto]:
         "else_branch": _branch([helper.make_node("Identity", [name], [kept])]),
     }
     return [
-        helper.make_node("Equal", [_scalar("site"), f"{result}.index"], [on]),
+        helper.make_node("Equal", [_scalar("activation"), f"{result}.index"], [on]),
         helper.make_node("If", [on], [result], **branches),
     ]
 

@@ -104,17 +104,17 @@ def equalization_limits(
 
 
 def recoveries(
-    plan: QuantizationPlan, few: float, samples: CalibrationSet, stages: Stages
+    plan: QuantizationPlan, float_share: float, samples: CalibrationSet, stages: Stages
 ) -> Iterator[Recovery]:
     """Recovered graphs, each with more layers in float than the one before.
 
     Args:
         plan: what is quantized, and how.
-        few: share of the layers that stays float at once.
+        float_share: share of the layers, those with the largest errors, that stays float at first.
         samples: calibration inputs.
         stages: shows what goes on.
     """
-    count = int(few * len(layers(plan.sites)))
+    count = int(float_share * len(layers(plan.sites)))
     if not count:
         yield Recovery(reconstructed(plan, samples, stages), {})
     ranked = rank(plan, samples, stages)
