@@ -19,7 +19,7 @@ from ..ranges.histogram import Histogram
 from ..ranges.integer_format import IntegerFormat
 from ..ranges.methods import METHODS
 from ..ranges.statistics import Range
-from .fake_quant import Switches
+from .fake_quant import FakeQuantSegment
 
 ALIKE = 0.02  # ranges whose ends differ by less give the same output but for chance
 FIRST_OPSET = 13
@@ -77,15 +77,15 @@ def choose_ranges(
         )
     batches = _batches(model, samples)
     for segment in segments(model, activations(sites)):
-        switches = Switches(segment, sites)
-        found = switches.run(batches)
-        yield from _choices(segment, switches, batches, _joined(found), histograms, format_)
+        rounding = FakeQuantSegment(segment, sites)
+        found = rounding.run(batches)
+        yield from _choices(segment, rounding, batches, _joined(found), histograms, format_)
         batches = [outputs[1] for outputs in found] if segment.following else []
 
 
 def _choices(
     segment: Segment,
-    switches: Switches,
+    rounding: FakeQuantSegment,
     batches: Sequence[NDArray[Any]],
     reference: NDArray[np.float64],
     histograms: Mapping[str, Histogram],
@@ -99,7 +99,7 @@ def _choices(
             if twin:
                 damage[method] = damage[twin]
             else:
-                rounded = switches.run(batches, index, *_integers(candidate, format_))
+                rounded = rounding.run(batches, index, *_integers(candidate, format_))
                 damage[method] = _damage(reference, _joined(rounded))
         best = min(damage, key=damage.__getitem__)
         yield Choice(name, best, candidates[best], damage)

@@ -111,4 +111,5 @@ def _inverse_factor(covariance: Doubles, order: NDArray[np.intp]) -> Doubles:
     backwards = order[:, ::-1]
     rows = np.take_along_axis(covariance, backwards[:, :, None], axis=1)
     ordered = np.take_along_axis(rows, backwards[:, None, :], axis=2)
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(ordered)[:, ::-1, ::-1]), np.float64)
+    upper = np.linalg.cholesky(ordered)[:, ::-1, ::-1]
+    return np.linalg.inv(upper).astype(np.float64, copy=False)

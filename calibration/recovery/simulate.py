@@ -96,7 +96,7 @@ class QuantizedGraph:
                 weight = values[site.value]
                 step = along(site.axis, best_scale(weight, site.axis), weight.ndim)
                 self.weight_steps[site.value] = step
-                self.weights[site.value] = np.asarray(weight / step, np.float32)
+                self.weights[site.value] = (weight / step).astype(np.float32)
         for pair in self._pairs:
             limit = limits[pair.value]
             step = reach(pair, limit) / factors(pair, limit) / ACTIVATION_INT8.highest

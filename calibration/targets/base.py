@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import onnx
 
@@ -23,12 +23,9 @@ from ..passes.range_search import Choice
 from ..progress import Stages
 from ..qdq.placement import NO_CHOICE, PlacementChoice
 from ..ranges.statistics import Range, Statistics, collect_statistics
-from ..recovery.mixed_precision import Start
-from ..recovery.parameters import Recipe
-
-if TYPE_CHECKING:
-    from ..recovery.mixed_precision import Recovery
-    from ..recovery.sensitivity import LayerDamage
+from ..recovery.mixed_precision import QuantizationPlan, Recovery
+from ..recovery.parameters import QuantizationParams
+from ..recovery.sensitivity import LayerSensitivity
 
 Recover = Literal["auto", "off", "always"]
 RECOVER: tuple[Recover, ...] = ("auto", "off", "always")
@@ -106,7 +103,7 @@ class Int8Result:
     kept_float: Mapping[str, KeptLayer]
     layers: int
     quantized: int
-    ranked: tuple[LayerDamage, ...] = ()
+    ranked: tuple[LayerSensitivity, ...] = ()
     tried: tuple[Attempt, ...] = ()
     placement: PlacementChoice = NO_CHOICE
 
@@ -124,15 +121,15 @@ class Plan(Protocol):
         """Where pairs stand around gates."""
         ...
 
-    def baseline(self) -> Recipe:
+    def baseline(self) -> QuantizationParams:
         """What the ranges alone give."""
         ...
 
-    def recovery_start(self) -> Start:
-        """What recovery starts from; called only where there is recovery."""
+    def recovery_plan(self) -> QuantizationPlan:
+        """What recovery begins with; called only where there is recovery."""
         ...
 
-    def recovered(self, recovery: Recovery) -> Recipe:
+    def recovered(self, recovery: Recovery) -> QuantizationParams:
         """What a recovered graph gives."""
         ...
 
@@ -171,7 +168,7 @@ class Target(ABC):
             DataError: a value is NaN or Inf on the calibration inputs.
         """
 
-    def plan_given(self, inputs: CalibrationInputs, ranges: Mapping[str, Range]) -> Recipe:
+    def plan_given(self, inputs: CalibrationInputs, ranges: Mapping[str, Range]) -> QuantizationParams:
         """What ranges that were found elsewhere give, taken as they are.
 
         Raises:
@@ -183,11 +180,13 @@ class Target(ABC):
         )
 
     @abstractmethod
-    def write(self, recipe: Recipe, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+    def write(
+        self, params: QuantizationParams, ranges: Mapping[str, Range], reasons: Mapping[str, str]
+    ) -> Mixed:
         """The INT8 model as it is handed over.
 
         Args:
-            recipe: what is written.
+            params: what is written.
             ranges: of every value of the float model.
             reasons: why layers stay float, by their names.
 

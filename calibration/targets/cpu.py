@@ -23,8 +23,8 @@ from ..qdq.quantized_inputs import LAYERS_ONLY, activations, find_sites
 from ..ranges.integer_format import ACTIVATION_UINT8
 from ..ranges.methods import mse_range
 from ..ranges.statistics import Range, Statistics, collect_statistics
-from ..recovery.mixed_precision import Recovery, Start, equalization_limits
-from ..recovery.parameters import Recipe
+from ..recovery.mixed_precision import QuantizationPlan, Recovery, equalization_limits
+from ..recovery.parameters import QuantizationParams
 from .base import Target
 
 
@@ -47,10 +47,12 @@ class CpuTarget(Target):
         names = self.counted(inputs.artifact.model)
         return CpuPlan(inputs, _least_error(statistics, names), stages)
 
-    def write(self, recipe: Recipe, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+    def write(
+        self, params: QuantizationParams, ranges: Mapping[str, Range], reasons: Mapping[str, str]
+    ) -> Mixed:
         """Q/DQ pairs around what ONNX Runtime computes in integers; the rest stays float32."""
         written = quantize_cpu(
-            recipe.source, recipe.ranges, weight_scales=recipe.weight_scales, keep_float=recipe.kept_float
+            params.source, params.ranges, weight_scales=params.weight_scales, keep_float=params.kept_float
         )
         return float32_rest(written, reasons)
 
@@ -75,23 +77,23 @@ class CpuPlan:
         """The ranges, all of least square error."""
         return tuple(Choice(name, "mse", found, {}) for name, found in self.ranges.items())
 
-    def baseline(self) -> Recipe:
+    def baseline(self) -> QuantizationParams:
         """What the ranges alone give."""
-        return Recipe(self.inputs.artifact.model, self.ranges)
+        return QuantizationParams(self.inputs.artifact.model, self.ranges)
 
-    def recovery_start(self) -> Start:
+    def recovery_plan(self) -> QuantizationPlan:
         """The network with its channels equalized; affine ranges as symmetric ones around an offset."""
         even, ranges = self._equalized
         sites = find_sites(even.model)
         offsets = {name: (ranges[name].low + ranges[name].high) / 2 for name in activations(sites)}
         around = {name: Range(ranges[name].low - at, ranges[name].high - at) for name, at in offsets.items()}
-        return Start(even, sites, around, offsets, {})
+        return QuantizationPlan(even, sites, around, offsets, {})
 
-    def recovered(self, recovery: Recovery) -> Recipe:
+    def recovered(self, recovery: Recovery) -> QuantizationParams:
         """The re-fitted weights, with the affine ranges."""
         _, ranges = self._equalized
         found = recovery.student.recovered()
-        return Recipe(found.model, ranges, found.weight_scales, recovery.kept_float)
+        return QuantizationParams(found.model, ranges, found.weight_scales, recovery.kept_float)
 
     @cached_property
     def _equalized(self) -> tuple[OnnxArtifact, Mapping[str, Range]]:

@@ -21,7 +21,7 @@ from ..qdq.placement import PlacementChoice
 from ..qdq.quantized_inputs import LAYERS_ONLY, find_sites, layers
 from ..ranges.statistics import Range, Statistics
 from ..recovery.mixed_precision import recoveries
-from ..recovery.parameters import Recipe
+from ..recovery.parameters import QuantizationParams
 from .base import Attempt, Int8Request, Int8Result, Plan, Target
 
 PROBABILITIES = "it makes probabilities of the logits"
@@ -74,9 +74,9 @@ def make_int8_with(
         InputError: the target cannot take them.
         ModelError: the model cannot be quantized.
     """
-    recipe = target.plan_given(_logits(inputs), ranges)
+    params = target.plan_given(_logits(inputs), ranges)
     evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples)
-    return _Writer(target, inputs.artifact, evaluation, statistics.ranges, (), GIVEN).write(recipe)
+    return _Writer(target, inputs.artifact, evaluation, statistics.ranges, (), GIVEN).write(params)
 
 
 def _logits(inputs: CalibrationInputs) -> CalibrationInputs:
@@ -88,7 +88,7 @@ def _logits(inputs: CalibrationInputs) -> CalibrationInputs:
 def _recovered(
     writer: _Writer, target: Target, plan: Plan, inputs: CalibrationInputs, stages: Stages
 ) -> Iterator[Int8Result]:
-    for recovery in recoveries(plan.recovery_start(), target.float_share, inputs.samples, stages):
+    for recovery in recoveries(plan.recovery_plan(), target.float_share, inputs.samples, stages):
         result = writer.write(plan.recovered(recovery))
         yield replace(result, recovered=True, ranked=recovery.ranked)
 
@@ -104,12 +104,12 @@ class _Writer:
     choices: tuple[Choice, ...]
     placement: PlacementChoice
 
-    def write(self, recipe: Recipe) -> Int8Result:
+    def write(self, params: QuantizationParams) -> Int8Result:
         could = layers(find_sites(self.artifact.model))
-        left = {layer: LEFT_FLOAT for layer in could if layer in recipe.placement.left_float}
-        kept = {**left, **recipe.kept_float}
-        names = {node.output[0]: name_of(node) for node in recipe.source.graph.node}
-        written = self.target.write(recipe, self.ranges, {names[node]: why for node, why in kept.items()})
+        left = {layer: LEFT_FLOAT for layer in could if layer in params.placement.left_float}
+        kept = {**left, **params.kept_float}
+        names = {node.output[0]: name_of(node) for node in params.source.graph.node}
+        written = self.target.write(params, self.ranges, {names[node]: why for node, why in kept.items()})
         whole = self.artifact.model
         model = with_final_activation(written.model, whole)
         parity, drop = self.evaluation.measure(model)

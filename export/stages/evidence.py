@@ -119,9 +119,7 @@ def gather(request: Asked, kept: Mapping[str, Mapping[str, Kept]], int8: Int8Res
         schema=EVIDENCE_SCHEMA,
         request=request,
         ranges=tuple(_range(choice) for choice in int8.choices),
-        layers=tuple(
-            LayerError(damage.node, damage.layer, _finite(damage.relative_l2)) for damage in int8.ranked
-        ),
+        layers=tuple(LayerError(layer.node, layer.layer, _finite(layer.error)) for layer in int8.ranked),
         tried=int8.tried,
         placement=int8.placement,
         kept=kept,

@@ -8,7 +8,7 @@ import pytest
 from edgeproof.calibration.onnx_graph.graph import array_of
 from edgeproof.calibration.passes.range_search import Choice
 from edgeproof.calibration.ranges.statistics import Range
-from edgeproof.calibration.recovery.sensitivity import LayerDamage
+from edgeproof.calibration.recovery.sensitivity import LayerSensitivity
 from edgeproof.calibration.targets.base import Attempt, Int8Result
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.stages.evidence import Asked, Evidence, gather
@@ -129,7 +129,7 @@ def test_an_error_that_is_not_finite_is_null():
         kept_float={},
         layers=1,
         quantized=1,
-        ranked=(LayerDamage("y", "Conv y", float("nan")),),
+        ranked=(LayerSensitivity("y", "Conv y", float("nan")),),
         tried=(Attempt(False, 0, 0.0, None, taken=True),),
     )
     asked = Asked(("fp32", "int8"), "tensorrt", 1.0, "auto", 2, 2, 2)
