@@ -24,13 +24,13 @@ from .session.session import Session, load_onnxruntime
 
 State = Literal["ok", "missing", "note"]
 # y = Relu(x) on a float tensor of shape (1, 1, 2, 2), serialized: the least that a provider must run.
-RELU = (
+RELU_MODEL = (
     b'\x08\x08:Q\n\x12\n\x01x\x12\x01y\x1a\x04relu"\x04Relu\x12\x01gZ\x1b\n\x01x\x12\x16\n\x14\x08\x01\x12\x10'
     b"\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x02\n\x02\x08\x02b\x1b\n\x01y\x12\x16\n\x14\x08\x01\x12\x10\n\x02"
     b"\x08\x01\n\x02\x08\x01\n\x02\x08\x02\n\x02\x08\x02B\x04\n\x00\x10\x11"
 )
 WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-openvino")
-LOW_ON_DISK = 1 << 30
+MIN_FREE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _providers(ort: Any) -> Iterator[Finding]:
             yield Finding(f"provider {provider}", "note", "not in this build of ONNX Runtime")
             continue
         try:
-            Session(RELU, provider=ProviderRequest(provider)).close()
+            Session(RELU_MODEL, provider=ProviderRequest(provider)).close()
         except EdgeproofError as error:
             found = f"{error.message} {error.details['got']}".rstrip()
             lines = error.details["to do"].splitlines()
@@ -205,7 +205,7 @@ def _disk(folder: Path) -> Finding:
     value = f"{folder}: {free / 2**30:.1f} GiB free"
     if not os.access(place, os.W_OK):
         return Finding("cache", "missing", f"{folder} cannot be written", "export EDGEPROOF_CACHE=DIR")
-    if free < LOW_ON_DISK:
+    if free < MIN_FREE_BYTES:
         return Finding("cache", "missing", value, "make room there, or: export EDGEPROOF_CACHE=DIR")
     return Finding("cache", "ok", value)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .inference.runner import Runner
     from .inference.verification import Replay
 
-TICK = 5.0  # seconds
+NOTICE_SECONDS = 5.0  # seconds
 
 
 def tell_placement(runner: Runner, asked: str | None) -> None:
@@ -59,7 +59,7 @@ def ticking(what: str) -> Iterator[None]:
     done, start = threading.Event(), time.monotonic()
 
     def tick() -> None:
-        while not done.wait(TICK):
+        while not done.wait(NOTICE_SECONDS):
             typer.echo(f"{what}: {time.monotonic() - start:.0f} s", err=True)
 
     ticker = threading.Thread(target=tick, daemon=True)

@@ -10,7 +10,7 @@ from ..files import publish_file
 from .bench import Report
 from .measurement import Measurement
 
-INCHES = (11, 4.5)
+FIGURE_INCHES = (11, 4.5)
 DOTS_PER_INCH = 120
 PERCENTILES = ("p50", "p90", "p95", "p99", "p99_9")
 
@@ -63,7 +63,7 @@ def plot(report: Report, path: Path) -> None:
     """
     from matplotlib.figure import Figure  # its own canvas, no window: nothing global is touched
 
-    figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=FIGURE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     figure.suptitle(f"{report.bundle} on {report.machine}", parse_math=False)
     throughput, latency = figure.subplots(1, 2)
     batches = sorted({m.batch for m in report.measurements})

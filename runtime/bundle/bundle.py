@@ -29,7 +29,7 @@ MAX_GOLDEN_BYTES = 1 << 30
 MAX_EVIDENCE_BYTES = 64 << 20
 MAX_PICTURE_BYTES = 4 << 20
 # Narrow where other folders hold the like: a web page's has a manifest.json, pictures and HTML too.
-OURS = re.compile(r"manifest\.json|.+\.onnx|.+\.npz|golden-\d+\.(png|jpg)|evidence\.json|report\.html")
+BUNDLE_FILE = re.compile(r"manifest\.json|.+\.onnx|.+\.npz|golden-\d+\.(png|jpg)|evidence\.json|report\.html")
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def output_key(index: int, name: str) -> str:
 def is_bundle(folder: Path) -> bool:
     """Whether a folder is a bundle, whole or damaged, and may be replaced as one."""
     names = {entry.name for entry in folder.iterdir()}
-    return MANIFEST in names and all(OURS.fullmatch(name) for name in names)
+    return MANIFEST in names and all(BUNDLE_FILE.fullmatch(name) for name in names)
 
 
 def _read_manifest(folder: Path) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-ROOM = 1 << 10  # bytes beyond the picture's own, of which the encoder may want some for a row
+ROW_BYTES = 1 << 10  # bytes beyond the picture's own, of which the encoder may want some for a row
 
 
 def packed(image: Image.Image, order: str) -> NDArray[np.uint8]:
@@ -28,7 +28,7 @@ def packed(image: Image.Image, order: str) -> NDArray[np.uint8]:
     else:
         encoder = make(image.mode, "raw", (order, 0, 1))
         encoder.setimage(image.im, (0, 0, width, height))
-        _, status, data = encoder.encode(height * width * channels + ROOM)
+        _, status, data = encoder.encode(height * width * channels + ROW_BYTES)
         if status != 1:
             raise RuntimeError(f"Pillow's encoder ended with {status} in a picture of {width}x{height}")
     return np.frombuffer(data, np.uint8).reshape(height, width, channels)

@@ -24,8 +24,11 @@ from .pixels import packed
 
 Color = Literal["rgb", "bgr", "gray"]
 CHANNELS = {"rgb": 3, "bgr": 3, "gray": 1}
-ORDERS: dict[Color, str] = {"rgb": "RGB", "bgr": "BGR", "gray": "L"}  # as Pillow calls them
-FORMS = {("float32", "NCHW"), ("uint8", "NHWC")}  # dtype and layout of a batch that a model may take
+PILLOW_ORDERS: dict[Color, str] = {"rgb": "RGB", "bgr": "BGR", "gray": "L"}  # as Pillow calls them
+DTYPES_AND_LAYOUTS = {
+    ("float32", "NCHW"),
+    ("uint8", "NHWC"),
+}  # dtype and layout of a batch that a model may take
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -81,7 +84,7 @@ class Preprocess:
                 f"color must be one of {', '.join(CHANNELS)} and interpolation one of "
                 f"{', '.join(INTERPOLATIONS)}, not {self.color!r} and {self.interpolation!r}"
             )
-        if (self.dtype, self.layout) not in FORMS:
+        if (self.dtype, self.layout) not in DTYPES_AND_LAYOUTS:
             raise ValueError(
                 f"dtype and layout must be float32 and NCHW, or uint8 and NHWC, "
                 f"not {self.dtype} and {self.layout}"
@@ -146,7 +149,7 @@ class Preprocess:
 
     def tensor(self, image: Image.Image) -> NDArray[Any]:
         """The model's tensor of a picture that `pixels` gave."""
-        pixels = packed(image, ORDERS[self.color])
+        pixels = packed(image, PILLOW_ORDERS[self.color])
         return pixels if self.dtype == "uint8" else self.normalized(pixels)
 
     def normalized(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

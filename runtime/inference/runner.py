@@ -24,9 +24,9 @@ from ..session.pool import open_sessions
 from ..session.session import probabilities
 from ..sources.frames import Frame, Sample, Source, require_input
 from ..sources.source import Inputs
-from .concurrency import Crew, choose
+from .concurrency import Concurrency, choose_concurrency
 from .results import BadFrame, Prediction, Score, Totals
-from .workers import Stage
+from .workers import OrderedWorkers
 
 __all__ = ["BadFrame", "Model", "Prediction", "Runner", "Score", "Totals"]
 
@@ -97,8 +97,8 @@ class Runner:
 
     Attributes:
         bundle: the bundle that is run.
-        crew: the threads that `stream` uses.
-        totals: what all streams came to so far.
+        concurrency: thread counts and batch size of `stream`.
+        totals: counts of frames over all streams so far.
     """
 
     def __init__(
@@ -118,13 +118,15 @@ class Runner:
                 got=f"outputs {', '.join(model.output_names)}, {len(bundle.manifest.labels)} labels",
             )
         self.bundle = bundle
-        self.crew: Crew = choose(request or ProviderRequest(), model.placement, model.input_shape, workers)
+        self.concurrency: Concurrency = choose_concurrency(
+            request or ProviderRequest(), model.placement, model.input_shape, workers
+        )
         self.totals = Totals()
         self._model = model
         self._preprocess = bundle.manifest.preprocess
         self._output = bundle.manifest.outputs[0]
         self._top = top
-        self._running: list[tuple[Source, Stage[Frame, _Ready]]] = []
+        self._running: list[tuple[Source, OrderedWorkers[Frame, _Ready]]] = []
         self._stopped = False
 
     @classmethod
@@ -213,16 +215,18 @@ class Runner:
         with ExitStack() as stack:
             frames = self._open(source)
             prepare = partial(self._read, keep=visit is not None)
+            threads = self.concurrency
             ready = stack.enter_context(
-                Stage(prepare, frames, workers=self.crew.readers, depth=self.crew.ahead)
+                OrderedWorkers(prepare, frames, workers=threads.workers, depth=threads.read_ahead)
             )
-            groups = iter(partial(ready.take, self.crew.batch), [])
-            lanes = self.crew.lanes
-            answers = stack.enter_context(Stage(self._answer, groups, workers=lanes, depth=2 * lanes))
+            groups = iter(partial(ready.take_ready, threads.batch), [])
+            answers = stack.enter_context(
+                OrderedWorkers(self._answer, groups, workers=threads.streams, depth=2 * threads.streams)
+            )
             results: Iterable[_Answer] = chain.from_iterable(answers)
             if visit is not None:
-                visited = Stage(
-                    partial(_visited, visit), results, workers=self.crew.readers, depth=self.crew.readers
+                visited = OrderedWorkers(
+                    partial(_visited, visit), results, workers=threads.workers, depth=threads.workers
                 )
                 results = stack.enter_context(visited)
             stack.enter_context(self._stoppable(frames, ready))
@@ -266,7 +270,7 @@ class Runner:
         return Inputs(source, tensor, pictures=pictures)
 
     @contextmanager
-    def _stoppable(self, source: Source, stage: Stage[Frame, _Ready]) -> Iterator[None]:
+    def _stoppable(self, source: Source, stage: OrderedWorkers[Frame, _Ready]) -> Iterator[None]:
         """Let `stop` reach a stream; and before its stages are closed, free those who wait for a frame."""
         running = (source, stage)
         self._running.append(running)
@@ -338,8 +342,8 @@ class Runner:
     def _scores(self, batch: list[_Ready]) -> NDArray[np.floating]:
         """Probabilities, shape (N, classes)."""
         tensors = [ready.tensor for ready in batch if ready.tensor is not None]
-        if self.crew.padded:
-            tensors += [tensors[-1]] * (self.crew.batch - len(tensors))
+        if self.concurrency.padded:
+            tensors += [tensors[-1]] * (self.concurrency.batch - len(tensors))
         stacked = np.stack(tensors) if len(tensors) > 1 else np.ascontiguousarray(tensors[0][None])
         scores = probabilities(self._model.run(stacked), self._output.name, self._output.scores)
         for ready, row in zip(batch, scores, strict=False):

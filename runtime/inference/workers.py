@@ -12,10 +12,10 @@ from typing import Generic, TypeVar
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-PATIENCE = 5.0  # seconds for which `close` waits for a worker whose source gives nothing
+JOIN_TIMEOUT = 5.0  # seconds for which `close` waits for a worker whose source gives nothing
 
 
-class Stage(Generic[In, Out]):
+class OrderedWorkers(Generic[In, Out]):
     """Applies a function to items, several at a time, and gives the results in the items' order.
 
     The workers draw from the items themselves, one at a time: drawing may block, and while it does the
@@ -47,7 +47,7 @@ class Stage(Generic[In, Out]):
         for worker in self._workers:
             worker.start()
 
-    def take(self, most: int) -> list[Out]:
+    def take_ready(self, limit: int) -> list[Out]:
         """The next result, with those after it that are ready, at most so many; none at the end.
 
         Raises:
@@ -56,7 +56,7 @@ class Stage(Generic[In, Out]):
         taken: list[Out] = []
         with self._changed:
             self._changed.wait_for(self._is_ready)
-            while self._slots and self._slots[0].done and len(taken) < most:
+            while self._slots and self._slots[0].done and len(taken) < limit:
                 if self._slots[0].error is not None and taken:
                     break
                 slot = self._slots.popleft()
@@ -75,16 +75,16 @@ class Stage(Generic[In, Out]):
         self.stop()
         for _ in self._workers:
             self._room.release()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + JOIN_TIMEOUT
         for worker in self._workers:
             if worker is not threading.current_thread():
                 worker.join(max(0.0, deadline - time.monotonic()))
 
     def __iter__(self) -> Iterator[Out]:
-        while taken := self.take(1):
+        while taken := self.take_ready(1):
             yield taken[0]
 
-    def __enter__(self) -> Stage[In, Out]:
+    def __enter__(self) -> OrderedWorkers[In, Out]:
         return self
 
     def __exit__(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .device_gate import GATE
 
 CUDA = "cuda"
-SHAPES = 8  # of batch, whose buffers are kept on a device
+MAX_BOUND_SHAPES = 8  # of batch, whose buffers are kept on a device
 
 
 class Binding:
@@ -121,7 +121,7 @@ class RecordedBinding:
             self._recorded.clear()
 
     def _record(self, thread: int, batch: NDArray[Any], bind: Bind) -> list[NDArray[Any]]:
-        with GATE.alone(), self._turn:
+        with GATE.exclusive(), self._turn:
             self._binding = self._binding or bind(batch)
             answers = self._binding.run(batch)
             self._recorded.add(thread)
@@ -139,7 +139,7 @@ class BindingPool:
         """Infer one batch and return copies of the outputs."""
         binding = self._take(batch.shape)
         if binding is None:
-            with GATE.alone():  # it allocates
+            with GATE.exclusive():  # it allocates
                 binding = bind(batch)
         try:
             with GATE.shared():
@@ -155,7 +155,7 @@ class BindingPool:
 
     def _take(self, shape: tuple[int, ...]) -> Binding | None:
         with self._lock:
-            if shape not in self._idle and len(self._idle) >= SHAPES:
+            if shape not in self._idle and len(self._idle) >= MAX_BOUND_SHAPES:
                 del self._idle[next(iter(self._idle))]
             idle = self._idle.setdefault(shape, [])
             return idle.pop() if idle else None

@@ -255,7 +255,7 @@ class _Attempt:
             options.add_session_config_entry(RECORD, "1")
         providers = provider_list(self.provider, self.request, site)
         try:
-            with GATE.alone():
+            with GATE.exclusive():
                 return create_session(self.ort, self.model, options, providers, self.provider)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             if UNPROFILED in str(error):
@@ -310,7 +310,7 @@ class _Attempt:
         """
         plain = copy(self)
         plain.request = replace(self.request, cuda_graph=False)
-        with tempfile.TemporaryDirectory() as folder, GATE.alone():
+        with tempfile.TemporaryDirectory() as folder, GATE.exclusive():
             prefix = str(Path(folder) / "profile")
             session = plain.create(site, enable_profiling=True, profile_file_prefix=prefix)
             sides = [side if isinstance(side, int) else 1 for side in self.input.shape]

@@ -16,9 +16,12 @@ from .frames import Frame, failed
 from .opencv import Capture, load_opencv
 
 PREFIXES = ("camera:", "gstreamer:", "rtsp://", "rtsps://")
-FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds before a lost camera is tried again; doubled each time
-TIMEOUT = 10_000  # milliseconds for a stream from the network to open, and for each of its pictures
-PATIENCE = 5.0  # seconds for which the end waits for a picture that is being read
+MIN_RECONNECT_SECONDS, MAX_RECONNECT_SECONDS = (
+    0.5,
+    30.0,
+)  # seconds before a lost camera is tried again; doubled each time
+TIMEOUT_MS = 10_000  # milliseconds for a stream from the network to open, and for each of its pictures
+JOIN_TIMEOUT = 5.0  # seconds for which the end waits for a picture that is being read
 
 _FORMAT = re.compile(r"(?<![-\w])format\s*=\s*(?:\(string\))?\s*[\"']?(\w+)")
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
@@ -73,7 +76,7 @@ def _arguments(cv2: Any, source: str) -> tuple[Any, ...]:
                 "environment made with --system-site-packages",
             )
         return (rest, cv2.CAP_GSTREAMER)
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT]
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS]
     return (source, cv2.CAP_FFMPEG, limits)
 
 
@@ -101,7 +104,7 @@ class Camera:
         name: str,
         connect: Callable[[], Capture | None],
         *,
-        delay: float = FIRST_DELAY,
+        delay: float = MIN_RECONNECT_SECONDS,
         form: str = "",
     ) -> None:
         first = _reach(connect)
@@ -135,7 +138,7 @@ class Camera:
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self._next()) is not None:
             yield frame
-        self._thread.join(PATIENCE)
+        self._thread.join(JOIN_TIMEOUT)
 
     def _next(self) -> Frame | None:
         with self._changed:
@@ -162,7 +165,7 @@ class Camera:
             if delay == self._delay:
                 self._tell_loss(number)
             self._wait(delay)
-            delay = min(2 * delay, LAST_DELAY)
+            delay = min(2 * delay, MAX_RECONNECT_SECONDS)
             capture = None if self._closed else _reach(self._connect)
         if capture:
             capture.release()

@@ -14,7 +14,7 @@ from ..errors import ImageError
 from .opencv import load_opencv
 
 Layout = Literal["GRAY8", "BGR", "BGRx", "NV12"]
-PADDED = ("BGRx", "BGRA")
+FORMATS_WITH_PADDING = ("BGRx", "BGRA")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Captured:
         shape, known = self.values.shape, self.values.dtype == np.uint8 and self.values.size > 0
         if known and len(shape) == 3 and shape[2] == 3:
             return "BGR"
-        if known and len(shape) == 3 and shape[2] == 4 and self.form in PADDED:
+        if known and len(shape) == 3 and shape[2] == 4 and self.form in FORMATS_WITH_PADDING:
             return "BGRx"
         if known and len(shape) == 2 and self.form in ("", "GRAY8"):
             return "GRAY8"

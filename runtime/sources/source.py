@@ -17,8 +17,8 @@ from .readers import TENSOR_ENDING, expand, picture_endings
 from .video import is_video
 
 STDIN = "-"
-TICK = 0.2  # seconds after which a wait for stdin looks whether it is still wanted
-PIECE = 1 << 16
+POLL_SECONDS = 0.2  # seconds after which a wait for stdin looks whether it is still wanted
+CHUNK_BYTES = 1 << 16
 
 
 class Inputs:
@@ -108,13 +108,13 @@ class Inputs:
         """Lines as they come. Not by sys.stdin, whose lock a reader that waits would hold at the exit."""
         handle, rest = sys.stdin.fileno(), b""
         while not self._closed:
-            if not select.select([handle], [], [], TICK)[0]:
+            if not select.select([handle], [], [], POLL_SECONDS)[0]:
                 continue
-            piece = os.read(handle, PIECE)
-            *lines, rest = (rest + (piece or b"\n")).split(b"\n")
+            chunk = os.read(handle, CHUNK_BYTES)
+            *lines, rest = (rest + (chunk or b"\n")).split(b"\n")
             for line in filter(None, (line.rstrip(b"\r") for line in lines)):
                 yield Path(os.fsdecode(line))
-            if not piece:
+            if not chunk:
                 return
 
 

@@ -24,7 +24,7 @@ from edgeproof.runtime.errors import (
     ProofError,
     TensorError,
 )
-from edgeproof.runtime.inference import concurrency as crew
+from edgeproof.runtime.inference import concurrency as room
 from edgeproof.runtime.inference.runner import BadFrame, Prediction, Runner
 from edgeproof.runtime.providers.placement import Placement
 from edgeproof.runtime.providers.request import Batches, ProviderRequest
@@ -167,7 +167,7 @@ def test_frames_are_read_a_bounded_number_ahead():
         for _ in range(10):
             next(stream)
         # What is read and not inferred, what is inferred and not taken, and the batch between them.
-        assert len(drawn) <= 10 + runner.crew.ahead + 3 * runner.crew.lanes + 1
+        assert len(drawn) <= 10 + runner.concurrency.read_ahead + 3 * runner.concurrency.streams + 1
         stream.close()
 
 
@@ -208,7 +208,7 @@ def test_frames_that_are_ready_go_together_and_none_waits():
         assert len(list(stream)) == 40
     assert set(sizes) == {4}  # filled up: another size would be planned anew
     assert len(sizes) < 40
-    assert runner.crew.lanes == 1
+    assert runner.concurrency.streams == 1
 
 
 def test_a_cuda_graph_gets_batches_of_its_one_size():
@@ -309,11 +309,11 @@ def test_a_source_is_named_as_on_the_command_line(runner, paint, tmp_path):
         list(runner.stream([str(tmp_path), str(tmp_path / "absent")]))
 
 
-@pytest.mark.parametrize(("threads", "lanes"), [(None, 4), (1, 4), (2, 2), (3, 1), (9, 1)])
-def test_on_the_cpu_inferences_share_the_cores(monkeypatch, threads, lanes):
-    monkeypatch.setattr(crew, "cores", lambda: 4)
+@pytest.mark.parametrize(("threads", "streams"), [(None, 4), (1, 4), (2, 2), (3, 1), (9, 1)])
+def test_on_the_cpu_inferences_share_the_cores(monkeypatch, threads, streams):
+    monkeypatch.setattr(room, "cores", lambda: 4)
     with fake_runner(request=ProviderRequest(threads=threads)) as runner:
-        assert (runner.crew.lanes, runner.crew.readers) == (lanes, 4)
+        assert (runner.concurrency.streams, runner.concurrency.workers) == (streams, 4)
 
 
 @pytest.mark.parametrize("provider", ["cpu", "cuda"])
@@ -322,7 +322,7 @@ def test_as_many_inferences_at_once_as_streams_are_asked_for(machine, bundle, pr
     with Runner.open(bundle, provider=provider) as runner:
         alone = [result.top[0].index for result in runner.stream(memory(pictures))]
     with Runner.open(bundle, provider=ProviderRequest(provider, streams=3)) as runner:
-        assert runner.crew.lanes == 3
+        assert runner.concurrency.streams == 3
         assert [result.top[0].index for result in runner.stream(memory(pictures))] == alone
 
 
