@@ -1,6 +1,12 @@
-"""The ground floor: what runs on the device. numpy, Pillow, typer and an onnxruntime; never torch.
+"""What runs on the device: opens a bundle, labels pictures with it, verifies it there. Never needs torch.
 
-Names are loaded when they are first used, so that a process pays only for what it needs.
+    from edgeproof.runtime import Runner
+
+    with Runner.open("artifacts/mobilenet_v3") as runner:
+        print(runner.predict("dog.jpg").top[0])
+
+The names in `__all__` are the public API; everything else may change. Each is loaded when it is first used,
+so that a process pays only for what it needs.
 """
 
 from importlib import import_module
@@ -12,19 +18,20 @@ if TYPE_CHECKING:
     from .bundle.parity import Parity, Tolerance, compare
     from .bundle.preprocess import Preprocess
     from .errors import EdgeproofError, InputError, PlacementError, ProofError
-    from .inference.results import Totals
-    from .inference.runner import BadFrame, Prediction, Runner, Score
+    from .inference.results import BadFrame, Prediction, Score, Totals
+    from .inference.runner import Runner
     from .inference.verification import Replay, verify
     from .providers.placement import Placement
-    from .providers.request import Batches, ProviderRequest
+    from .providers.request import Batches, EngineOptions, ProviderRequest
     from .session.session import Session
     from .sources.frames import Frame, Source
 
 _HOME = {
-    "BadFrame": "inference.runner",
+    "BadFrame": "inference.results",
     "Batches": "providers.request",
     "Bundle": "bundle.bundle",
     "EdgeproofError": "errors",
+    "EngineOptions": "providers.request",
     "Frame": "sources.frames",
     "Golden": "bundle.bundle",
     "InputError": "errors",
@@ -32,13 +39,13 @@ _HOME = {
     "Parity": "bundle.parity",
     "Placement": "providers.placement",
     "PlacementError": "errors",
-    "Prediction": "inference.runner",
+    "Prediction": "inference.results",
     "Preprocess": "bundle.preprocess",
     "ProofError": "errors",
     "ProviderRequest": "providers.request",
     "Replay": "inference.verification",
     "Runner": "inference.runner",
-    "Score": "inference.runner",
+    "Score": "inference.results",
     "Session": "session.session",
     "Source": "sources.frames",
     "Tolerance": "bundle.parity",
@@ -52,6 +59,7 @@ __all__ = [
     "Batches",
     "Bundle",
     "EdgeproofError",
+    "EngineOptions",
     "Frame",
     "Golden",
     "InputError",

@@ -16,14 +16,14 @@ from typing import Any, Literal
 from .cache import cache_folder
 from .device import jetson
 from .device.gpu import read_driver
-from .device.libraries import BrokenLibrary, broken_libraries, cuda_version, cudnn_version, tensorrt_version
+from .device.libraries import BrokenLibrary, cuda_version, cudnn_version, tensorrt_version
 from .device.remedies import DRIVER, remedy
 from .errors import EdgeproofError, MissingDependency
-from .providers.request import EXECUTION_PROVIDERS, ProviderRequest
+from .providers.registry import PROVIDERS
 from .session.session import Session, load_onnxruntime
 
 State = Literal["ok", "missing", "note"]
-# y = Relu(x) on a float tensor of shape (1, 1, 2, 2), serialized: the least that a provider must run.
+# y = Relu(x) on a float tensor of shape (1, 1, 2, 2), serialized: any provider must run it.
 RELU_MODEL = (
     b'\x08\x08:Q\n\x12\n\x01x\x12\x01y\x1a\x04relu"\x04Relu\x12\x01gZ\x1b\n\x01x\x12\x16\n\x14\x08\x01\x12\x10'
     b"\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x02\n\x02\x08\x02b\x1b\n\x01y\x12\x16\n\x14\x08\x01\x12\x10\n\x02"
@@ -126,8 +126,8 @@ def _libraries(root: Path, load: Callable[[str], Any], ort: Any) -> Iterator[Fin
     on_jetson = jetson.is_jetson(root)
     broken = {
         library.name: library
-        for name in ("cuda", "tensorrt")
-        for library in broken_libraries(ort, name, load)
+        for provider in PROVIDERS.values()
+        for library in provider.broken_libraries(ort, load)
         if not library.name.startswith(DRIVER)
     }
     tensorrt = tensorrt_version(ort, load)
@@ -162,12 +162,12 @@ def _runtime(ort: Any) -> Iterator[Finding]:
 def _providers(ort: Any) -> Iterator[Finding]:
     """Whether each provider really runs a model, whatever ONNX Runtime lists."""
     built = ort.get_available_providers()
-    for provider, name in EXECUTION_PROVIDERS.items():
-        if name not in built:
+    for provider in PROVIDERS:
+        if PROVIDERS[provider].ort_name not in built:
             yield Finding(f"provider {provider}", "note", "not in this build of ONNX Runtime")
             continue
         try:
-            Session(RELU_MODEL, provider=ProviderRequest(provider)).close()
+            Session(RELU_MODEL, provider=provider).close()
         except EdgeproofError as error:
             found = f"{error.message} {error.details['got']}".rstrip()
             lines = error.details["to do"].splitlines()

@@ -14,11 +14,16 @@ EdgeproofError
 └── ProofError            exit 1: a step was carried out and its proof failed
     ├── ExportError         PyTorch's exporter could not express the model
     ├── ParityError         two forms of the model give different answers
+    ├── AccuracyError       a lower precision costs more accuracy than it may
     └── PlacementError      the provider that was asked for is not the one that runs the model
         └── PrecisionError    the provider would run it, and compute this precision wrongly
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+MAX_NAMES = 10  # in a message
 
 
 class EdgeproofError(Exception):
@@ -55,6 +60,12 @@ def gist(error: BaseException) -> str:
         error = error.__cause__
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"
+
+
+def first_names(names: Sequence[str]) -> str:
+    """The first names of a long list, and how many more there are."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
 
 
 class InputError(EdgeproofError):

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,11 @@ from .bundle.preprocess import Preprocess
 from .bundle.shapes import fits
 from .errors import FrameError, InputError
 from .inference.runner import Runner
+from .providers.base import Shape
 from .providers.placement import Placement
-from .providers.request import ProviderRequest, Shape
+from .providers.request import ProviderRequest
 from .sources.camera import Camera
-from .sources.frames import Frame, Sample, failed
+from .sources.frames import MEMORY, Frame, Sample, failed_frame
 
 INPUT, OUTPUT = "input", "scores"
 SIDE = 8
@@ -143,26 +143,28 @@ def fake_runner(
     request: ProviderRequest | None = None,
     top: int = 5,
     workers: int | None = None,
+    streams: int | None = None,
 ) -> Runner:
     """A runner with a `FakeSession` and a `fake_bundle`.
 
     Args:
         answer: from a batch to scores; by default `brightness`.
         labels, pictures: of the bundle.
-        request: with `batches` it sets how many frames go together.
-        top, workers: as for `Runner`.
+        request: its `engine.batches` say how many frames go together.
+        top, workers, streams: as for `Runner`.
     """
     session = FakeSession(answer or brightness(len(labels)))
-    return Runner(fake_bundle(labels, pictures=pictures), session, request, top=top, workers=workers)
+    bundle = fake_bundle(labels, pictures=pictures)
+    return Runner(bundle, session, request, top=top, workers=workers, streams=streams)
 
 
-def memory(samples: Iterable[Sample | FrameError], source: str = "memory") -> Iterator[Frame]:
+def memory(samples: Iterable[Sample | FrameError], source: str = MEMORY) -> Iterator[Frame]:
     """Frames from pictures or tensors in memory; an error stands for a frame that cannot be read."""
     for number, sample in enumerate(samples):
         if isinstance(sample, FrameError):
-            yield failed(source, number, sample)
+            yield failed_frame(source, number, sample)
         else:
-            yield Frame(source, number, partial(_same, sample))
+            yield Frame.from_sample(source, number, sample)
 
 
 class FakeCamera:
@@ -229,7 +231,3 @@ class FakeCapture:
     def release(self) -> None:
         """Let go of the camera."""
         self._camera.released += 1
-
-
-def _same(sample: Sample) -> Sample:
-    return sample

@@ -6,8 +6,10 @@ import os
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..providers.base import Shape
 from ..providers.placement import Placement
-from ..providers.request import ProviderRequest, Shape
+from ..providers.registry import PROVIDERS
+from ..providers.request import ProviderRequest, require_at_least
 
 
 @dataclass(frozen=True)
@@ -34,32 +36,37 @@ class Concurrency:
 
 
 def choose_concurrency(
-    request: ProviderRequest, placement: Placement, shape: Shape, workers: int | None
+    request: ProviderRequest,
+    placement: Placement,
+    shape: Shape,
+    *,
+    workers: int | None = None,
+    streams: int | None = None,
 ) -> Concurrency:
     """Thread counts and batch size for this machine.
 
     On the CPU every core gets an inference of one thread, and a worker that decodes while there is room for
     what it reads. One inference on several threads would wait, at each of its operators, for the thread that
-    shares its core with a worker. One thread feeds a GPU, unless more streams are requested, each with a
-    session of its own.
+    shares its core with a worker. One thread feeds a GPU, unless more streams are requested.
 
     Args:
         request: how the model was opened.
         placement: where it runs.
         shape: of its input; a batch axis of any length is not an int.
         workers: threads that decode and preprocess; None for one a core.
+        streams: threads that infer; None for as many as the CPU has cores for, and one on a GPU.
 
     Raises:
-        InputError: the model takes one size of batch, and another was requested.
+        InputError: a number is below 1, or the model takes one size of batch and another was requested.
     """
-    batch = request.batches.usual
+    require_at_least(1, workers=workers, streams=streams)
+    provider, batch = PROVIDERS[placement.provider], request.engine.batches.usual
     fixed = shape[0] if isinstance(shape[0], int) else None
     if fixed and batch not in (1, fixed):
         raise InputError(f"The model takes batches of {fixed}.", got=f"a request for batches of {batch}")
-    usual = max(1, cores() // (request.threads or 1)) if placement.provider == "cpu" else 1
-    streams = request.streams or usual
-    padded = bool(fixed) or request.cuda_graph or placement.provider == "cuda"
-    return Concurrency(workers or cores(), streams, fixed or batch, padded)
+    usual = max(1, cores() // (request.threads or 1)) if provider.concurrent_runs else 1
+    padded = bool(fixed) or request.engine.cuda_graph or provider.replans_batches
+    return Concurrency(workers or cores(), streams or usual, fixed or batch, padded)
 
 
 def cores() -> int:

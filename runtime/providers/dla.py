@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..device.jetson import ROOT, board, dla_cores
-from ..errors import InputError, PlacementError
-from .placement import shorten
+from ..errors import InputError, PlacementError, first_names
 
 FIRST_WITHOUT = (10, 8)  # TensorRT 10.7 was the last 10.x that compiles for the DLA
 # How TensorRT names the layers of an engine: what the DLA takes is one "{ForeignNode[first...last]}" between
@@ -45,7 +44,7 @@ class DlaPlacement:
         if self.state == "dla":
             return "every layer on the DLA, by the engine's own list"
         if self.state == "partly":
-            return f"on the GPU instead of the DLA: {shorten(self.on_gpu)}"
+            return f"on the GPU instead of the DLA: {first_names(self.on_gpu)}"
         return f"not proven to be on the DLA: {self.reason}"
 
 

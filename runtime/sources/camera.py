@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, InputError
 from .captured import Captured
-from .frames import Frame, failed
+from .frames import Frame, failed_frame
 from .opencv import Capture, load_opencv
 
 PREFIXES = ("camera:", "gstreamer:", "rtsp://", "rtsps://")
@@ -157,7 +157,7 @@ class Camera:
         while not self._closed:
             picture = _read(capture) if capture else None
             if picture is not None:
-                self._offer(Frame.of(self.name, number, Captured(picture, self._form)))
+                self._offer(Frame.from_capture(self.name, number, Captured(picture, self._form)))
                 number, delay = number + 1, self._delay
                 continue
             if capture:
@@ -179,7 +179,7 @@ class Camera:
     def _tell_loss(self, number: int) -> None:
         error = ImageError(f"The camera {self.name} gives no picture; it is tried again until it does.")
         with self._changed:
-            self._lost = failed(self.name, number, error)
+            self._lost = failed_frame(self.name, number, error)
             self._changed.notify_all()
 
     def _wait(self, delay: float) -> None:

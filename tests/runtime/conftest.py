@@ -38,7 +38,7 @@ from edgeproof.runtime.device import libraries
 from edgeproof.runtime.device.gpu import Driver, Gpu
 from edgeproof.runtime.inference import exact_replay
 from edgeproof.runtime.inference.verification import replay
-from edgeproof.runtime.providers import tf32
+from edgeproof.runtime.providers import base, nvidia, tensorrt, tf32
 from edgeproof.runtime.session import builder as opening
 from edgeproof.runtime.sources.readers import read_image
 
@@ -468,10 +468,14 @@ def machine(monkeypatch, tmp_path):
     fake = FakeMachine()
     monkeypatch.setenv("EDGEPROOF_CACHE", str(tmp_path / "machine_cache"))
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
-    monkeypatch.setattr(opening, "read_driver", lambda: fake.driver)
-    monkeypatch.setattr(opening, "tensorrt_version", lambda ort: fake.version)
+    monkeypatch.setattr(nvidia, "read_driver", lambda: fake.driver)
+    monkeypatch.setattr(tensorrt, "tensorrt_version", lambda ort: fake.version)
     monkeypatch.setattr(opening, "cuda_version", lambda ort: "12.6")
-    monkeypatch.setattr(opening, "broken_libraries", lambda ort, provider: fake.missing(provider))
+    monkeypatch.setattr(
+        base.ExecutionProvider,
+        "broken_libraries",
+        lambda provider, ort, load=None: fake.missing(provider.name),
+    )
 
     def replay_here(bundle, request):
         """The real child has no stand-in for a GPU."""

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgeproof.runtime.bench import report as bench_report
-from edgeproof.runtime.bench.bench import Plan, bench, parse_batches, parse_rivals
+from edgeproof.runtime.bench.bench import BenchmarkPlan, bench, parse_batches, parse_requests
 from edgeproof.runtime.bundle.bundle import Bundle
 from edgeproof.runtime.device.jetson import Clock, PowerMode
 from edgeproof.runtime.device.power import Reading
 from edgeproof.runtime.errors import InputError, MissingDependency, ModelError, OutputError, PlacementError
-from edgeproof.runtime.providers.request import ProviderRequest
+from edgeproof.runtime.providers.request import EngineOptions, ProviderRequest
 from edgeproof.runtime.records import encode
 
 CPU = ProviderRequest("cpu", "fp32")
@@ -39,7 +39,7 @@ def no_sensors():
 
 
 def measure(bundle, *requests, batches=(1,), warm_up=0.01, duration=0.5, clock=None, sensors=no_sensors):
-    plan = Plan(requests, batches, warm_up, duration)
+    plan = BenchmarkPlan(requests, batches, warm_up, duration)
     return bench(bundle, plan, clock=clock or FakeClock(), sensors=sensors)
 
 
@@ -206,7 +206,7 @@ def test_a_failure_while_it_runs_is_the_models(machine, bundle, monkeypatch):
 )
 def test_a_plan_without_sense_is_refused(changes):
     with pytest.raises(InputError):
-        Plan(**{"requests": (CPU,), **changes})
+        BenchmarkPlan(**{"requests": (CPU,), **changes})
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=5))
@@ -222,8 +222,8 @@ def test_what_is_no_list_of_batches_is_refused(text):
 
 
 def test_rivals_are_like_the_base_in_all_else():
-    base = ProviderRequest("cuda", "fp32", device=1, cuda_graph=True)
-    first, second = parse_rivals("cuda:fp16, tensorrt:int8", base)
+    base = ProviderRequest("cuda", "fp32", device=1, engine=EngineOptions(cuda_graph=True))
+    first, second = parse_requests("cuda:fp16, tensorrt:int8", base)
     assert first == dataclasses.replace(base, precision="fp16")
     assert second == dataclasses.replace(base, provider="tensorrt", precision="int8")
 
@@ -241,12 +241,12 @@ def test_rivals_are_like_the_base_in_all_else():
 )
 def test_what_cannot_be_compared_is_refused(text, reason):
     with pytest.raises(InputError, match=reason):
-        parse_rivals(text, CPU)
+        parse_requests(text, CPU)
 
 
 def test_a_rival_that_the_bases_options_exclude_is_refused():
     with pytest.raises(InputError, match="no CUDA graph"):
-        parse_rivals("cpu:fp32", ProviderRequest("cuda", cuda_graph=True))
+        parse_requests("cpu:fp32", ProviderRequest("cuda", engine=EngineOptions(cuda_graph=True)))
 
 
 # --- how it is told -----------------------------------------------------------------------------------
@@ -333,7 +333,7 @@ def test_the_command_prints_json(edgeproof, bundle_folder):
         (("--provider", "tpu"), "There is no provider 'tpu'"),
         (("--precision", "int8"), "holds no int8 model"),
         (("--batch", "0"), "cannot be measured"),
-        (("--duration", "0"), "One cannot measure for 0.0 s"),
+        (("--duration", "0"), "duration must be a finite number of seconds above 0"),
         (("--compare", "cpu"), "--compare cpu:int8,cuda:fp16"),
         (("--plot", "bench.gif"), "ends in .png"),
     ],

@@ -95,7 +95,7 @@ def test_inferences_at_once_never_share_buffers(session, bind):
         def __init__(self, batch):
             self.binding, self.busy = bind(batch), Lock()
 
-        def run(self, batch):
+        def run(self, batch, mark):
             if not self.busy.acquire(blocking=False):
                 collisions.append(batch)
             time.sleep(0.005)
