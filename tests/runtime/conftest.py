@@ -286,7 +286,7 @@ class FakeBinding:
         return getattr(self.real, name)
 
     def bind_output(self, name, device, index):
-        assert (device, index) == ("cuda", 0)
+        self.machine.require_device(device, index)
         self.real.bind_output(name, "cpu")
 
 
@@ -456,8 +456,14 @@ class FakeMachine:
     def missing(self, provider):
         return [libraries.BrokenLibrary(name, f"{name}: not there") for name in self.broken.get(provider, ())]
 
+    def require_device(self, device, index):
+        """Memory is bound on a GPU on which a session was opened."""
+        used = {session.providers[0][1]["device_id"] for session in list(self.created) if session.on_gpu}
+        assert device == "cuda"
+        assert str(index) in used
+
     def _allocate(self, shape, dtype, device, index):
-        assert (device, index) == ("cuda", 0)
+        self.require_device(device, index)
         self.allocate()
         return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cpu", 0)
 

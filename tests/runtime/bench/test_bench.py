@@ -16,6 +16,7 @@ from edgeproof.runtime.device.power import Reading
 from edgeproof.runtime.errors import InputError, MissingDependency, ModelError, OutputError, PlacementError
 from edgeproof.runtime.providers.request import EngineOptions, ProviderRequest
 from edgeproof.runtime.records import encode
+from edgeproof.runtime.session.session import Session
 
 CPU = ProviderRequest("cpu", "fp32")
 CUDA = ProviderRequest("cuda", "fp32")
@@ -83,6 +84,19 @@ def test_a_bundle_that_takes_tensors_has_no_preprocessing(bundle):
     bare = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, preprocess=None))
     (found,) = measure(bare, CPU).measurements
     assert found.preprocess_ms is None
+
+
+def test_what_is_timed_is_the_session_that_a_runner_uses(machine, bundle, monkeypatch):
+    """A runner's session would notice a slower `Session.run`; so must the benchmark."""
+    original, clock = Session.run, FakeClock()
+
+    def slow(self, *arguments):
+        clock.now += 1000 * TICK
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Session, "run", slow)
+    for found in measure(bundle, CPU, CUDA, clock=clock, duration=20).measurements:
+        assert found.latency.least > 1000
 
 
 def test_every_batch_has_an_engine_compiled_for_it(machine, bundle):

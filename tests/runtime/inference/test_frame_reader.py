@@ -172,6 +172,11 @@ def test_a_stream_of_something_else_is_an_error(runner, wrong):
 
 
 def test_of_all_that_can_be_given_nothing_raises_anything_but_our_errors(runner):
-    for wrong in (*(value for value, _ in WRONG.values()), object(), np.array("text"), np.array([{}], object)):
+    for wrong in (
+        *(value for value, _ in WRONG.values()),
+        object(),
+        np.array("text"),
+        np.array([{}], object),
+    ):
         with pytest.raises(EdgeproofError):
             runner.predict(wrong)

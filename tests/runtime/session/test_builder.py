@@ -75,6 +75,19 @@ def test_with_fallback_allowed_the_placement_says_who_runs_what(any_evidence, ti
         assert np.array_equal(session.run(pictures(1))["scores"], expected(pictures(1)))
 
 
+@pytest.mark.parametrize(("refusing", "taken"), [((TENSORRT,), "cuda"), ((TENSORRT, CUDA), "cpu")])
+def test_a_provider_that_takes_no_node_is_not_called_the_one_that_runs_the_model(
+    any_evidence, tiny_model, expected, refusing, taken
+):
+    any_evidence.refused = {name: {"GlobalAveragePool", "Flatten", "Gemm"} for name in refusing}
+    request = ProviderRequest("tensorrt", allow_fallback=True)
+    with Session(tiny_model(), provider=request) as session:
+        assert session.placement.provider == session.placement.label == taken
+        assert session.placement.fallback
+        assert "3 of 3 nodes do not run on tensorrt" in str(session.placement)
+        assert np.array_equal(session.run(pictures(1))["scores"], expected(pictures(1)))
+
+
 @pytest.mark.parametrize("provider", ["tensorrt", "auto"])
 def test_a_model_whose_batch_may_vary_is_never_split_by_tensorrt(machine, tiny_model, provider):
     machine.refused = {TENSORRT: {"Flatten"}}
