@@ -13,14 +13,16 @@ from PIL import Image
 
 from ..calibration.artifact import OnnxArtifact
 from ..calibration.dataset.calibration_set import CalibrationSet
+from ..calibration.dataset.load import CalibrationInputs, normal_form, prove_same
 from ..calibration.passes.fp16 import convert_to_fp16
 from ..calibration.passes.uint8_request import Uint8Request, served_preprocess
 from ..calibration.preflight.check import is_installed, preflight
 from ..calibration.preflight.handed_over import GROWTH, preflight_handed_over
 from ..calibration.progress import Stages
 from ..calibration.ranges.statistics import Statistics
-from ..calibration.targets.base import find_target
-from ..calibration.targets.tensorrt import Int8Request, as_recover
+from ..calibration.targets.base import Int8Request, as_recover
+from ..calibration.targets.quantizer import make_int8
+from ..calibration.targets.registry import find_target
 from ..runtime.bundle.bundle import Bundle, is_bundle
 from ..runtime.bundle.manifest import PRECISIONS, FloatPrecision
 from ..runtime.bundle.preprocess import Preprocess
@@ -82,14 +84,6 @@ class ExportRequest:
     force: bool = False
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """The inputs that calibrate, and the class of each, shape (N,), for the budget alone."""
-
-    samples: CalibrationSet
-    labels: NDArray[np.int64]
-
-
 def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
     """Carry a model through every stage and publish the bundle.
 
@@ -102,7 +96,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         subject = _prepare(request, stages)
         feed = _feed(request, subject)
     with stages.stage("samples"):
-        calibration = _calibration(subject)
+        samples, labels = _calibration(subject)
         compared = _parity_samples(subject.data.evaluation)
         inputs, shown = feed.both(compared)
         outputs = torch_answers(subject.trained.network, inputs)
@@ -116,8 +110,11 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
     with stages.stage("simplify"):
         artifact = simplify(exported.artifact)
         proven = {"fp32": Proven(artifact, prove(artifact, reference))}
-    proven |= _lower(request, artifact, calibration, reference, stages)
-    ancestors = (exported.artifact,)
+    with stages.stage("normalize"):
+        normal = normal_form(artifact)
+        prove_same(artifact, normal, samples)
+    proven |= _lower(request, CalibrationInputs(normal, samples, labels=labels), reference, stages)
+    ancestors = (exported.artifact, artifact, normal)
     if request.uint8:
         ancestors += tuple(entry.artifact for entry in proven.values())
         reference = pixel_reference(subject.trained.network, feed, reference, shown)
@@ -132,7 +129,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
     verdict = decide(
         {name: (p.parity, evaluation.accuracy[name]) for name, p in proven.items()}, request.max_drop
     )
-    calibrated = Shown(len(calibration.samples), calibration.samples.sha256)
+    calibrated = Shown(len(samples), samples.sha256)
     outcome = Outcome(
         subject=replace(subject, preprocess=feed.served),
         proven=proven,
@@ -141,7 +138,7 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         calibration=calibrated,
         evaluation=evaluation,
         ancestors=ancestors,
-        evidence=_evidence(request, proven, (len(calibration.samples), len(inputs), evaluation.shown.count)),
+        evidence=_evidence(request, proven, (len(samples), len(inputs), evaluation.shown.count)),
     )
     with stages.stage("bundle"):
         return publish(request.out, outcome, verdict, dict(stages.seconds))
@@ -185,11 +182,12 @@ def _prepare(request: ExportRequest, stages: Stages) -> Subject:
     return Subject(spec, form, trained, data, preprocess)
 
 
-def _calibration(subject: Subject) -> Calibration:
+def _calibration(subject: Subject) -> tuple[CalibrationSet, NDArray[np.int64]]:
+    """The inputs that calibrate, and the class of each, shape (N,), for the budget alone."""
     split = subject.data.calibration
     inputs = split.tensor(subject.preprocess)
     samples = CalibrationSet(lambda positions: inputs[positions], len(inputs), sha256_bytes(inputs.tobytes()))
-    return Calibration(samples, split.labels)
+    return samples, split.labels
 
 
 def _feed(request: ExportRequest, subject: Subject) -> Feed:
@@ -229,46 +227,41 @@ def _check_classes(scores: NDArray[Any], subject: Subject) -> None:
 
 
 def _lower(
-    request: ExportRequest,
-    artifact: OnnxArtifact,
-    shown: Calibration,
-    reference: Reference,
-    stages: Stages,
+    request: ExportRequest, inputs: CalibrationInputs, reference: Reference, stages: Stages
 ) -> dict[str, Proven]:
     """The lower precisions asked for. FP16 must hold; INT8 is measured, and the verdict judges it."""
     lowered: dict[str, Proven] = {}
     if not {"fp16", "int8"} & set(request.precisions):
         return lowered
     with stages.stage("calibrate"):
-        statistics = find_target(request.target).calibrate(artifact, shown.samples, stages)
+        statistics = find_target(request.target).calibrate(inputs, stages)
     if "fp16" in request.precisions:
         with stages.stage("fp16"):
-            lowered["fp16"] = _to_fp16(artifact, statistics, reference, stages)
+            lowered["fp16"] = _to_fp16(inputs.artifact, statistics, reference, stages)
     if "int8" in request.precisions:
         with stages.stage("int8"):
-            lowered["int8"] = _to_int8(request, artifact, shown, statistics, reference, stages)
+            lowered["int8"] = _to_int8(request, inputs, statistics, reference, stages)
     return lowered
 
 
 def _to_fp16(artifact: OnnxArtifact, statistics: Statistics, reference: Reference, stages: Stages) -> Proven:
-    result = convert_to_fp16(artifact, statistics.ranges)
+    result = convert_to_fp16(artifact.model, statistics.ranges)
+    halved = artifact.derive(result.model, "fp16", "fp16")
     for name, reason in result.kept_float32.items():
         stages.note(f"{name} stays float32: {reason}")
     kept: dict[str, FloatPrecision] = dict.fromkeys(result.kept_float32, "float32")
-    return Proven(result.artifact, prove(result.artifact, reference), kept, result.kept_float32)
+    return Proven(halved, prove(halved, reference), kept, result.kept_float32)
 
 
 def _to_int8(
     request: ExportRequest,
-    artifact: OnnxArtifact,
-    shown: Calibration,
+    inputs: CalibrationInputs,
     statistics: Statistics,
     reference: Reference,
     stages: Stages,
 ) -> Proven:
     wanted = Int8Request(request.max_drop, as_recover(request.recover))
-    make = find_target(request.target).make
-    result = make(artifact, shown.samples, statistics, wanted, shown.labels, stages)
+    result = make_int8(find_target(request.target), inputs, statistics, wanted, stages)
     if result.placement.tried:
         stages.note(f"pairs around gates: {result.placement.name}: {result.placement.reason}")
     if result.recovered:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..artifact import OnnxArtifact
-from ..dataset.accuracy_drop import shown
+from ..dataset.accuracy_drop import batches
 from ..dataset.calibration_set import CalibrationSet
 from ..passes.activation_shift import best_offsets
 from ..passes.cross_layer_equalization import channel_maxima, find_pairs
@@ -67,8 +67,8 @@ def least_error_start(
     model = artifact.model
     sites = {option: find_sites(model, placement=option) for option in options}
     names = dict.fromkeys(name for found in sites.values() for name in activations(found))
-    batches = shown(artifact, samples, stages, "calibrating")
-    histograms = collect_statistics(model, batches, list(names)).histograms
+    shown = batches(model, samples, stages, "calibrating")
+    histograms = collect_statistics(model, shown, list(names)).histograms
     ranges = {name: mse_range(histogram, SYMMETRIC_INT8) for name, histogram in histograms.items()}
     offsets = best_offsets(model, histograms)
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
@@ -100,7 +100,7 @@ def equalization_limits(
     pairs = [pair for pair in find_pairs(artifact.model) if read[pair.value] == 1]
     if not pairs:
         return {}
-    return channel_maxima(artifact.model, pairs, shown(artifact, samples, stages, "equalizing"))
+    return channel_maxima(artifact.model, pairs, batches(artifact.model, samples, stages, "equalizing"))
 
 
 def recoveries(start: Start, few: float, samples: CalibrationSet, stages: Stages) -> Iterator[Recovery]:

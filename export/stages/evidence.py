@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ...calibration.passes.range_search import Choice
 from ...calibration.qdq.placement import PlacementChoice
-from ...calibration.targets.tensorrt import Attempt, Int8Result
+from ...calibration.targets.base import Attempt, Int8Result
 from ...runtime.bundle.manifest import FloatPrecision
 from ...runtime.records import encode
 

@@ -52,7 +52,8 @@ def take_pixels(proven: Mapping[str, Proven], feed: Feed, reference: Reference) 
         raise AssertionError("served_preprocess refuses tensors")
     shipped = {}
     for name, entry in proven.items():
-        artifact = with_uint8_input(entry.artifact, feed.trained, feed.served)
+        model = with_uint8_input(entry.artifact.model, feed.trained, feed.served)
+        artifact = entry.artifact.derive(model, "uint8-input", entry.artifact.precision)
         parity = (measure if name == "int8" else prove)(artifact, reference)
         shipped[name] = replace(entry, artifact=artifact, parity=parity)
     return shipped

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...calibration.artifact import OnnxArtifact
 from ...calibration.dataset.calibration_set import input_of
-from ...calibration.targets.tensorrt import Int8Result
+from ...calibration.targets.base import Int8Result
 from ...runtime.bundle.accuracy import Accuracy
 from ...runtime.bundle.bundle import MANIFEST, Bundle, output_key
 from ...runtime.bundle.manifest import (
@@ -172,11 +172,19 @@ def _manifest(
         evidence=_write_evidence(folder, outcome.evidence),
         verdict=verdict,
         toolchain=_toolchain(),
-        lineage=tuple(
-            {"stage": a.stage, "sha256": a.sha256, "parent": a.parent, "nodes": a.nodes, "bytes": len(a.data)}
-            for a in (*outcome.ancestors, *(proven.artifact for proven in outcome.proven.values()))
-        ),
+        lineage=_lineage([*outcome.ancestors, *(proven.artifact for proven in outcome.proven.values())]),
         stages=tuple({"name": stage, "seconds": round(took, 3)} for stage, took in seconds.items()),
+    )
+
+
+def _lineage(artifacts: Sequence[OnnxArtifact]) -> tuple[Mapping[str, Any], ...]:
+    """Each model once, in the order in which they were made."""
+    each: dict[str, OnnxArtifact] = {}
+    for artifact in artifacts:
+        each.setdefault(artifact.sha256, artifact)
+    return tuple(
+        {"stage": a.stage, "sha256": a.sha256, "parent": a.parent, "nodes": a.nodes, "bytes": len(a.data)}
+        for a in each.values()
     )
 
 

@@ -1,6 +1,6 @@
 """A replay in float32 without TF32, in a process of its own.
 
-    NVIDIA_TF32_OVERRIDE=0 python -m edgeproof.runtime.inference.exact_replay   < job > result
+    NVIDIA_TF32_OVERRIDE=0 python -m edgeproof.runtime.exact_replay   (a job on stdin, its result on stdout)
 
 NVIDIA's libraries read the variable when they are loaded, and keep its value: exact and fast engines can
 never share a process.
@@ -22,7 +22,7 @@ from ..providers.request import ProviderRequest
 from ..records import decode, encode
 from .verification import Replay, replay
 
-COMMAND = (sys.executable, "-m", f"{__package__}.exact_replay")
+COMMAND = (sys.executable, "-m", __name__)
 
 
 @dataclass(frozen=True)

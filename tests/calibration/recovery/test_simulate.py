@@ -5,10 +5,15 @@ import torch
 
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.passes.cross_layer_equalization import channel_maxima, find_pairs
+from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.qdq.quantized_inputs import find_sites
-from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
+
+
+def quantize_tensorrt(artifact, *arguments, **options):
+    """As a stage does: the model, and where it came from."""
+    return artifact.derive(tensorrt.quantize_tensorrt(artifact.model, *arguments, **options), "int8", "int8")
 
 
 def written(student):
