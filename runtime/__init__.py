@@ -17,7 +17,20 @@ if TYPE_CHECKING:
     from .bundle.manifest import Manifest
     from .bundle.parity import Parity, Tolerance, compare
     from .bundle.preprocess import Preprocess
-    from .errors import EdgeproofError, InputError, PlacementError, ProofError
+    from .errors import (
+        BundleError,
+        EdgeproofError,
+        FrameError,
+        ImageError,
+        InputError,
+        MissingDependency,
+        ModelError,
+        OutputError,
+        PlacementError,
+        PrecisionError,
+        ProofError,
+        TensorError,
+    )
     from .inference.results import BadFrame, Prediction, Score, Totals
     from .inference.runner import Runner
     from .inference.verification import Replay, verify
@@ -26,47 +39,55 @@ if TYPE_CHECKING:
     from .session.session import Session
     from .sources.frames import Frame, Source
 
-_HOME = {
-    "BadFrame": "inference.results",
-    "Batches": "providers.request",
-    "Bundle": "bundle.bundle",
-    "EdgeproofError": "errors",
-    "EngineOptions": "providers.request",
-    "Frame": "sources.frames",
-    "Golden": "bundle.bundle",
-    "InputError": "errors",
-    "Manifest": "bundle.manifest",
-    "Parity": "bundle.parity",
-    "Placement": "providers.placement",
-    "PlacementError": "errors",
-    "Prediction": "inference.results",
-    "Preprocess": "bundle.preprocess",
-    "ProofError": "errors",
-    "ProviderRequest": "providers.request",
-    "Replay": "inference.verification",
-    "Runner": "inference.runner",
-    "Score": "inference.results",
-    "Session": "session.session",
-    "Source": "sources.frames",
-    "Tolerance": "bundle.parity",
-    "Totals": "inference.results",
-    "compare": "bundle.parity",
-    "verify": "inference.verification",
+_MODULES = {
+    "bundle.bundle": ("Bundle", "Golden"),
+    "bundle.manifest": ("Manifest",),
+    "bundle.parity": ("Parity", "Tolerance", "compare"),
+    "bundle.preprocess": ("Preprocess",),
+    "errors": (
+        "BundleError",
+        "EdgeproofError",
+        "FrameError",
+        "ImageError",
+        "InputError",
+        "MissingDependency",
+        "ModelError",
+        "OutputError",
+        "PlacementError",
+        "PrecisionError",
+        "ProofError",
+        "TensorError",
+    ),
+    "inference.results": ("BadFrame", "Prediction", "Score", "Totals"),
+    "inference.runner": ("Runner",),
+    "inference.verification": ("Replay", "verify"),
+    "providers.placement": ("Placement",),
+    "providers.request": ("Batches", "EngineOptions", "ProviderRequest"),
+    "session.session": ("Session",),
+    "sources.frames": ("Frame", "Source"),
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "BadFrame",
     "Batches",
     "Bundle",
+    "BundleError",
     "EdgeproofError",
     "EngineOptions",
     "Frame",
+    "FrameError",
     "Golden",
+    "ImageError",
     "InputError",
     "Manifest",
+    "MissingDependency",
+    "ModelError",
+    "OutputError",
     "Parity",
     "Placement",
     "PlacementError",
+    "PrecisionError",
     "Prediction",
     "Preprocess",
     "ProofError",
@@ -76,6 +97,7 @@ __all__ = [
     "Score",
     "Session",
     "Source",
+    "TensorError",
     "Tolerance",
     "Totals",
     "compare",

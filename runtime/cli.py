@@ -14,7 +14,7 @@ import typer
 
 from .command import EXIT_BAD_INPUT, EXIT_PROOF_FAILED, SIGNALS, JsonOption, emit, stop_at_once
 from .errors import PrecisionError, ProofError
-from .notices import tell_placement, tell_replays, tell_totals, ticking
+from .notices import elapsed_notices, tell_placement, tell_replays, tell_totals
 
 if TYPE_CHECKING:
     from .bundle.bundle import Bundle
@@ -113,7 +113,7 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
     visit = Annotator(annotate) if annotate else None
     with (
         Runner.open(bundle, provider=request, top=top, workers=workers, streams=streams) as runner,
-        _finishing(runner) as signals,
+        _stopped_by_signals(runner) as signals,
     ):
         tell_placement(runner, precision)
         classes = min(top, len(runner.bundle.manifest.labels))
@@ -202,7 +202,7 @@ def build(
         device=device,
         engine=_engine(dla, workspace, batch, cuda_graph),
     )
-    with ticking(f"compiling {opened.manifest.name}"):
+    with elapsed_notices(f"compiling {opened.manifest.name}"):
         result = compile_engine(opened, request, context)
     if as_json:
         emit(json.dumps(encode(result), indent=2))
@@ -306,7 +306,7 @@ def _engine(
 
 
 def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked: bool) -> dict[str, Replay]:
-    """Replays by precision; one that nobody asked for by name is left out where it cannot be computed."""
+    """Replays by precision; one that was not requested by name is left out where it cannot be computed."""
     from .inference.verification import verify as replay
 
     results: dict[str, Replay] = {}
@@ -323,7 +323,7 @@ def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked
 
 
 @contextmanager
-def _finishing(runner: Runner) -> Iterator[list[int]]:
+def _stopped_by_signals(runner: Runner) -> Iterator[list[int]]:
     """Let the first signal end the runner's stream, and a second one the process; gives those received."""
     received: list[int] = []
 

@@ -1,4 +1,4 @@
-"""What this machine has, what it lacks, and the line to type for each lack."""
+"""The doctor: what this machine has, what it lacks, and what to type for each lack."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def examine(
     load: Callable[[str], Any] = ctypes.CDLL,
     onnxruntime: Callable[[Path], Any] = load_onnxruntime,
 ) -> list[Finding]:
-    """Look at the machine: never fails, whatever it lacks.
+    """Look at the machine. Never fails, whatever is missing.
 
     Args:
         root: where the file system starts.

@@ -15,7 +15,7 @@ EdgeproofError
     ├── ExportError         PyTorch's exporter could not express the model
     ├── ParityError         two forms of the model give different answers
     ├── AccuracyError       a lower precision costs more accuracy than it may
-    └── PlacementError      the provider that was asked for is not the one that runs the model
+    └── PlacementError      the requested provider is not the one that runs the model
         └── PrecisionError    the provider would run it, and compute this precision wrongly
 """
 
@@ -101,7 +101,7 @@ class TensorError(FrameError):
 
 
 class OutputError(InputError):
-    """The result has no place to go."""
+    """The output cannot be written."""
 
 
 class MissingDependency(InputError):
@@ -142,7 +142,7 @@ class AccuracyError(ProofError):
 
 
 class PlacementError(ProofError):
-    """The provider that was asked for cannot be used here, or leaves nodes to another."""
+    """The requested provider cannot be used here, or leaves nodes to another."""
 
 
 class PrecisionError(PlacementError):

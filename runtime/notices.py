@@ -57,7 +57,7 @@ def tell_totals(totals: Totals, signals: list[int]) -> None:
 
 
 @contextmanager
-def ticking(what: str) -> Iterator[None]:
+def elapsed_notices(what: str) -> Iterator[None]:
     """Say on stderr every few seconds that a long call, which prints nothing itself, is still running."""
     done, start = threading.Event(), time.monotonic()
 

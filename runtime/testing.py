@@ -1,4 +1,4 @@
-"""Stand-ins for tests, yours as well as ours: a runner without a provider, frames from memory, a camera.
+"""Fakes for tests: a runner without a provider, frames from memory, a camera.
 
     def test_my_loop_counts_what_it_cannot_read():
         picture = Image.new("RGB", (8, 8), "red")
@@ -6,7 +6,7 @@
             results = list(runner.stream(memory([picture, ImageError("torn")])))
         assert [type(result) for result in results] == [Prediction, BadFrame]
 
-The stand-ins obey the same protocols as what they stand for; everything between them is the real code.
+The fakes obey the same protocols as the real objects; everything between them is the real code.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class FakeSession:
         answer: from a batch to scores of shape (N, classes), as a model's logits.
         shape: of the input; an axis that may vary is not an int.
         dtype: numpy's name of the input's type.
-        placement: what it says of where it runs.
+        placement: where it claims to run.
 
     Attributes:
         batches: the sizes of the batches that were run, in the order in which they came.
@@ -93,7 +93,7 @@ class FakeSession:
 
 
 def fake_bundle(labels: Sequence[str] = ("dark", "bright"), *, pictures: bool = True) -> Bundle:
-    """A bundle that stands on no disk, for inputs of shape (3, 8, 8) in -1..1.
+    """A bundle without files, for inputs of shape (3, 8, 8) in -1..1.
 
     Args:
         labels: one for each class.
@@ -189,15 +189,15 @@ class FakeCamera:
         self.over = threading.Event()
         self._connections = list(connections)
 
-    def camera(self, name: str = "camera:fake", *, delay: float = 0.001, form: str = "") -> Camera:
+    def camera(self, name: str = "camera:fake", *, delay: float = 0.001, pixel_format: str = "") -> Camera:
         """A live source that reads it.
 
         Args:
             name: the source in results.
             delay: how long it waits before it tries again, in seconds.
-            form: GStreamer's name of the pictures' format.
+            pixel_format: GStreamer's name of the pictures' format.
         """
-        return Camera(name, self.connect, delay=delay, form=form)
+        return Camera(name, self.connect, delay=delay, pixel_format=pixel_format)
 
     def connect(self) -> FakeCapture | None:
         """Reach it, or give None."""

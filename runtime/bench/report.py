@@ -34,7 +34,7 @@ def text(report: BenchmarkReport) -> str:
     table = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in lines]
     table.insert(2, "  ".join("-" * width for width in widths))
     if any(m.fallback for m in report.measurements):
-        table.append("* not where it was asked for")
+        table.append("* not on the requested provider")
     return "\n".join([header, *table])
 
 

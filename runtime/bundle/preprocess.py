@@ -38,7 +38,7 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 MAX_PIXELS = 100_000_000
-# Pillow cuts these to 8 bits, each in its own way (most by clipping): the network would see another picture.
+# Pillow reduces these to 8 bits, most by clipping: the network would see another picture.
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -166,12 +166,12 @@ class Preprocess:
         return scaled
 
     def takes_as_it_is(self, height: int, width: int) -> bool:
-        """Whether a picture of this size is neither resized nor cropped, and its pixels are the tensor."""
+        """Whether the pixels of a picture of this size are the tensor: uint8, not resized and not cropped."""
         crop = self.source or self.crop or (height, width)
         return self.dtype == "uint8" and self._resized(height, width) == (height, width) == crop
 
     def matrices(self, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What resizing and cropping make of a frame of this size, as weights.
+        """Resizing and cropping of a frame of this size, as two matrices.
 
         Returns:
             The weights of the rows, shape (height of the result, height), and of the columns, shape (width of
@@ -189,7 +189,7 @@ class Preprocess:
         return weights(0, height), weights(1, width)
 
     def for_pixels(self, color: Color | None = None, source: tuple[int, int] | None = None) -> Preprocess:
-        """The same for a model that normalizes itself.
+        """The same preprocessing for a model that normalizes its input itself.
 
         Args:
             color: order of the channels that the model takes; None for this one's own.

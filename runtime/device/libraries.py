@@ -1,8 +1,8 @@
-"""The shared libraries that an execution provider needs: loaded, or each named that cannot be.
+"""The shared libraries that an execution provider needs: loads them, and names each that cannot be loaded.
 
-ONNX Runtime names only the first library that it misses, on stderr, and goes on without the provider. Here
-the provider's own list is read from its ELF file and every entry is tried. The provider itself is not
-loaded for that: it must find ONNX Runtime's own side prepared when it is.
+ONNX Runtime names only the first missing library, on stderr, and goes on without the provider. Here the
+list of needed libraries is read from the provider's ELF file, and each is loaded. The provider itself is
+not loaded: ONNX Runtime must do that.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from .jetson import ROOT
 
@@ -49,7 +48,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Power:
-    """What the board consumed while it was measured, idle parts included.
+    """What the whole board consumed while it was measured.
 
     Attributes:
         source: the rail, or rails, that were measured.
@@ -81,7 +80,7 @@ def read_sensors(root: Path = ROOT) -> Reading:
 
 
 class Meter:
-    """Reads sensors beside a work, inside its `with` block; several blocks add up.
+    """Reads sensors in a thread while its `with` block runs; several blocks add up.
 
     Args:
         read: reads the sensors once.
@@ -105,9 +104,7 @@ class Meter:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._thread:
             self._done.set()
             self._thread.join()
@@ -157,7 +154,7 @@ def _number(path: Path, unit: float) -> float | None:
 
 
 def _text(path: Path) -> str:
-    """A sensor's word; empty where it is absent, switched off, or not ready."""
+    """Text of a sensor's file; empty where it is absent, switched off, or not ready."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -1,4 +1,1 @@
-"""From frames to answers: the runner, its threads, its results, and the proof that they are PyTorch's.
-
-The room that users import from.
-"""
+"""From frames to predictions: the runner, its threads, its results, and their proof against PyTorch's."""

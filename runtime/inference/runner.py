@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +102,7 @@ class Runner:
         workers: int | None = None,
         streams: int | None = None,
     ) -> Runner:
-        """Open a bundle on the best provider of this machine, or on the one that is asked for.
+        """Open a bundle on the best provider of this machine, or on the requested one.
 
         Args:
             bundle: a bundle, or its folder.
@@ -138,7 +137,7 @@ class Runner:
 
     @property
     def precision(self) -> str:
-        """In which it runs: fp32, fp16 or int8."""
+        """Precision of the model that runs: fp32, fp16 or int8."""
         return self._session.precision
 
     def predict(self, sample: Sample | str | Path, *, source: str = "", frame: int = 0) -> Prediction:
@@ -211,9 +210,9 @@ class Runner:
             yield from self._counted(frames, results)
 
     def stop(self) -> None:
-        """End every stream after the frames that are under way, and start none any more.
+        """End every stream after the frames that are under way; no further stream starts.
 
-        A signal's handler may call it. To end one stream alone, close its iterator.
+        A signal's handler may call it. To end only one stream, close its iterator.
         """
         self._stopped = True
         for source, workers in list(self._running):
@@ -228,9 +227,7 @@ class Runner:
     def __enter__(self) -> Runner:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @contextmanager

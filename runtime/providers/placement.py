@@ -1,8 +1,8 @@
 """Which provider runs each node: read from the session itself, never assumed.
 
-ONNX Runtime lists the providers that it was built with, not those that work, and gives a CPU session where
-CUDA cannot be loaded, without an error. So the nodes are asked for: by its assignment record where it keeps
-one, else from the profile of one inference.
+ONNX Runtime lists the providers that it was built with, not those that work; where CUDA cannot be loaded it
+opens a CPU session without an error. So the provider of each node is read from its assignment record, or,
+where it keeps none, from the profile of one inference.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def require_complete(placement: Placement) -> None:
 
 
 def _merged(refused: Iterable[str]) -> list[str]:
-    """Reasons of the form `provider: reason`, with the providers that share one named together."""
+    """Reasons of the form `provider: reason`; providers with the same reason share one entry."""
     providers: dict[str, list[str]] = {}
     for entry in refused:
         provider, _, reason = entry.partition(": ")

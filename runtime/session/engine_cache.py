@@ -1,9 +1,9 @@
 """Compiled engines, kept for exactly the machine and the model that they were compiled for.
 
-An engine of another model, TensorRT, driver or GPU would at best be refused and at worst answer wrongly.
-So each stands in a folder named by a hash of everything it depends on, with that written beside it, and is
-compared again before it is used. A folder appears whole or not at all, and a lock lets one process compile
-while others that want the same engine wait for it.
+An engine of another model, TensorRT, driver or GPU would be refused, or compute wrongly. So each is kept in a
+folder that is named by a hash of everything it depends on. The same is written in a file beside it, and
+compared before the engine is used. A folder is published whole or not at all, and a lock lets one process
+compile while others that need the same engine wait.
 """
 
 from __future__ import annotations

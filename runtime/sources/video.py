@@ -10,7 +10,7 @@ from .captured import Captured
 from .opencv import load_opencv
 
 ENDINGS = {".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
-FRAME_COUNT_TOLERANCE = 0.02  # share of the frames by which a container's own count may be wrong
+FRAME_COUNT_TOLERANCE = 0.02  # share by which the frame count that a container states may be wrong
 
 
 def is_video(path: Path) -> bool:
