@@ -1,11 +1,10 @@
-"""What INT8 costs, taken back: the worst layers stay float, the others are fitted to what they meet."""
+"""Recovers INT8 accuracy: sensitive layers stay float, the rest are re-fitted (GPTQ, bias correction)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +18,13 @@ from ..progress import Stages
 from ..qdq.quantized_inputs import LAYERS_ONLY, Placement, Site, activations, find_sites, layers
 from ..ranges.methods import SYMMETRIC_INT8, mse_range
 from ..ranges.statistics import Range, collect_statistics
-
-if TYPE_CHECKING:
-    from .sensitivity import LayerDamage
-    from .simulate import QuantizedGraph
+from .reconstruct import reconstruct
+from .sensitivity import LayerDamage, rank_layers
+from .simulate import QuantizedGraph
 
 RANKING_SAMPLES = 16
 RECOVERY_ELEMENTS = 2e7  # samples times elements of an input that recovery sees: 128 at 224x224
-MOST_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
+MAX_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
 
 
 @dataclass(frozen=True)
@@ -118,7 +116,7 @@ def recoveries(start: Start, few: float, samples: CalibrationSet, stages: Stages
         yield Recovery(whole, {})
     ranked = rank(start, whole, samples, stages)
     count = count or 1
-    while count <= MOST_FLOAT * len(ranked):
+    while count <= MAX_FLOAT * len(ranked):
         kept = _reasons(ranked[:count])
         mixed = replace(start, sites=find_sites(start.source.model, kept, start.placement))
         yield Recovery(reconstructed(mixed, samples, stages), kept, tuple(ranked))
@@ -127,31 +125,21 @@ def recoveries(start: Start, few: float, samples: CalibrationSet, stages: Stages
 
 def simulated(start: Start) -> QuantizedGraph:
     """The simulated INT8 graph, before anything is recovered."""
-    from .simulate import QuantizedGraph
-
     return QuantizedGraph(start.source.model, start.sites, start.ranges, start.limits, start.offsets)
 
 
 def reconstructed(start: Start, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
     """The simulated INT8 graph, its weights and biases fitted to the calibration inputs."""
-    from .reconstruct import reconstruct
-
-    model, student = start.source.model, simulated(start)
+    student = simulated(start)
     some = samples.sample(max(1, int(RECOVERY_ELEMENTS / samples.sample(1).size)))
-    reconstruct(
-        model, student, start.sites, some, lambda nodes: stages.track(nodes, len(nodes), "recovering")
-    )
+    reconstruct(student, some, lambda nodes: stages.track(nodes, len(nodes), "recovering"))
     return student
 
 
 def rank(start: Start, student: QuantizedGraph, samples: CalibrationSet, stages: Stages) -> list[LayerDamage]:
     """Every layer of a simulated INT8 graph with its damage on some calibration inputs, the worst first."""
-    from .sensitivity import rank_layers
-
     some, count = samples.sample(RANKING_SAMPLES), len(student.layers)
-    return rank_layers(
-        start.source.model, student, some, lambda layers: stages.track(layers, count, "ranking layers")
-    )
+    return rank_layers(student, some, lambda layers: stages.track(layers, count, "ranking layers"))
 
 
 def _reasons(ranked: list[LayerDamage]) -> dict[str, str]:

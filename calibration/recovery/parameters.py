@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -16,9 +15,7 @@ from ..qdq.quantized_inputs import LAYERS_ONLY, Placement
 from ..qdq.weight_scales import best_scales, on_grid
 from ..ranges.statistics import Range
 from .mixed_precision import Start
-
-if TYPE_CHECKING:
-    from .simulate import QuantizedGraph
+from .simulate import QuantizedGraph
 
 
 @dataclass(frozen=True)
