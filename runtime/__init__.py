@@ -1,10 +1,5 @@
 """What runs on the device: opens a bundle, labels pictures with it, verifies it there. Never needs torch.
 
-    from edgeproof.runtime import Runner
-
-    with Runner.open("artifacts/mobilenet_v3") as runner:
-        print(runner.predict("dog.jpg").top[0])
-
 The names in `__all__` are the public API; everything else may change. Each is loaded when it is first used,
 so that a process pays only for what it needs.
 """

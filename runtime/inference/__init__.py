@@ -1,1 +1,4 @@
-"""From frames to predictions: the runner, its threads, its results, and their proof against PyTorch's."""
+"""From frames to predictions: the runner, its threads and its results.
+
+Also the replay that proves them against PyTorch's answers.
+"""
