@@ -15,7 +15,7 @@ from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.normalize.passes import normalize
 from edgeproof.calibration.onnx_graph.read import read_onnx
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.targets.base import find_target
 
 
@@ -29,7 +29,7 @@ def main() -> None:
 
     samples = CalibrationSet(read, count, "")
     artifact = OnnxArtifact(normalize(read_onnx(model)), "normalize")
-    find_target("tensorrt").calibrate(artifact, samples, Stages(quiet=True))
+    find_target("tensorrt").calibrate(artifact, samples, Progress(quiet=True))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from .normalize.logits import ending, scores_of, with_ending
 from .passes.kept import KeptLayer, name_of
 from .passes.uint8_input import pixels_of, with_uint8_input
 from .passes.uint8_request import Uint8Request, served_preprocess
-from .progress import Stages
+from .progress import Progress
 from .qdq.quantized_inputs import activations, find_sites
 from .ranges.trt_cache import read_calibration_cache
 from .targets.base import TARGETS, Target
@@ -51,7 +51,7 @@ class QuantizeRequest:
     uint8: Uint8Request | None = None
 
 
-def quantize(request: QuantizeRequest, stages: Stages) -> Int8Result:
+def quantize(request: QuantizeRequest, progress: Progress) -> Int8Result:
     """Quantize, prove the result on the calibration inputs, and write it.
 
     Without labels every answer that INT8 changes counts against the budget: the drop of top-1 is never more.
@@ -65,18 +65,18 @@ def quantize(request: QuantizeRequest, stages: Stages) -> Int8Result:
     if request.out.is_dir():
         raise OutputError(f"The output {request.out} is a folder.", todo="name a file: --out FILE.onnx")
     with publish_file(request.out) as draft:  # before the work: a place that cannot be written is found now
-        result = _proven(request, stages)
+        result = _proven(request, progress)
         draft.write_bytes(result.artifact.data)
     return result
 
 
-def _proven(request: QuantizeRequest, stages: Stages) -> Int8Result:
-    subject = read_subject(request.model, request.calibration, request.preprocess, stages)
+def _proven(request: QuantizeRequest, progress: Progress) -> Int8Result:
+    subject = read_subject(request.model, request.calibration, request.preprocess, progress)
     served = served_preprocess(request.uint8, subject.preprocess) if request.uint8 else None
     scores = replace(subject, artifact=scores_of(subject.artifact))
-    result = _quantized(request, scores, stages)
+    result = _quantized(request, scores, progress)
     if served:
-        with stages.stage("uint8-input"):
+        with progress.stage("uint8-input"):
             result = _for_pixels(result, scores, served)
     if not result.parity or result.drop > request.int8.max_drop:
         raise AccuracyError(
@@ -97,13 +97,13 @@ def _with_ending(result: Int8Result, whole: OnnxArtifact) -> Int8Result:
     return replace(result, artifact=with_ending(result.artifact, whole), kept_float=kept)
 
 
-def _quantized(request: QuantizeRequest, subject: Subject, stages: Stages) -> Int8Result:
+def _quantized(request: QuantizeRequest, subject: Subject, progress: Progress) -> Int8Result:
     artifact, samples = subject.artifact, subject.samples
     if request.scales is None:
-        with stages.stage("calibrate"):
-            statistics = request.target.calibrate(artifact, samples, stages)
-        with stages.stage("int8"):
-            return request.target.make(artifact, samples, statistics, request.int8, stages=stages)
+        with progress.stage("calibrate"):
+            statistics = request.target.calibrate(artifact, samples, progress)
+        with progress.stage("int8"):
+            return request.target.make(artifact, samples, statistics, request.int8, progress=progress)
     if request.target.make_with is None:
         raise InputError(
             f"The target {request.target.name} takes no scales of TensorRT's.",
@@ -111,9 +111,9 @@ def _quantized(request: QuantizeRequest, subject: Subject, stages: Stages) -> In
             todo="leave --target out, or --scales",
         )
     ranges = read_calibration_cache(request.scales, activations(find_sites(artifact.model)))
-    with stages.stage("calibrate"):
-        statistics = request.target.calibrate(artifact, samples, stages)
-    with stages.stage("int8"):
+    with progress.stage("calibrate"):
+        statistics = request.target.calibrate(artifact, samples, progress)
+    with progress.stage("int8"):
         return request.target.make_with(artifact, samples, statistics, ranges)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..runtime.errors import ModelError
 from .dataset.load import Subject
 from .normalize.logits import scores_of
-from .progress import Stages
+from .progress import Progress
 from .qdq.quantized_inputs import LAYERS_ONLY, find_sites
 from .qdq.tensorrt import NOTHING_TO_QUANTIZE
 from .recovery.mixed_precision import least_error_start, simulated
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .recovery.sensitivity import LayerDamage
 
 
-def rank(subject: Subject, stages: Stages) -> list[LayerDamage]:
+def rank(subject: Subject, progress: Progress) -> list[LayerDamage]:
     """Every layer that INT8 for TensorRT rounds, with the error at the scores when it alone is rounded.
 
     Ranges are those of least square error, with channels equalized and values moved as `edgeproof quantize`
@@ -26,7 +26,7 @@ def rank(subject: Subject, stages: Stages) -> list[LayerDamage]:
 
     Args:
         subject: the model and its calibration inputs.
-        stages: shows what goes on.
+        progress: shows what goes on.
 
     Returns:
         The layers, the worst first.
@@ -38,10 +38,10 @@ def rank(subject: Subject, stages: Stages) -> list[LayerDamage]:
     artifact, samples = scores_of(subject.artifact), subject.samples
     if not find_sites(artifact.model):
         raise ModelError(NOTHING_TO_QUANTIZE)
-    with stages.stage("calibrate"):
-        (start,) = least_error_start(artifact, samples, stages, [LAYERS_ONLY])
-    with stages.stage("rank"):
-        return rank_simulated(start, simulated(start), samples, stages)
+    with progress.stage("calibrate"):
+        (start,) = least_error_start(artifact, samples, progress, [LAYERS_ONLY])
+    with progress.stage("rank"):
+        return rank_simulated(start, simulated(start), samples, progress)
 
 
 def summarize(ranked: Sequence[LayerDamage]) -> str:

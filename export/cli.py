@@ -77,7 +77,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     """Take a PyTorch model to a proven bundle: ONNX, simplified, FP16, INT8, each compared with PyTorch."""
     _require_packages()
     from ..calibration.passes.uint8_request import uint8_request
-    from ..calibration.progress import Stages
+    from ..calibration.progress import Progress
     from ..runtime.bundle.preprocess import read_preprocess
     from ..runtime.bundle.summary import summarize
     from .pipeline import ExportRequest, export_bundle
@@ -99,7 +99,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         uint8=uint8_request(uint8_input, channels, resize, source),
         force=force,
     )
-    bundle = export_bundle(request, Stages())
+    bundle = export_bundle(request, Progress())
     emit(
         bundle.manifest.to_json().rstrip()
         if as_json
@@ -138,7 +138,7 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
 ) -> None:
     """Train a network by its recipe: weights, history.json and curves.png; goes on after an interrupt."""
     _require_packages("matplotlib")
-    from ..calibration.progress import Stages
+    from ..calibration.progress import Progress
     from ..runtime.records import encode
     from .training.folder import WEIGHTS
     from .training.run import TrainRequest, train_model
@@ -155,7 +155,7 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
         out=out,
         fresh=fresh,
     )
-    training = train_model(request, Stages())
+    training = train_model(request, Progress())
     if as_json:
         emit(json.dumps({"folder": str(training.folder), **encode(training.history)}, indent=2))
         return

@@ -17,7 +17,7 @@ from ..calibration.passes.fp16 import convert_to_fp16
 from ..calibration.passes.uint8_request import Uint8Request, served_preprocess
 from ..calibration.preflight.check import is_installed, preflight
 from ..calibration.preflight.handed_over import GROWTH, preflight_handed_over
-from ..calibration.progress import Stages
+from ..calibration.progress import Progress
 from ..calibration.ranges.statistics import Statistics
 from ..calibration.targets.base import find_target
 from ..calibration.targets.tensorrt import Int8Request, as_recover
@@ -90,7 +90,7 @@ class Calibration:
     labels: NDArray[np.int64]
 
 
-def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
+def export_bundle(request: ExportRequest, progress: Progress) -> Bundle:
     """Carry a model through every stage and publish the bundle.
 
     Raises:
@@ -98,36 +98,36 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         ProofError: a stage's proof failed; nothing is published.
     """
     _check_request(request)
-    with stages.stage("weights"):
-        subject = _prepare(request, stages)
+    with progress.stage("weights"):
+        subject = _prepare(request, progress)
         feed = _feed(request, subject)
-    with stages.stage("samples"):
+    with progress.stage("samples"):
         calibration = _calibration(subject)
         compared = _parity_samples(subject.data.evaluation)
         inputs, shown = feed.both(compared)
         outputs = torch_answers(subject.trained.network, inputs)
         _check_classes(outputs[OUTPUT], subject)
         pictures = _pictures(subject, feed, compared, outputs[OUTPUT])
-    with stages.stage("export"):
+    with progress.stage("export"):
         exported = export_onnx(subject.trained.network, inputs)
     reference = Reference(inputs, outputs, exported.program)
-    with stages.stage("parity"):
+    with progress.stage("parity"):
         prove(exported.artifact, reference)
-    with stages.stage("simplify"):
+    with progress.stage("simplify"):
         artifact = simplify(exported.artifact)
         proven = {"fp32": Proven(artifact, prove(artifact, reference))}
-    proven |= _lower(request, artifact, calibration, reference, stages)
+    proven |= _lower(request, artifact, calibration, reference, progress)
     ancestors = (exported.artifact,)
     if request.uint8:
         ancestors += tuple(entry.artifact for entry in proven.values())
         reference = pixel_reference(subject.trained.network, feed, reference, shown)
-        with stages.stage("uint8-input"):
+        with progress.stage("uint8-input"):
             proven = take_pixels(proven, feed, reference)
-    proven |= _preflight(_for_tensorrt(request, proven), stages)
-    with stages.stage("accuracy"):
-        judges = _judges(subject.data.evaluation, request.evaluation, stages)
+    proven |= _preflight(_for_tensorrt(request, proven), progress)
+    with progress.stage("accuracy"):
+        judges = _judges(subject.data.evaluation, request.evaluation, progress)
         models = {name: entry.artifact for name, entry in proven.items()}
-        evaluation = evaluate(subject.trained.network, models, judges, feed, stages)
+        evaluation = evaluate(subject.trained.network, models, judges, feed, progress)
     check_resizing(feed, evaluation.accuracy["fp32"], request.max_drop)
     verdict = decide(
         {name: (p.parity, evaluation.accuracy[name]) for name, p in proven.items()}, request.max_drop
@@ -143,8 +143,8 @@ def export_bundle(request: ExportRequest, stages: Stages) -> Bundle:
         ancestors=ancestors,
         evidence=_evidence(request, proven, (len(calibration.samples), len(inputs), evaluation.shown.count)),
     )
-    with stages.stage("bundle"):
-        return publish(request.out, outcome, verdict, dict(stages.seconds))
+    with progress.stage("bundle"):
+        return publish(request.out, outcome, verdict, dict(progress.seconds))
 
 
 def _check_request(request: ExportRequest) -> None:
@@ -165,13 +165,13 @@ def _check_request(request: ExportRequest) -> None:
     ensure_can_publish(request.out, force=request.force, replaceable=is_bundle, what="an edgeproof bundle")
 
 
-def _prepare(request: ExportRequest, stages: Stages) -> Subject:
+def _prepare(request: ExportRequest, progress: Progress) -> Subject:
     standard = "standard" if request.weights == "imagenet" else None
     found = fit(request.model, request.data, request.form or standard, request.options, request.input_shape)
     spec, form, data = found.spec, found.form, found.data
     usual = request.preprocess or data.preprocess(form.input_shape)
     if request.weights == "demo":
-        trained = from_demo(spec, form, data, usual, stages)
+        trained = from_demo(spec, form, data, usual, progress)
     elif request.weights == "imagenet":
         trained = from_imagenet(spec, form)
     elif request.weights == "random":
@@ -233,27 +233,29 @@ def _lower(
     artifact: OnnxArtifact,
     shown: Calibration,
     reference: Reference,
-    stages: Stages,
+    progress: Progress,
 ) -> dict[str, Proven]:
     """The lower precisions asked for. FP16 must hold; INT8 is measured, and the verdict judges it."""
     lowered: dict[str, Proven] = {}
     if not {"fp16", "int8"} & set(request.precisions):
         return lowered
-    with stages.stage("calibrate"):
-        statistics = find_target(request.target).calibrate(artifact, shown.samples, stages)
+    with progress.stage("calibrate"):
+        statistics = find_target(request.target).calibrate(artifact, shown.samples, progress)
     if "fp16" in request.precisions:
-        with stages.stage("fp16"):
-            lowered["fp16"] = _to_fp16(artifact, statistics, reference, stages)
+        with progress.stage("fp16"):
+            lowered["fp16"] = _to_fp16(artifact, statistics, reference, progress)
     if "int8" in request.precisions:
-        with stages.stage("int8"):
-            lowered["int8"] = _to_int8(request, artifact, shown, statistics, reference, stages)
+        with progress.stage("int8"):
+            lowered["int8"] = _to_int8(request, artifact, shown, statistics, reference, progress)
     return lowered
 
 
-def _to_fp16(artifact: OnnxArtifact, statistics: Statistics, reference: Reference, stages: Stages) -> Proven:
+def _to_fp16(
+    artifact: OnnxArtifact, statistics: Statistics, reference: Reference, progress: Progress
+) -> Proven:
     result = convert_to_fp16(artifact, statistics.ranges)
     for name, reason in result.kept_float32.items():
-        stages.note(f"{name} stays float32: {reason}")
+        progress.note(f"{name} stays float32: {reason}")
     kept: dict[str, FloatPrecision] = dict.fromkeys(result.kept_float32, "float32")
     return Proven(result.artifact, prove(result.artifact, reference), kept, result.kept_float32)
 
@@ -264,17 +266,17 @@ def _to_int8(
     shown: Calibration,
     statistics: Statistics,
     reference: Reference,
-    stages: Stages,
+    progress: Progress,
 ) -> Proven:
     wanted = Int8Request(request.max_drop, as_recover(request.recover))
     make = find_target(request.target).make
-    result = make(artifact, shown.samples, statistics, wanted, shown.labels, stages)
+    result = make(artifact, shown.samples, statistics, wanted, shown.labels, progress)
     if result.placement.tried:
-        stages.note(f"pairs around gates: {result.placement.name}: {result.placement.reason}")
+        progress.note(f"pairs around gates: {result.placement.name}: {result.placement.reason}")
     if result.recovered:
-        stages.note("weights and biases were fitted to what INT8 makes of their inputs")
+        progress.note("weights and biases were fitted to what INT8 makes of their inputs")
     for name, layer in result.kept_float.items():
-        stages.note(f"{name} stays {layer.precision}: {layer.reason}")
+        progress.note(f"{name} stays {layer.precision}: {layer.reason}")
     kept = {name: layer.precision for name, layer in result.kept_float.items()}
     reasons = {name: layer.reason for name, layer in result.kept_float.items()}
     return Proven(result.artifact, measure(result.artifact, reference), kept, reasons, result)
@@ -286,15 +288,15 @@ def _for_tensorrt(request: ExportRequest, proven: Mapping[str, Proven]) -> dict[
     return {name: entry for name, entry in proven.items() if compiled or name != "int8"}
 
 
-def _preflight(proven: Mapping[str, Proven], stages: Stages) -> dict[str, Proven]:
+def _preflight(proven: Mapping[str, Proven], progress: Progress) -> dict[str, Proven]:
     """Each precision with the word of NVIDIA's compiler, where there is one; a refusal stops the export."""
     if not is_installed():
-        stages.note(
+        progress.note(
             'pre-flight: not checked, for want of NVIDIA\'s compiler (pip install "edgeproof[preflight]")'
         )
         return dict(proven)
     checked = {}
-    with stages.stage("preflight"):
+    with progress.stage("preflight"):
         for name, entry in proven.items():
             data = entry.artifact.data
             result = preflight(data)
@@ -302,7 +304,7 @@ def _preflight(proven: Mapping[str, Proven], stages: Stages) -> dict[str, Proven
             handed = preflight_handed_over(data, result)
             handed.require(name)
             if handed.growth > GROWTH:
-                stages.note(f"{name}: {handed}")
+                progress.note(f"{name}: {handed}")
             checked[name] = replace(entry, preflight=result.record(str(handed)))
     return checked
 
@@ -328,8 +330,8 @@ def _evidence(
     return gather(asked, kept, proven["int8"].int8 if "int8" in proven else None)
 
 
-def _judges(evaluation: Split, most: int, stages: Stages) -> Split:
+def _judges(evaluation: Split, most: int, progress: Progress) -> Split:
     if len(evaluation) <= most:
         return evaluation
-    stages.note(f"{most} of {len(evaluation)} pictures judge, chosen by seed (--evaluation N changes that)")
+    progress.note(f"{most} of {len(evaluation)} pictures judge, chosen by seed (--evaluation N changes that)")
     return evaluation.take(seeded_subset(len(evaluation), most))

@@ -12,7 +12,7 @@ from ...runtime.bundle.parity import TOLERANCES, Parity, compare
 from ...runtime.errors import ModelError
 from ...runtime.session.session import Session
 from ..artifact import OnnxArtifact
-from ..progress import Stages
+from ..progress import Progress
 from .calibration_set import CalibrationSet, input_of
 
 BATCH = 2
@@ -82,8 +82,8 @@ def batch_of(artifact: OnnxArtifact) -> int:
 
 
 def shown(
-    artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages, title: str
+    artifact: OnnxArtifact, samples: CalibrationSet, progress: Progress, title: str
 ) -> Iterable[NDArray[Any]]:
     """The calibration inputs in batches that the model takes, with progress."""
     size = batch_of(artifact)
-    return stages.track(samples.full_batches(size), -(-len(samples) // size), title)
+    return progress.track(samples.full_batches(size), -(-len(samples) // size), title)

@@ -21,7 +21,7 @@ from ..artifact import OnnxArtifact
 from ..normalize.dynamic_reshape import keep_batch
 from ..normalize.passes import normalize
 from ..onnx_graph.read import parse_onnx, read_onnx
-from ..progress import Stages
+from ..progress import Progress
 from .accuracy_drop import batch_of
 from .calibration_set import CalibrationSet, input_of, inspect, read_calibration
 
@@ -46,25 +46,25 @@ class Subject:
     preprocess: Preprocess | None = None
 
 
-def read_subject(model: Path, calibration: str, preprocess: Preprocess | None, stages: Stages) -> Subject:
+def read_subject(model: Path, calibration: str, preprocess: Preprocess | None, progress: Progress) -> Subject:
     """Read and normalize a model, read its inputs, and prove on some that it still answers as before.
 
     Args:
         model: an ONNX file, or a bundle, whose float32 model is taken.
         calibration: a .npz or .npy file of preprocessed inputs, or `images:DIR`.
         preprocess: how its inputs are made of pictures; None for the bundle's own.
-        stages: shows what goes on.
+        progress: shows what goes on.
 
     Raises:
         InputError: the model or the inputs cannot be used.
         ParityError: the normalized model gives other answers.
     """
-    with stages.stage("model"):
+    with progress.stage("model"):
         original, own = _read(model)
         artifact = OnnxArtifact(keep_batch(normalize(original)), "normalize")
-    with stages.stage("samples"):
+    with progress.stage("samples"):
         samples = _samples(calibration, input_of(artifact.model), preprocess or own)
-    with stages.stage("normalize"):
+    with progress.stage("normalize"):
         _prove_same(original, artifact, samples)
     return Subject(artifact, samples, preprocess or own)
 

@@ -15,7 +15,7 @@ from ..dataset.accuracy_drop import shown
 from ..dataset.calibration_set import CalibrationSet
 from ..passes.activation_shift import best_offsets
 from ..passes.cross_layer_equalization import channel_maxima, find_pairs
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.quantized_inputs import LAYERS_ONLY, Placement, Site, activations, find_sites, layers
 from ..ranges.methods import SYMMETRIC_INT8, mse_range
 from ..ranges.statistics import Range, collect_statistics
@@ -51,14 +51,14 @@ class Start:
 
 
 def least_error_start(
-    artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages, options: Sequence[Placement]
+    artifact: OnnxArtifact, samples: CalibrationSet, progress: Progress, options: Sequence[Placement]
 ) -> list[Start]:
     """For each placement what calibration says of it, with ranges of least square error.
 
     Args:
         artifact: a float32 model.
         samples: calibration inputs.
-        stages: shows what goes on.
+        progress: shows what goes on.
         options: the placements.
 
     Raises:
@@ -67,13 +67,13 @@ def least_error_start(
     model = artifact.model
     sites = {option: find_sites(model, placement=option) for option in options}
     names = dict.fromkeys(name for found in sites.values() for name in activations(found))
-    batches = shown(artifact, samples, stages, "calibrating")
+    batches = shown(artifact, samples, progress, "calibrating")
     histograms = collect_statistics(model, batches, list(names)).histograms
     ranges = {name: mse_range(histogram, SYMMETRIC_INT8) for name, histogram in histograms.items()}
     offsets = best_offsets(model, histograms)
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
     # A value that can be equalized has one reader, so it is no gate's: all placements have these limits.
-    limits = equalization_limits(artifact, sites[options[0]], samples, stages)
+    limits = equalization_limits(artifact, sites[options[0]], samples, progress)
     return [Start(artifact, found, ranges, offsets, limits, option) for option, found in sites.items()]
 
 
@@ -93,35 +93,35 @@ class Recovery:
 
 
 def equalization_limits(
-    artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, stages: Stages
+    artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, progress: Progress
 ) -> dict[str, NDArray[np.float64]]:
     """The largest magnitude of each channel that can be equalized."""
     read = Counter(site.value for site in sites)
     pairs = [pair for pair in find_pairs(artifact.model) if read[pair.value] == 1]
     if not pairs:
         return {}
-    return channel_maxima(artifact.model, pairs, shown(artifact, samples, stages, "equalizing"))
+    return channel_maxima(artifact.model, pairs, shown(artifact, samples, progress, "equalizing"))
 
 
-def recoveries(start: Start, few: float, samples: CalibrationSet, stages: Stages) -> Iterator[Recovery]:
+def recoveries(start: Start, few: float, samples: CalibrationSet, progress: Progress) -> Iterator[Recovery]:
     """Recovered graphs, each with more layers in float than the one before.
 
     Args:
         start: what is quantized, and how.
         few: share of the layers that stays float at once.
         samples: calibration inputs.
-        stages: shows what goes on.
+        progress: shows what goes on.
     """
-    whole = reconstructed(start, samples, stages)
+    whole = reconstructed(start, samples, progress)
     count = int(few * len(layers(start.sites)))
     if not count:
         yield Recovery(whole, {})
-    ranked = rank(start, whole, samples, stages)
+    ranked = rank(start, whole, samples, progress)
     count = count or 1
     while count <= MOST_FLOAT * len(ranked):
         kept = _reasons(ranked[:count])
         mixed = replace(start, sites=find_sites(start.source.model, kept, start.placement))
-        yield Recovery(reconstructed(mixed, samples, stages), kept, tuple(ranked))
+        yield Recovery(reconstructed(mixed, samples, progress), kept, tuple(ranked))
         count *= 2
 
 
@@ -132,25 +132,27 @@ def simulated(start: Start) -> QuantizedGraph:
     return QuantizedGraph(start.source.model, start.sites, start.ranges, start.limits, start.offsets)
 
 
-def reconstructed(start: Start, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
+def reconstructed(start: Start, samples: CalibrationSet, progress: Progress) -> QuantizedGraph:
     """The simulated INT8 graph, its weights and biases fitted to the calibration inputs."""
     from .reconstruct import reconstruct
 
     model, student = start.source.model, simulated(start)
     some = samples.sample(max(1, int(RECOVERY_ELEMENTS / samples.sample(1).size)))
     reconstruct(
-        model, student, start.sites, some, lambda nodes: stages.track(nodes, len(nodes), "recovering")
+        model, student, start.sites, some, lambda nodes: progress.track(nodes, len(nodes), "recovering")
     )
     return student
 
 
-def rank(start: Start, student: QuantizedGraph, samples: CalibrationSet, stages: Stages) -> list[LayerDamage]:
+def rank(
+    start: Start, student: QuantizedGraph, samples: CalibrationSet, progress: Progress
+) -> list[LayerDamage]:
     """Every layer of a simulated INT8 graph with its damage on some calibration inputs, the worst first."""
     from .sensitivity import rank_layers
 
     some, count = samples.sample(RANKING_SAMPLES), len(student.layers)
     return rank_layers(
-        start.source.model, student, some, lambda layers: stages.track(layers, count, "ranking layers")
+        start.source.model, student, some, lambda layers: progress.track(layers, count, "ranking layers")
     )
 
 

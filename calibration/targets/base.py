@@ -15,7 +15,7 @@ from ..dataset.accuracy_drop import shown
 from ..dataset.calibration_set import CalibrationSet, input_of
 from ..onnx_graph.graph import float_values
 from ..passes.float_rest import Rest, float16_rest, float32_rest, require_rounding
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.placement import activations_of_all
 from ..ranges.statistics import Statistics, collect_statistics
 from .cpu import make_int8_cpu
@@ -51,7 +51,7 @@ class Target:
         if self.rounds_float16:
             require_rounding(load_onnxruntime().__version__)
 
-    def calibrate(self, artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages) -> Statistics:
+    def calibrate(self, artifact: OnnxArtifact, samples: CalibrationSet, progress: Progress) -> Statistics:
         """Extremes of every float value, and histograms of those that this target rounds.
 
         Raises:
@@ -59,7 +59,7 @@ class Target:
             DataError: a value is NaN or Inf on the calibration inputs.
         """
         self.require_judge()
-        batches = shown(artifact, samples, stages, "calibrating")
+        batches = shown(artifact, samples, progress, "calibrating")
         return collect_statistics(artifact.model, batches, self.counted(artifact.model))
 
 

@@ -15,7 +15,7 @@ from ..dataset.calibration_set import CalibrationSet
 from ..passes.cross_layer_equalization import equalize
 from ..passes.kept import KeptLayer, name_of
 from ..passes.range_search import Choice
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.cpu import quantize_cpu
 from ..qdq.placement import PlacementChoice
 from ..qdq.quantized_inputs import LAYERS_ONLY, activations, find_sites, layers
@@ -36,7 +36,7 @@ def make_int8_cpu(
     statistics: Statistics,
     request: Int8Request,
     labels: NDArray[np.integer] | None = None,
-    stages: Stages | None = None,
+    progress: Progress | None = None,
 ) -> Int8Result:
     """Quantize for ONNX Runtime's CPU kernels, and recover what that costs.
 
@@ -49,16 +49,16 @@ def make_int8_cpu(
         statistics: what was found on them, with histograms of every float value.
         request: the budget; with `recover` "off" nothing is fitted and no layer stays float.
         labels: class of each calibration input, shape (N,), for the budget.
-        stages: shows what goes on; None for silence.
+        progress: shows what goes on; None for silence.
 
     Raises:
         ModelError: the model cannot be quantized, or recovered where that is needed.
     """
-    stages = stages or Stages(quiet=True)
+    progress = progress or Progress(quiet=True)
     judge = Judge(artifact, samples, labels)
     ranges = _ranges(statistics)
     plain = _result(artifact, quantize_cpu(artifact, ranges), ranges, {}, judge)
-    return hold_budget(request, plain, _recovered(artifact, samples, ranges, judge, stages))
+    return hold_budget(request, plain, _recovered(artifact, samples, ranges, judge, progress))
 
 
 def _recovered(
@@ -66,10 +66,10 @@ def _recovered(
     samples: CalibrationSet,
     ranges: Mapping[str, Range],
     judge: Judge,
-    stages: Stages,
+    progress: Progress,
 ) -> Iterator[Int8Result]:
-    even, ranges = _evened(artifact, samples, ranges, stages)
-    for one in recoveries(_start(even, ranges), FEW_FLOAT, samples, stages):
+    even, ranges = _evened(artifact, samples, ranges, progress)
+    for one in recoveries(_start(even, ranges), FEW_FLOAT, samples, progress):
         made = _write(artifact, even, ranges, one.student, one.kept_float)
         found = _result(artifact, made, ranges, one.kept_float, judge, recovered=True)
         yield replace(found, ranked=one.ranked)
@@ -80,14 +80,14 @@ def _ranges(statistics: Statistics) -> dict[str, Range]:
 
 
 def _evened(
-    artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping[str, Range], stages: Stages
+    artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping[str, Range], progress: Progress
 ) -> tuple[OnnxArtifact, Mapping[str, Range]]:
     """The model with its channels equalized, and the ranges of its values then."""
-    limits = equalization_limits(artifact, find_sites(artifact.model), samples, stages)
+    limits = equalization_limits(artifact, find_sites(artifact.model), samples, progress)
     even = equalize(artifact, limits)
     if even is artifact:
         return artifact, ranges
-    batches = shown(even, samples, stages, "calibrating")
+    batches = shown(even, samples, progress, "calibrating")
     return even, _ranges(collect_statistics(even.model, batches, list(ranges)))
 
 

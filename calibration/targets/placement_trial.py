@@ -10,7 +10,7 @@ from ..dataset.accuracy_drop import Judge
 from ..dataset.calibration_set import CalibrationSet
 from ..passes.float_rest import Rest
 from ..preflight.check import PreflightRequest, is_installed, preflight
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.placement import NO_CHOICE, PlacementChoice, Tried, choose, placements
 from ..qdq.quantized_inputs import Placement
 from ..ranges.statistics import Range
@@ -25,7 +25,7 @@ def choose_placement(
     samples: CalibrationSet,
     ranges: Mapping[str, Range],
     rest: Rest,
-    stages: Stages,
+    progress: Progress,
 ) -> tuple[Placement, PlacementChoice]:
     """Try each placement with ranges alone, and take what `choose` takes.
 
@@ -36,7 +36,7 @@ def choose_placement(
         samples: calibration inputs.
         ranges: of every value of the model, for `rest`.
         rest: what becomes of that which INT8 leaves float.
-        stages: shows what goes on.
+        progress: shows what goes on.
 
     Raises:
         ModelError: the model cannot be quantized.
@@ -48,12 +48,12 @@ def choose_placement(
     if len(samples) < 2:
         return options[0], PlacementChoice(options[0].name, "one input is too little to compare with")
     judging, fitting = samples.split(HELD_BACK)
-    starts = least_error_start(artifact, fitting, stages, options)
+    starts = least_error_start(artifact, fitting, progress, options)
     judge = Judge(artifact, judging, None)
     request = PreflightRequest(sides=samples.sample(1).shape[1:])
     tried = [
         _try(start, judge, ranges, rest, request)
-        for start in stages.track(starts, len(starts), "placing pairs around gates")
+        for start in progress.track(starts, len(starts), "placing pairs around gates")
     ]
     chosen = choose(tried)
     return next(option for option in options if option.name == chosen.name), chosen

@@ -26,7 +26,7 @@ from ..passes.activation_shift import best_offsets
 from ..passes.float_rest import Rest
 from ..passes.kept import KeptLayer, name_of
 from ..passes.range_search import Choice, choose_ranges
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.placement import NO_CHOICE, PlacementChoice
 from ..qdq.quantized_inputs import LAYERS_ONLY, Placement, activations, find_sites, layers
 from ..ranges.methods import SYMMETRIC_INT8
@@ -172,7 +172,7 @@ def make_int8(
     statistics: Statistics,
     request: Int8Request,
     labels: NDArray[np.integer] | None = None,
-    stages: Stages | None = None,
+    progress: Progress | None = None,
     *,
     rest: Rest,
 ) -> Int8Result:
@@ -184,17 +184,17 @@ def make_int8(
         statistics: what was found on them, with histograms of the activations that are rounded.
         request: the budget, and what may be done to hold it.
         labels: class of each calibration input, shape (N,), for the budget alone.
-        stages: shows what goes on; None for silence.
+        progress: shows what goes on; None for silence.
         rest: what becomes of that which INT8 leaves float.
 
     Raises:
         ModelError: the model cannot be quantized, or recovered where that is needed.
         DataError: a value is NaN or Inf on the calibration inputs.
     """
-    stages = stages or Stages(quiet=True)
+    progress = progress or Progress(quiet=True)
     judge = Judge(artifact, samples, labels)
-    placement, chosen = choose_placement(artifact, samples, statistics.ranges, rest, stages)
-    start, choices = _prepare(artifact, samples, statistics, placement, stages)
+    placement, chosen = choose_placement(artifact, samples, statistics.ranges, rest, progress)
+    start, choices = _prepare(artifact, samples, statistics, placement, progress)
     maker = _Maker(artifact, judge, rest, statistics.ranges, choices, chosen)
     first = maker.make(plain(start), recovered=False)
     found = (
@@ -202,7 +202,7 @@ def make_int8(
             maker.make(recovered(start, one.student, one.kept_float), recovered=True),
             ranked=one.ranked,
         )
-        for one in recoveries(start, FEW_FLOAT, samples, stages)
+        for one in recoveries(start, FEW_FLOAT, samples, progress)
     )
     return hold_budget(request, first, found)
 
@@ -263,7 +263,7 @@ def _prepare(
     samples: CalibrationSet,
     statistics: Statistics,
     placement: Placement,
-    stages: Stages,
+    progress: Progress,
 ) -> tuple[Start, tuple[Choice, ...]]:
     """Choose the ranges, and move the values that then have twice the levels."""
     sites = find_sites(artifact.model, placement=placement)
@@ -272,10 +272,10 @@ def _prepare(
     others = [site for site in sites if site.value not in offsets]
     some = _choosing_samples(artifact.model, samples, len(named))
     chosen = choose_ranges(artifact.model, others, histograms, some, SYMMETRIC_INT8)
-    choices = tuple(stages.track(chosen, len(activations(others)), "choosing ranges"))
+    choices = tuple(progress.track(chosen, len(activations(others)), "choosing ranges"))
     ranges = {choice.value: choice.range for choice in choices}
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
-    limits = equalization_limits(artifact, sites, samples, stages)
+    limits = equalization_limits(artifact, sites, samples, progress)
     moved = [Choice(name, "mse", Range(0.0, 2 * half), {}) for name, half in offsets.items()]
     return Start(artifact, sites, ranges, offsets, limits, placement), (*choices, *moved)
 

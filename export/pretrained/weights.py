@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ...calibration.progress import Stages
+from ...calibration.progress import Progress
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.cache import cache_folder
 from ...runtime.errors import WeightsError
@@ -61,7 +61,7 @@ class Trained:
 
 
 def from_demo(
-    spec: ModelSpec, form: Form, data: Dataset, preprocess: Preprocess | None, stages: Stages
+    spec: ModelSpec, form: Form, data: Dataset, preprocess: Preprocess | None, progress: Progress
 ) -> Trained:
     """Train on the data set, or take what an earlier run trained in the same way.
 
@@ -87,13 +87,13 @@ def from_demo(
     if path.is_file():
         fit(network, read_weights(path).state, path)
     else:
-        train(network, data.train, preprocess, recipe, stages)
+        train(network, data.train, preprocess, recipe, progress)
         with publish_file(path) as draft:
             save_file({name: value.contiguous() for name, value in network.state_dict().items()}, draft)
     network.eval()
     judged = [predict(network, batch).argmax(axis=1) for batch in data.evaluation.batches(preprocess, 64)]
     top1 = 100 * float((np.concatenate(judged) == data.evaluation.labels).mean())
-    stages.note(
+    progress.note(
         f"demo weights: {top1:.2f} % top-1 on {len(data.evaluation)} held-out pictures of {data.name}"
     )
     return Trained(

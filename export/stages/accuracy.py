@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ...calibration.artifact import OnnxArtifact
-from ...calibration.progress import Stages
+from ...calibration.progress import Progress
 from ...runtime.bundle.accuracy import Accuracy, paired_accuracy
 from ...runtime.session.session import Session
 from ..data.dataset import Split
@@ -44,7 +44,7 @@ def evaluate(
     artifacts: Mapping[str, OnnxArtifact],
     data: Split,
     feed: Feed,
-    stages: Stages,
+    progress: Progress,
 ) -> Evaluation:
     """Show every picture to PyTorch and to each artifact."""
     digest = hashlib.sha256()
@@ -52,7 +52,7 @@ def evaluate(
     found: dict[str, list[NDArray[Any]]] = {name: [] for name in artifacts}
     sessions = {name: Session(artifact.data) for name, artifact in artifacts.items()}
     batches = feed.batches(data, BATCH)
-    for inputs, shown in stages.track(batches, -(-len(data) // BATCH), "evaluating"):
+    for inputs, shown in progress.track(batches, -(-len(data) // BATCH), "evaluating"):
         digest.update(inputs.tobytes())
         expected.append(predict(network, inputs))
         for name, session in sessions.items():

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...calibration.progress import Stages
+from ...calibration.progress import Progress
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import DataError, ModelError, gist
 from ..data.dataset import Dataset, Split, seeded_subset
@@ -88,7 +88,7 @@ class Task:
     settings: Mapping[str, Any]
 
 
-def train_model(request: TrainRequest, stages: Stages) -> Training:
+def train_model(request: TrainRequest, progress: Progress) -> Training:
     """Train, or go on from the checkpoint that an earlier run left; a finished training is not repeated.
 
     Raises:
@@ -98,20 +98,20 @@ def train_model(request: TrainRequest, stages: Stages) -> Training:
     folder = request.out or Path("artifacts") / "training" / _folder_name(request.model, task.data.name)
     standing = look(folder, task.settings, fresh=request.fresh)
     if standing.finished:
-        stages.note(f"{folder} holds this training already (--fresh repeats it)")
+        progress.note(f"{folder} holds this training already (--fresh repeats it)")
         return Training(folder, standing.finished)
     _check_answer(task)
     if standing.checkpoint is None:
         open_folder(folder)
-    with stages.stage("samples"):
-        samples = prepare(task.train, task.preprocess, stages)
-        judges = prepare(_at_most(task.data.evaluation, JUDGES), task.preprocess, stages)
+    with progress.stage("samples"):
+        samples = prepare(task.train, task.preprocess, progress)
+        judges = prepare(_at_most(task.data.evaluation, JUDGES), task.preprocess, progress)
     course = Course(task.network, samples, task.recipe)
-    with stages.stage("training"):
-        record = _resumed(course, standing.checkpoint, stages) or Record(task.settings, ())
-        epochs = _teach(course, judges, record, folder / CHECKPOINT, task.recipe.epochs, stages)
-    with stages.stage("result"):
-        return _finish(course, task, epochs, folder, stages)
+    with progress.stage("training"):
+        record = _resumed(course, standing.checkpoint, progress) or Record(task.settings, ())
+        epochs = _teach(course, judges, record, folder / CHECKPOINT, task.recipe.epochs, progress)
+    with progress.stage("result"):
+        return _finish(course, task, epochs, folder, progress)
 
 
 def _find(request: TrainRequest) -> Task:
@@ -166,46 +166,48 @@ def _check_answer(task: Task) -> None:
         )
 
 
-def _resumed(course: Course, checkpoint: Checkpoint | None, stages: Stages) -> Record | None:
+def _resumed(course: Course, checkpoint: Checkpoint | None, progress: Progress) -> Record | None:
     if checkpoint is None:
         return None
     checkpoint.resume(course)
-    stages.note(f"going on after epoch {course.epoch}, from {checkpoint.path}")
+    progress.note(f"going on after epoch {course.epoch}, from {checkpoint.path}")
     return checkpoint.record
 
 
 def _teach(
-    course: Course, judges: Samples, record: Record, path: Path, epochs: int, stages: Stages
+    course: Course, judges: Samples, record: Record, path: Path, epochs: int, progress: Progress
 ) -> tuple[Epoch, ...]:
     """Train to the last epoch and leave a checkpoint after each."""
     try:
         while course.epoch < epochs:
-            last = _epoch(course, judges, stages)
+            last = _epoch(course, judges, progress)
             record = replace(record, epochs=(*record.epochs, last))
             save_checkpoint(path, record, course)
-            stages.note(
+            progress.note(
                 f"epoch {last.epoch} of {epochs}: loss {last.loss:.3f}, held out {last.held_out_loss:.3f}, "
                 f"top-1 {last.top1:.2f} % of {last.held_out}"
             )
     except (KeyboardInterrupt, SystemExit):
         if record.epochs:
-            stages.note(f"{path} is kept: the same command, without --fresh, goes on from there")
+            progress.note(f"{path} is kept: the same command, without --fresh, goes on from there")
         raise
     return record.epochs
 
 
-def _epoch(course: Course, judges: Samples, stages: Stages) -> Epoch:
+def _epoch(course: Course, judges: Samples, progress: Progress) -> Epoch:
     start = time.perf_counter()
-    lesson = course.advance(stages)
+    lesson = course.advance(progress)
     course.settle()  # else the curve would begin with what stale batch norms give
     judgement = judge(course.network, judges)
     seconds = time.perf_counter() - start
     return Epoch(course.epoch, lesson.loss, judgement.loss, judgement.top1, len(judges), lesson.rate, seconds)
 
 
-def _finish(course: Course, task: Task, epochs: tuple[Epoch, ...], folder: Path, stages: Stages) -> Training:
+def _finish(
+    course: Course, task: Task, epochs: tuple[Epoch, ...], folder: Path, progress: Progress
+) -> Training:
     course.network.eval()
-    judgement = judge(course.network, prepare(task.data.evaluation, task.preprocess, stages))
+    judgement = judge(course.network, prepare(task.data.evaluation, task.preprocess, progress))
     course.release()
     result = Result(
         top1=judgement.top1,

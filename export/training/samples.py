@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...calibration.progress import Stages
+from ...calibration.progress import Progress
 from ...runtime.bundle.preprocess import Preprocess
 from ..data.dataset import Split
 
@@ -32,14 +32,16 @@ class Samples:
         return len(self.labels)
 
 
-def prepare(split: Split, preprocess: Preprocess | None, stages: Stages, most: int = KEPT_BYTES) -> Samples:
+def prepare(
+    split: Split, preprocess: Preprocess | None, progress: Progress, most: int = KEPT_BYTES
+) -> Samples:
     """Prepare a split; what takes up to `most` bytes is prepared once and kept."""
     first = split.take([0]).tensor(preprocess)
     if first.nbytes * len(split) > most:
         return Samples(lambda positions: split.take(positions).tensor(preprocess), split.labels)
     kept = np.empty((len(split), *first.shape[1:]), np.float32)
     pieces = cut(np.arange(len(split)), PIECE)
-    for positions in stages.track(pieces, len(pieces), "preparing samples"):
+    for positions in progress.track(pieces, len(pieces), "preparing samples"):
         kept[positions] = split.take(positions).tensor(preprocess)
     return Samples(lambda positions: kept[positions], split.labels)
 

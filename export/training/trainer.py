@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...calibration.progress import Stages
+from ...calibration.progress import Progress
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import WeightsError
 from ..data.dataset import Split, seeded_subset
@@ -27,13 +27,13 @@ JUDGE_BATCH = 64
 
 
 def train(
-    network: nn.Module, data: Split, preprocess: Preprocess | None, recipe: Recipe, stages: Stages
+    network: nn.Module, data: Split, preprocess: Preprocess | None, recipe: Recipe, progress: Progress
 ) -> None:
     """Train the network in place; it is left on the CPU and in evaluation mode."""
-    course = Course(network, prepare(data, preprocess, stages), recipe)
+    course = Course(network, prepare(data, preprocess, progress), recipe)
     while course.epoch < recipe.epochs:
-        lesson = course.advance(stages)
-        stages.note(f"epoch {course.epoch} of {recipe.epochs}: loss {lesson.loss:.3f}")
+        lesson = course.advance(progress)
+        progress.note(f"epoch {course.epoch} of {recipe.epochs}: loss {lesson.loss:.3f}")
     course.settle()
     course.release()
 
@@ -72,7 +72,7 @@ class Course:
         self._schedule = _schedule(self._optimizer, recipe, self._steps * recipe.epochs)
         self.epoch = 0
 
-    def advance(self, stages: Stages) -> Lesson:
+    def advance(self, progress: Progress) -> Lesson:
         """Train for one epoch.
 
         Auxiliary outputs (GoogLeNet's, Inception's) count three tenths each, as in the papers.
@@ -84,7 +84,7 @@ class Course:
         losses: list[float] = []
         rate = 0.0
         title = f"epoch {self.epoch + 1} of {self._recipe.epochs}"
-        for inputs, labels in stages.track(self._batches(), self._steps, title):
+        for inputs, labels in progress.track(self._batches(), self._steps, title):
             self._optimizer.zero_grad()
             outputs = self.network(inputs)
             main, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)

@@ -22,7 +22,7 @@ import numpy as np
 import onnx
 
 from edgeproof.calibration.preflight.handed_over import lost_quantization
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.export.data import catalog
 from edgeproof.export.pretrained.weights import from_demo
 from edgeproof.export.sources import registry
@@ -99,7 +99,7 @@ def save_pictures(folder: Path) -> list[str]:
     chosen = data.evaluation.take(np.arange(PICTURES))
     for i in range(PICTURES):
         chosen.load(i).save(folder / f"{i:02d}.png")
-    network = from_demo(spec, form, data, preprocess, Stages(quiet=True)).network
+    network = from_demo(spec, form, data, preprocess, Progress(quiet=True)).network
     return [data.labels[i] for i in predict(network, chosen.tensor(preprocess)).argmax(axis=1)]
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.export.data import catalog
 from edgeproof.export.data.dataset import Dataset
 from edgeproof.export.pipeline import ExportRequest, export_bundle
@@ -23,8 +23,8 @@ from edgeproof.runtime import Bundle
 
 
 @pytest.fixture(scope="session")
-def stages() -> Stages:
-    return Stages(quiet=True)
+def progress() -> Progress:
+    return Progress(quiet=True)
 
 
 @pytest.fixture(scope="session")
@@ -49,20 +49,20 @@ class Sample:
 
 
 @pytest.fixture(scope="session")
-def sample(tiny_network, digits, stages) -> Sample:
+def sample(tiny_network, digits, progress) -> Sample:
     spec = registry.find(tiny_network)
     form = spec.form_for(small_data=True)
     preprocess = digits.preprocess(form.input_shape)
-    network = from_demo(spec, form, digits, preprocess, stages).network
+    network = from_demo(spec, form, digits, preprocess, progress).network
     inputs = digits.evaluation.take(np.arange(16)).tensor(preprocess)
     exported = export_onnx(network, inputs)
     return Sample(network, exported, Reference(inputs, torch_answers(network, inputs), exported.program))
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_network, tmp_path_factory, stages) -> Bundle:
+def tiny_bundle(tiny_network, tmp_path_factory, progress) -> Bundle:
     out = tmp_path_factory.mktemp("bundles") / "tiny"
-    return export_bundle(ExportRequest(model=tiny_network, out=out), stages)
+    return export_bundle(ExportRequest(model=tiny_network, out=out), progress)
 
 
 @pytest.fixture

@@ -84,11 +84,11 @@ def break_weight(artifact):
 
 
 def test_a_simplifier_that_breaks_the_model_stops_the_pipeline(
-    tiny_network, tmp_path, stages, monkeypatch, draftless
+    tiny_network, tmp_path, progress, monkeypatch, draftless
 ):
     monkeypatch.setattr(pipeline, "simplify", break_weight)
     with pytest.raises(ParityError, match=r"stage 'simplify'.*(\n.*)*module 'stem"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "tiny"), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "tiny"), progress)
     draftless(tmp_path)
 
 
@@ -97,10 +97,10 @@ def raise_interrupt(*_):
 
 
 @pytest.mark.parametrize(("module", "stage"), [(pipeline, "simplify"), (publish, "_write_golden")])
-def test_an_interrupt_leaves_nothing(tiny_network, tmp_path, stages, monkeypatch, draftless, module, stage):
+def test_an_interrupt_leaves_nothing(tiny_network, tmp_path, progress, monkeypatch, draftless, module, stage):
     monkeypatch.setattr(module, stage, raise_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "tiny"), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "tiny"), progress)
     draftless(tmp_path)
 
 
@@ -129,13 +129,13 @@ def test_a_signal_in_mid_export_leaves_nothing(tiny_network, tmp_path, draftless
     draftless(tmp_path)
 
 
-def test_a_failing_replacement_keeps_the_old_bundle(tiny_network, tmp_path, stages, monkeypatch, draftless):
+def test_a_failing_replacement_keeps_the_old_bundle(tiny_network, tmp_path, progress, monkeypatch, draftless):
     out = tmp_path / "tiny"
     request = ExportRequest(model=tiny_network, out=out, precisions=("fp32",), force=True)
-    created = export_bundle(request, stages).manifest.created
+    created = export_bundle(request, progress).manifest.created
     monkeypatch.setattr(pipeline, "simplify", break_weight)
     with pytest.raises(ParityError):
-        export_bundle(request, stages)
+        export_bundle(request, progress)
     assert Bundle.open(out).manifest.created == created
     draftless(tmp_path, "tiny")
 
@@ -149,60 +149,60 @@ def no_work(monkeypatch):
     monkeypatch.setattr(pipeline, "_prepare", never)
 
 
-def test_an_existing_bundle_needs_force(tiny_bundle, tiny_network, stages, no_work):
+def test_an_existing_bundle_needs_force(tiny_bundle, tiny_network, progress, no_work):
     with pytest.raises(OutputError, match="--force"):
-        export_bundle(ExportRequest(model=tiny_network, out=tiny_bundle.folder), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tiny_bundle.folder), progress)
 
 
-def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path, tiny_network, stages, no_work):
+def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path, tiny_network, progress, no_work):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="not an edgeproof bundle"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path, force=True), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path, force=True), progress)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_an_output_that_cannot_be_written(tmp_path, tiny_network, stages, no_work):
+def test_an_output_that_cannot_be_written(tmp_path, tiny_network, progress, no_work):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "file" / "tiny"), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "file" / "tiny"), progress)
 
 
 @pytest.mark.parametrize("precisions", [("fp64",), ("int8",), ("fp16", "int8"), ()])
-def test_precisions_that_cannot_be(tmp_path, tiny_network, stages, no_work, precisions):
+def test_precisions_that_cannot_be(tmp_path, tiny_network, progress, no_work, precisions):
     with pytest.raises(InputError, match="--precision fp32,fp16,int8"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "t", precisions=precisions), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "t", precisions=precisions), progress)
 
 
-def test_a_wrong_number_of_classes(tmp_path, stages, draftless):
+def test_a_wrong_number_of_classes(tmp_path, progress, draftless):
     file = tmp_path / "fixed.py"
     file.write_text(
         "from torch import nn\ndef fixed():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 7))\n"
     )
     request = ExportRequest(model=f"{file}:fixed", weights="factory", out=tmp_path / "out")
     with pytest.raises(ModelError, match=r"\(N, 10\)(.*\n)*.*\('N', 7\)"):
-        export_bundle(request, stages)
+        export_bundle(request, progress)
 
 
-def test_preprocessing_that_does_not_give_the_input(tmp_path, tiny_network, stages):
+def test_preprocessing_that_does_not_give_the_input(tmp_path, tiny_network, progress):
     preprocess = Preprocess(resize=64, crop=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3)
     request = ExportRequest(
         model=tiny_network, weights="factory", out=tmp_path / "out", preprocess=preprocess
     )
     with pytest.raises(InputError, match="3x64x64"):
-        export_bundle(request, stages)
+        export_bundle(request, progress)
 
 
-def test_random_weights_have_a_living_signal(tmp_path, stages):
+def test_random_weights_have_a_living_signal(tmp_path, progress):
     """An untrained MobileNetV2 has logits near 1e-9 until its batch norms are settled."""
     request = ExportRequest(
         model="mobilenet_v2", weights="random", out=tmp_path / "out", precisions=("fp32",)
     )
-    bundle = export_bundle(request, stages)
+    bundle = export_bundle(request, progress)
     assert bundle.manifest.weights["source"] == "random"
     assert bundle.golden().outputs["output"].std(axis=0).max() > 1e-3
 
 
-def test_the_form_can_be_chosen(tmp_path, tiny_network, stages):
+def test_the_form_can_be_chosen(tmp_path, tiny_network, progress):
     request = ExportRequest(
         model=tiny_network,
         weights="factory",
@@ -211,15 +211,15 @@ def test_the_form_can_be_chosen(tmp_path, tiny_network, stages):
         precisions=("fp32",),
         evaluation=10,
     )
-    assert export_bundle(request, stages).manifest.input.shape == ("batch", 3, 224, 224)
+    assert export_bundle(request, progress).manifest.input.shape == ("batch", 3, 224, 224)
 
 
-def test_a_form_that_is_not_there(tmp_path, tiny_network, stages):
+def test_a_form_that_is_not_there(tmp_path, tiny_network, progress):
     with pytest.raises(ModelError, match="standard, small"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "out", form="huge"), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "out", form="huge"), progress)
 
 
-def test_own_input_and_preprocessing(tmp_path, tiny_network, stages):
+def test_own_input_and_preprocessing(tmp_path, tiny_network, progress):
     preprocess = Preprocess(resize=(48, 48), crop=None, mean=(0,) * 3, std=(1,) * 3, interpolation="bicubic")
     request = ExportRequest(
         model=tiny_network,
@@ -229,7 +229,7 @@ def test_own_input_and_preprocessing(tmp_path, tiny_network, stages):
         preprocess=preprocess,
         precisions=("fp32",),
     )
-    manifest = export_bundle(request, stages).manifest
+    manifest = export_bundle(request, progress).manifest
     assert manifest.input.shape == ("batch", 3, 48, 48)
     assert manifest.preprocess == preprocess
     assert manifest.weights["source"] == "factory"

@@ -8,7 +8,7 @@ import pytest
 
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.onnx_graph.graph import element_types, makers
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.ranges.statistics import Range
 from edgeproof.calibration.targets.base import TARGETS, find_target
 from edgeproof.calibration.targets.tensorrt import Int8Request
@@ -23,7 +23,7 @@ def samples(photos):
 
 
 def made(artifact, samples, name, **wanted):
-    target, quiet = find_target(name), Stages(quiet=True)
+    target, quiet = find_target(name), Progress(quiet=True)
     statistics = target.calibrate(artifact, samples, quiet)
     return target.make(artifact, samples, statistics, Int8Request(**wanted), None, quiet)
 
@@ -64,7 +64,7 @@ def test_by_request_it_stays_float32(network, samples):
 
 def test_a_layer_that_float16_cannot_hold_is_int8_beside_float32(network, samples):
     """The ranges say that the first layer's output may reach 65504."""
-    target, quiet = find_target("tensorrt"), Stages(quiet=True)
+    target, quiet = find_target("tensorrt"), Progress(quiet=True)
     found = target.calibrate(network, samples, quiet)
     high = replace(found, ranges={**found.ranges, "conv": Range(-4e4, 4e4)})
     result = target.make(network, samples, high, Int8Request(recover="off"), None, quiet)

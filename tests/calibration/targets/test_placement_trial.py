@@ -9,7 +9,7 @@ import pytest
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.passes.float_rest import float16_rest
 from edgeproof.calibration.preflight.check import PreflightResult, is_installed
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.qdq.placement import PlacementChoice, placements
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.calibration.targets import placement_trial as module
@@ -18,7 +18,7 @@ from edgeproof.calibration.targets.base import find_target
 from edgeproof.calibration.targets.placement_trial import choose_placement
 from edgeproof.calibration.targets.tensorrt import Int8Request
 
-QUIET = Stages(quiet=True)
+QUIET = Progress(quiet=True)
 NAMES = ["layers", "gate-float", "gate-int8"]
 
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.recovery.sensitivity import LayerDamage
 from edgeproof.calibration.targets.base import find_target
 from edgeproof.calibration.targets.tensorrt import Int8Request, Int8Result, as_recover, hold_budget
@@ -17,7 +17,7 @@ from edgeproof.runtime.errors import InputError, ModelError
 
 def quantize(artifact, samples, request, labels=None, target="tensorrt"):
     tensorrt = find_target(target)
-    statistics = tensorrt.calibrate(artifact, samples, Stages(quiet=True))
+    statistics = tensorrt.calibrate(artifact, samples, Progress(quiet=True))
     return tensorrt.make(artifact, samples, statistics, request, labels)
 
 

@@ -21,11 +21,11 @@ def read(bundle):
 
 
 @pytest.fixture(scope="module")
-def recovered(tiny_network, tmp_path_factory, stages):
+def recovered(tiny_network, tmp_path_factory, progress):
     """An export whose INT8 model had to be recovered, and could not hold its budget."""
     out = tmp_path_factory.mktemp("recovered") / "tiny"
     return export_bundle(
-        ExportRequest(model=tiny_network, out=out, max_drop=-100.0, recover="always", evaluation=20), stages
+        ExportRequest(model=tiny_network, out=out, max_drop=-100.0, recover="always", evaluation=20), progress
     )
 
 
@@ -98,11 +98,11 @@ def test_what_is_kept_is_what_the_manifest_says_with_its_reason(recovered):
     assert taken.float_layers == len(models["int8"].kept)
 
 
-def test_without_int8_there_is_only_the_request(tmp_path, tiny_network, stages):
+def test_without_int8_there_is_only_the_request(tmp_path, tiny_network, progress):
     request = ExportRequest(
         model=tiny_network, weights="factory", out=tmp_path / "out", precisions=("fp32",), evaluation=20
     )
-    bundle = export_bundle(request, stages)
+    bundle = export_bundle(request, progress)
     evidence = read(bundle)
     assert bundle.manifest.target is None
     assert (evidence.ranges, evidence.layers, evidence.tried) == ((), (), ())
@@ -111,11 +111,11 @@ def test_without_int8_there_is_only_the_request(tmp_path, tiny_network, stages):
 
 
 @pytest.mark.slow
-def test_the_same_export_writes_the_same_evidence(recovered, tiny_network, tmp_path, stages):
+def test_the_same_export_writes_the_same_evidence(recovered, tiny_network, tmp_path, progress):
     request = ExportRequest(
         model=tiny_network, out=tmp_path / "tiny", max_drop=-100.0, recover="always", evaluation=20
     )
-    assert export_bundle(request, stages).manifest.evidence == recovered.manifest.evidence
+    assert export_bundle(request, progress).manifest.evidence == recovered.manifest.evidence
 
 
 def test_an_error_that_is_not_finite_is_null():

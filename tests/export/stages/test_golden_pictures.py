@@ -58,7 +58,7 @@ def test_the_other_golden_arrays_are_as_before(tiny_bundle):
         assert arrays["pictures"].shape == (4, 3, 32, 32)
 
 
-def test_a_network_that_takes_tensors_has_none(tiny_network, tmp_path, stages, monkeypatch):
+def test_a_network_that_takes_tensors_has_none(tiny_network, tmp_path, progress, monkeypatch):
     tensors = np.random.default_rng(0).normal(size=(24, 3, 32, 32)).astype(np.float32)
     split = Split(lambda position: tensors[position], np.arange(24) % 10)
     found = fitting.fit(tiny_network, "digits", None, {}, (3, 32, 32))
@@ -73,7 +73,7 @@ def test_a_network_that_takes_tensors_has_none(tiny_network, tmp_path, stages, m
     request = ExportRequest(
         model=tiny_network, weights="factory", out=tmp_path / "tensors", precisions=("fp32",)
     )
-    bundle = export_bundle(request, stages)
+    bundle = export_bundle(request, progress)
     assert bundle.manifest.preprocess is None
     assert bundle.manifest.pictures == ()
     assert bundle.golden().pictures is None
@@ -170,7 +170,7 @@ def test_each_is_chosen_once_and_as_many_as_there_are(rows, count):
     assert len(set(classes[chosen])) == min(len(set(classes)), len(chosen))
 
 
-def test_a_folder_of_pictures_gives_its_own(tmp_path, tiny_network, stages):
+def test_a_folder_of_pictures_gives_its_own(tmp_path, tiny_network, progress):
     random = np.random.default_rng(0)
     for label in range(10):
         (tmp_path / "photos" / f"{label}").mkdir(parents=True)
@@ -185,7 +185,7 @@ def test_a_folder_of_pictures_gives_its_own(tmp_path, tiny_network, stages):
         input_shape=(3, 32, 32),
         precisions=("fp32",),
     )
-    bundle = Bundle.open(export_bundle(request, stages).folder)
+    bundle = Bundle.open(export_bundle(request, progress).folder)
     with Image.open(bundle.folder / "golden-0.png") as picture:
         assert picture.size == (60, 50)
     assert verify(bundle, "fp32")

@@ -27,8 +27,8 @@ def network(width=16):
 
 
 @pytest.fixture(scope="module")
-def samples(digits, stages):
-    return prepare(digits.train.take(range(100)), digits.preprocess((3, 8, 8)), stages)
+def samples(digits, progress):
+    return prepare(digits.train.take(range(100)), digits.preprocess((3, 8, 8)), progress)
 
 
 def begin(samples, recipe, width=16):
@@ -39,22 +39,22 @@ def begin(samples, recipe, width=16):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 @pytest.mark.parametrize("schedule", ["one-cycle", "constant"])
-def test_a_course_goes_on_as_if_nothing_had_happened(samples, stages, tmp_path, optimizer, schedule):
+def test_a_course_goes_on_as_if_nothing_had_happened(samples, progress, tmp_path, optimizer, schedule):
     """Dropout, order and shifts are drawn on; the optimizer and its rate are where they were."""
     recipe = Recipe(epochs=4, batch=33, optimizer=optimizer, schedule=schedule, rate=1e-2)
     straight = begin(samples, recipe)
     for _ in range(4):
-        straight.advance(stages)
+        straight.advance(progress)
     first = begin(samples, recipe)
     for _ in range(2):
-        first.advance(stages)
+        first.advance(progress)
     save_checkpoint(tmp_path / "checkpoint.pt", RECORD, first)
     torch.rand(5)
     second = begin(samples, recipe)
     load_checkpoint(tmp_path / "checkpoint.pt").resume(second)
     assert second.epoch == 2
     for _ in range(2):
-        second.advance(stages)
+        second.advance(progress)
     whole, resumed = straight.network.state_dict(), second.network.state_dict()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
