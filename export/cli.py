@@ -53,10 +53,12 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     precision: Annotated[
         str, typer.Option(help="Comma-separated; fp32 is always among them.")
     ] = "fp32,fp16,int8",
-    max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may cost.")] = 1.0,
+    max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may flops.")] = 1.0,
     target: TargetOption = "tensorrt",
     recover: RecoverOption = "auto",
-    evaluation: Annotated[int, typer.Option(min=2, help="At most this many pictures judge.")] = 2000,
+    evaluation: Annotated[
+        int, typer.Option(min=2, help="Largest number of pictures on which accuracy is measured.")
+    ] = 2000,
     input_shape: InputOption = None,
     preprocess: PreprocessOption = None,
     uint8_input: Uint8Option = False,
@@ -87,7 +89,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         out=out or Path("artifacts") / _folder_name(model),
         weights=weights,
         data=data,
-        form=form,
+        variant=form,
         options=dict(_parse_option(text) for text in options or ()),
         precisions=tuple(part.strip() for part in precision.split(",")),
         input_shape=_parse_shape(input_shape) if input_shape else None,
@@ -136,7 +138,7 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network by its recipe: weights, history.json and curves.png; goes on after an interrupt."""
+    """Train a network by its recipe: weights, history.json and curves.png; continues after an interrupt."""
     _require_packages("matplotlib")
     from ..calibration.progress import Progress
     from ..runtime.records import encode
@@ -147,7 +149,7 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
     request = TrainRequest(
         model=model,
         data=data,
-        form=form,
+        variant=form,
         options=dict(_parse_option(text) for text in options or ()),
         input_shape=_parse_shape(input_shape) if input_shape else None,
         samples=samples,
@@ -172,7 +174,7 @@ def models(as_json: JsonOption = False) -> None:
     _require_packages()
     from .sources import table
 
-    emit(json.dumps(table.describe(), indent=2) if as_json else table.text())
+    emit(json.dumps(table.as_data(), indent=2) if as_json else table.as_text())
 
 
 def build_app() -> typer.Typer:

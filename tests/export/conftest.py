@@ -1,4 +1,4 @@
-"""A small trained network, its exported form and its bundle, made once for all tests of this floor."""
+"""A small trained network, its exported variant and its bundle, made once for all tests of this floor."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from edgeproof.export.data.dataset import Dataset
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.pretrained.weights import from_demo
 from edgeproof.export.sources import registry
-from edgeproof.export.stages.parity import Reference, torch_answers
-from edgeproof.export.stages.torch_onnx import Exported, export_onnx
+from edgeproof.export.stages.parity import Reference
+from edgeproof.export.stages.torch_onnx import Exported, export_onnx, torch_answers
 from edgeproof.runtime import Bundle
 
 
@@ -51,9 +51,9 @@ class Sample:
 @pytest.fixture(scope="session")
 def sample(tiny_network, digits, progress) -> Sample:
     spec = registry.find(tiny_network)
-    form = spec.form_for(small_data=True)
-    preprocess = digits.preprocess(form.input_shape)
-    network = from_demo(spec, form, digits, preprocess, progress).network
+    variant = spec.variant_for(small_data=True)
+    preprocess = digits.preprocess(variant.input_shape)
+    network = from_demo(spec, variant, digits, preprocess, progress).network
     inputs = digits.evaluation.take(np.arange(16)).tensor(preprocess)
     exported = export_onnx(network, inputs)
     return Sample(network, exported, Reference(inputs, torch_answers(network, inputs), exported.program))

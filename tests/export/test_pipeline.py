@@ -146,7 +146,7 @@ def never(*_):
 
 @pytest.fixture
 def no_work(monkeypatch):
-    monkeypatch.setattr(pipeline, "_prepare", never)
+    monkeypatch.setattr(pipeline, "load_source", never)
 
 
 def test_an_existing_bundle_needs_force(tiny_bundle, tiny_network, progress, no_work):
@@ -207,7 +207,7 @@ def test_the_form_can_be_chosen(tmp_path, tiny_network, progress):
         model=tiny_network,
         weights="factory",
         out=tmp_path / "out",
-        form="standard",
+        variant="standard",
         precisions=("fp32",),
         evaluation=10,
     )
@@ -216,7 +216,7 @@ def test_the_form_can_be_chosen(tmp_path, tiny_network, progress):
 
 def test_a_form_that_is_not_there(tmp_path, tiny_network, progress):
     with pytest.raises(ModelError, match="standard, small"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "out", form="huge"), progress)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "out", variant="huge"), progress)
 
 
 def test_own_input_and_preprocessing(tmp_path, tiny_network, progress):

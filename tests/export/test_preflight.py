@@ -4,8 +4,8 @@ import pytest
 
 from edgeproof.calibration.preflight import check as module
 from edgeproof.calibration.preflight.check import is_installed
-from edgeproof.export import pipeline
 from edgeproof.export.pipeline import ExportRequest, export_bundle
+from edgeproof.export.stages import preflight
 from edgeproof.runtime.bundle.manifest import Preflight
 from edgeproof.runtime.errors import ProofError
 
@@ -24,14 +24,14 @@ def request_for(tiny_network, tmp_path):
 
 
 def test_without_a_compiler_nothing_is_said_to_be_accepted(request_for, progress, monkeypatch):
-    monkeypatch.setattr(pipeline, "is_installed", lambda: False)
+    monkeypatch.setattr(preflight, "is_installed", lambda: False)
     bundle = export_bundle(request_for, progress)
     assert bundle.manifest.models["fp32"].preflight == Preflight(None, None, "not checked")
 
 
 def test_a_refusal_stops_the_export(request_for, progress, monkeypatch, tmp_path):
     (tmp_path / "pretended.py").write_text(REFUSING)
-    monkeypatch.setattr(pipeline, "is_installed", lambda: True)
+    monkeypatch.setattr(preflight, "is_installed", lambda: True)
     monkeypatch.setattr(module, "COMMAND", (module.sys.executable, str(tmp_path / "pretended.py")))
     with pytest.raises(ProofError, match="fp32 model") as caught:
         export_bundle(request_for, progress)

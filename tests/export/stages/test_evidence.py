@@ -11,7 +11,8 @@ from edgeproof.calibration.ranges.statistics import Range
 from edgeproof.calibration.recovery.sensitivity import LayerDamage
 from edgeproof.calibration.targets.tensorrt import Attempt, Int8Result
 from edgeproof.export.pipeline import ExportRequest, export_bundle
-from edgeproof.export.stages.evidence import Asked, Evidence, gather
+from edgeproof.export.stages.evidence import Evidence, RequestSummary, gather
+from edgeproof.export.stages.parity import PrecisionResult
 from edgeproof.runtime.bundle.parity import TOLERANCES, Parity
 from edgeproof.runtime.records import decode
 
@@ -40,7 +41,7 @@ def largest_by_value(bundle):
 def test_it_says_what_was_asked_for_and_agrees_with_the_manifest(tiny_bundle):
     evidence, manifest = read(tiny_bundle), tiny_bundle.manifest
     assert evidence.schema == 1
-    assert evidence.request == Asked(
+    assert evidence.request == RequestSummary(
         precisions=("fp32", "fp16", "int8"),
         target=manifest.target,
         max_drop=1.0,
@@ -132,8 +133,8 @@ def test_an_error_that_is_not_finite_is_null():
         ranked=(LayerDamage("y", "Conv y", float("nan")),),
         tried=(Attempt(False, 0, 0.0, None, taken=True),),
     )
-    asked = Asked(("fp32", "int8"), "tensorrt", 1.0, "auto", 2, 2, 2)
-    value = json.loads(gather(asked, {}, result).to_json())
+    asked = RequestSummary(("fp32", "int8"), "tensorrt", 1.0, "auto", 2, 2, 2)
+    value = json.loads(gather(asked, {"int8": PrecisionResult(None, result.parity, int8=result)}).to_json())
     assert value["ranges"][0]["errors"] == {"max": 0.5, "mse": None}
     assert value["layers"] == [{"node": "y", "layer": "Conv y", "error": None}]
     assert decode(Evidence, value).ranges[0].errors["mse"] is None

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from edgeproof.calibration.onnx_graph.graph import array_of, as_tensor
-from edgeproof.export.stages.parity import Reference, prove, torch_answers
-from edgeproof.export.stages.torch_onnx import export_onnx
+from edgeproof.export.stages.parity import Reference, prove
+from edgeproof.export.stages.torch_onnx import export_onnx, torch_answers
 from edgeproof.runtime.errors import ParityError
 
 

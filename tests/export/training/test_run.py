@@ -16,15 +16,16 @@ from PIL import Image
 from edgeproof.calibration.progress import Progress
 from edgeproof.export.data.dataset import Split
 from edgeproof.export.models.recipe import Recipe
-from edgeproof.export.pretrained.state_dict import fit, read_weights
+from edgeproof.export.pretrained.state_dict import load_state, read_weights
 from edgeproof.export.sources import registry
-from edgeproof.export.sources import resolve as fitting
+from edgeproof.export.sources import resolve as module
 from edgeproof.export.training import run as training
 from edgeproof.export.training.checkpoint import load_checkpoint
 from edgeproof.export.training.history import read_history
 from edgeproof.export.training.run import TrainRequest, train_model
 from edgeproof.export.training.trainer import predict
 from edgeproof.runtime.errors import DataError, InputError, ModelError, OutputError, WeightsError
+from edgeproof.runtime.records import encode
 
 FILES = ("curves.png", "history.json", "weights.safetensors")
 
@@ -123,7 +124,7 @@ def test_an_interrupt_while_the_result_is_written_costs_no_epoch(
 
 
 def test_a_finished_training_is_not_repeated(straight, request_for, progress, monkeypatch):
-    monkeypatch.setattr(training, "Course", None)
+    monkeypatch.setattr(training, "Trainer", None)
     again = train_model(request_for(straight.folder), progress)
     assert again.history == straight.history
 
@@ -149,7 +150,7 @@ def test_it_learns_and_its_files_can_be_used(straight, tiny_network, digits):
     with Image.open(straight.folder / "curves.png") as picture:
         picture.load()
     network = registry.find(tiny_network).standard.build(10)
-    fit(network, weights(straight.folder), straight.folder)
+    load_state(network, weights(straight.folder), straight.folder)
     scores = predict(network.eval(), digits.evaluation.tensor(digits.preprocess((3, 32, 32))))
     assert 100 * (scores.argmax(1) == digits.evaluation.labels).mean() == history.result.top1
 
@@ -158,7 +159,7 @@ def test_the_weights_do_not_depend_on_the_judges(
     straight, request_for, tmp_path, progress, digits, monkeypatch
 ):
     fewer = replace(digits, evaluation=digits.evaluation.take(range(10)))
-    monkeypatch.setattr(fitting.catalog, "find", lambda _: fewer)
+    monkeypatch.setattr(module.catalog, "find", lambda _: fewer)
     train_model(request_for(tmp_path), progress)
     assert same(weights(tmp_path), weights(straight.folder))
 
@@ -166,10 +167,10 @@ def test_the_weights_do_not_depend_on_the_judges(
 def test_the_recipe_is_the_rows_own(tiny_network, tmp_path, progress, monkeypatch):
     row = Recipe(epochs=1, batch=50, optimizer="sgd", rate=0.01, schedule="constant")
     spec = replace(registry.find(tiny_network), recipe=row)
-    monkeypatch.setattr(fitting.registry, "find", lambda _: spec)
+    monkeypatch.setattr(module.registry, "find", lambda _: spec)
     request = TrainRequest(model=tiny_network, samples=100, recipe={"rate": 0.02}, out=tmp_path)
     history = train_model(request, progress).history
-    assert history.settings["recipe"] == replace(row, rate=0.02).describe()
+    assert history.settings["recipe"] == encode(replace(row, rate=0.02))
     assert [epoch.rate for epoch in history.epochs] == [0.02]
 
 
@@ -253,14 +254,14 @@ def test_an_output_that_is_a_file_is_refused(request_for, tmp_path, progress):
 def test_data_that_the_model_cannot_take_is_refused(request_for, tmp_path, progress, digits, monkeypatch):
     sounds = Split(lambda _: np.zeros((1, 40), np.float32), digits.train.labels)
     found = replace(digits, name="sounds", train=sounds, evaluation=sounds, tensor_shape=(1, 40))
-    monkeypatch.setattr(fitting.catalog, "find", lambda _: found)
+    monkeypatch.setattr(module.catalog, "find", lambda _: found)
     with pytest.raises(DataError, match="tiny cannot take the data set sounds"):
         train_model(request_for(tmp_path / "out"), progress)
     assert not (tmp_path / "out").exists()
 
 
 def test_data_without_a_part_to_train_on_is_refused(request_for, tmp_path, progress, digits, monkeypatch):
-    monkeypatch.setattr(fitting.catalog, "find", lambda _: replace(digits, train=None))
+    monkeypatch.setattr(module.catalog, "find", lambda _: replace(digits, train=None))
     with pytest.raises(DataError, match="no part to train on"):
         train_model(request_for(tmp_path / "out"), progress)
 
@@ -351,7 +352,7 @@ def test_a_signal_leaves_a_checkpoint(tiny_network, tmp_path, draftless, number)
     [
         ({"model": "mobilnet_v3"}, "no model named"),
         ({"data": "digit"}, "no data set named"),
-        ({"form": "tall"}, "no form named"),
+        ({"variant": "tall"}, "no variant named"),
         ({"options": {"breadth": "2"}}, "no option 'breadth'"),
     ],
 )

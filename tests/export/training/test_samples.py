@@ -9,7 +9,7 @@ from edgeproof.export.training.samples import batches, cut, prepare
 def test_kept_and_streamed_samples_are_the_same(digits, progress):
     part = digits.train.take(range(40))
     preprocess = digits.preprocess((3, 32, 32))
-    kept, streamed = (prepare(part, preprocess, progress, most) for most in (1 << 30, 0))
+    kept, streamed = (prepare(part, preprocess, progress, max_bytes) for max_bytes in (1 << 30, 0))
     chosen = np.array([7, 3, 39])
     assert np.array_equal(kept.read(chosen), streamed.read(chosen))
     assert np.array_equal(kept.read(chosen), part.take(chosen).tensor(preprocess))

@@ -8,7 +8,7 @@ from torch import nn
 from edgeproof.export.data.dataset import Split
 from edgeproof.export.models.recipe import Recipe
 from edgeproof.export.training.samples import prepare
-from edgeproof.export.training.trainer import _shifted, judge, predict, settle_batch_norm, train
+from edgeproof.export.training.trainer import _shifted, evaluate_network, predict, settle_batch_norm, train
 
 
 class Auxiliary(nn.Module):
@@ -108,8 +108,8 @@ def test_a_judgement_is_the_mean_over_all_samples(digits, progress):
     part = digits.evaluation.take(range(100))
     preprocess = digits.preprocess((1, 8, 8))
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
-    judgement = judge(network, prepare(part, preprocess, progress))
+    held_out = evaluate_network(network, prepare(part, preprocess, progress))
     scores = torch.from_numpy(predict(network, part.tensor(preprocess)))
-    assert judgement.top1 == (scores.argmax(1).numpy() == part.labels).mean() * 100
+    assert held_out.top1 == (scores.argmax(1).numpy() == part.labels).mean() * 100
     wanted = nn.functional.cross_entropy(scores, torch.from_numpy(part.labels)).item()
-    assert judgement.loss == pytest.approx(wanted, rel=1e-5)
+    assert held_out.loss == pytest.approx(wanted, rel=1e-5)
