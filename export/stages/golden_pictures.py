@@ -37,7 +37,7 @@ class GoldenPicture:
 
 
 def most_confident(scores: NDArray[np.floating], count: int = PICTURES) -> list[int]:
-    """Positions of the samples with the largest margins between the two best scores, of different classes if possible.
+    """Positions of the samples whose two best scores differ most, of different classes if possible.
 
     Where two classes score nearly the same, a device that rounds in another way may rightly give the other.
 

@@ -187,7 +187,7 @@ def test_auxiliary_outputs_are_trained_too_and_do_not_judge(auxiliary, tmp_path,
     history = train_model(request, progress).history
     assert history.result.top1 > 50
     assert 0 < history.epochs[-1].loss < 2
-    start = training._find(request).network.state_dict()
+    start = training._resolve_job(request).network.state_dict()
     assert not torch.equal(weights(tmp_path)["heads.2.weight"], start["heads.2.weight"])
 
 
