@@ -1,8 +1,8 @@
 """Takes a trained PyTorch vision model to an embedded NVIDIA GPU, and proves every step.
 
 Three floors, each with a public API of its own: `edgeproof.export` (PyTorch to bundle),
-`edgeproof.calibration` (ONNX to lower precision) and `edgeproof.runtime` (what runs on the device). Nothing is
-imported here, so that a device pays only for what it uses.
+`edgeproof.calibration` (ONNX to lower precision) and `edgeproof.runtime` (what runs on the device). Nothing
+is imported here, so that a device pays only for what it uses.
 """
 
 from typing import TYPE_CHECKING

@@ -53,7 +53,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     precision: Annotated[
         str, typer.Option(help="Comma-separated; fp32 is always among them.")
     ] = "fp32,fp16,int8",
-    max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may flops.")] = 1.0,
+    max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may cost.")] = 1.0,
     target: TargetOption = "tensorrt",
     recover: RecoverOption = "auto",
     evaluation: Annotated[
