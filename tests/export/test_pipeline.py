@@ -14,11 +14,14 @@ import pytest
 from edgeproof.calibration.onnx_graph.graph import array_of, as_tensor
 from edgeproof.calibration.preflight.check import is_installed
 from edgeproof.export import pipeline
+from edgeproof.export.data.dataset import seeded_subset
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.stages import publish
 from edgeproof.export.training.trainer import predict
-from edgeproof.runtime import Bundle, Preprocess, verify
+from edgeproof.runtime import Bundle, Preprocess, compare, verify
+from edgeproof.runtime.bundle.parity import TOLERANCES
 from edgeproof.runtime.errors import InputError, ModelError, OutputError, ParityError
+from edgeproof.runtime.session.session import Session, run_batched
 
 
 def test_the_bundle_holds_what_the_contract_says(tiny_bundle):
@@ -72,6 +75,24 @@ def test_the_bundle_verifies(tiny_bundle, precision):
 def test_golden_answers_are_pytorchs_own(tiny_bundle, sample):
     golden = tiny_bundle.golden()
     assert np.allclose(predict(sample.network, golden.input), golden.outputs["output"], atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_models_proofs_are_its_own(tiny_bundle, sample, digits, precision):
+    """Parity and accuracy are measured again, on the samples that the export chose."""
+    entry, preprocess = tiny_bundle.manifest.models[precision], tiny_bundle.manifest.preprocess
+    compared = digits.evaluation.take(seeded_subset(360, 32)).tensor(preprocess)
+    with Session(tiny_bundle.model_bytes(precision)) as session:
+        found = [run_batched(session, compared, size)["output"] for size in (1, 2, 7)]
+        answers = run_batched(session, digits.evaluation.tensor(preprocess), 32)["output"]
+    wanted = predict(sample.network, compared)
+    assert entry.parity.tolerance == TOLERANCES[precision]
+    assert entry.parity.samples == 32
+    measured = max(compare(wanted, each, TOLERANCES[precision]).relative_l2 for each in found)
+    assert entry.parity.relative_l2 == pytest.approx(measured, rel=0.05)
+    assert entry.accuracy.top1 == pytest.approx(
+        100 * (answers.argmax(axis=1) == digits.evaluation.labels).mean(), abs=0.01
+    )
 
 
 def break_weight(artifact):

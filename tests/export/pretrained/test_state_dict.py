@@ -47,6 +47,16 @@ def test_the_usual_wrappings(tmp_path, content, wrapping):
         assert torch.equal(target.state_dict()["0.weight"], STATE["0.weight"])
 
 
+@pytest.mark.parametrize("averages", ["state_dict_ema", "model_ema", "ema"])
+@pytest.mark.parametrize("plain", ["state_dict", "model_state_dict", "model", "module"])
+def test_averaged_weights_are_preferred_to_the_plain_ones(tmp_path, averages, plain):
+    file = tmp_path / "weights.pth"
+    torch.save({plain: {name: value + 1 for name, value in STATE.items()}, averages: STATE}, file)
+    found = read_weights(file)
+    assert found.wrapping == averages
+    assert torch.equal(found.state["0.weight"], STATE["0.weight"])
+
+
 def test_safetensors(tmp_path):
     file = tmp_path / "weights.safetensors"
     save_file(STATE, file)

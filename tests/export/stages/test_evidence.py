@@ -23,11 +23,9 @@ def read(bundle):
 
 @pytest.fixture(scope="module")
 def recovered(tiny_network, tmp_path_factory, progress):
-    """An export whose INT8 model had to be recovered, and could not hold its budget."""
+    """An export whose INT8 model had to be recovered for its budget alone, and could not hold it."""
     out = tmp_path_factory.mktemp("recovered") / "tiny"
-    return export_bundle(
-        ExportRequest(model=tiny_network, out=out, max_drop=-100.0, recover="always", evaluation=20), progress
-    )
+    return export_bundle(ExportRequest(model=tiny_network, out=out, max_drop=-100.0, evaluation=20), progress)
 
 
 def largest_by_value(bundle):
@@ -113,9 +111,7 @@ def test_without_int8_there_is_only_the_request(tmp_path, tiny_network, progress
 
 @pytest.mark.slow
 def test_the_same_export_writes_the_same_evidence(recovered, tiny_network, tmp_path, progress):
-    request = ExportRequest(
-        model=tiny_network, out=tmp_path / "tiny", max_drop=-100.0, recover="always", evaluation=20
-    )
+    request = ExportRequest(model=tiny_network, out=tmp_path / "tiny", max_drop=-100.0, evaluation=20)
     assert export_bundle(request, progress).manifest.evidence == recovered.manifest.evidence
 
 
