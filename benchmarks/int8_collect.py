@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
-from edgeproof.calibration.normalize.passes import normalize
+from edgeproof.calibration.dataset.load import CalibrationInputs, normal_form
 from edgeproof.calibration.onnx_graph.read import read_onnx
 from edgeproof.calibration.progress import Progress
-from edgeproof.calibration.targets.base import find_target
+from edgeproof.calibration.targets.registry import find_target
 
 
 def main() -> None:
@@ -28,8 +28,8 @@ def main() -> None:
         return np.array(np.load(inputs, mmap_mode="r")[positions])  # opened anew: pages that were read count
 
     samples = CalibrationSet(read, count, "")
-    artifact = OnnxArtifact(normalize(read_onnx(model)), "normalize")
-    find_target("tensorrt").calibrate(artifact, samples, Progress(quiet=True))
+    inputs_of = CalibrationInputs(normal_form(OnnxArtifact(read_onnx(model), "file")), samples)
+    find_target("tensorrt").calibrate(inputs_of, Progress(quiet=True))
 
 
 if __name__ == "__main__":

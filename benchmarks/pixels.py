@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.onnx_graph.read import parse_onnx
 from edgeproof.calibration.passes.uint8_input import with_uint8_input
 from edgeproof.runtime.bundle.bundle import Bundle
@@ -38,10 +37,12 @@ def pixels_section(bundle: Bundle, photographs: list[Path]) -> list[str]:
     if trained is None or trained.dtype != "float32":
         sys.exit(f"{bundle.folder} must hold a model of pictures that takes floats")
     ways = {"float32": trained, "uint8": trained.for_pixels()}
-    artifact = OnnxArtifact(parse_onnx(bundle.model_bytes("fp32"), "the bundle's model"), "simplify")
-    models = {"float32": artifact, "uint8": with_uint8_input(artifact, trained, ways["uint8"])}
+    model = parse_onnx(bundle.model_bytes("fp32"), "the bundle's model")
+    models = {"float32": model, "uint8": with_uint8_input(model, trained, ways["uint8"])}
     pictures = [read_image(path) for path in photographs[:PHOTOGRAPHS]]
-    sessions = {kind: Session(models[kind].data, provider=ProviderRequest(threads=1)) for kind in KINDS}
+    sessions = {
+        kind: Session(models[kind].SerializeToString(), provider=ProviderRequest(threads=1)) for kind in KINDS
+    }
     prepare, infer, answers, size = measure(ways, sessions, pictures)
     return section(bundle.manifest.name, len(pictures), prepare, infer, deviation(answers), size)
 

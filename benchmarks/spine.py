@@ -24,7 +24,7 @@ PROOF_STAGES = ("export", "parity", "simplify")
 
 EXPORT_ALONE = """
 import contextlib, io, time, torch
-from edgeproof.export.models import registry
+from edgeproof.export.sources import registry
 network = registry.find("mobilenet_v3").small.build(10).eval()
 inputs = (torch.randn(2, 3, 32, 32),)
 start = time.perf_counter()

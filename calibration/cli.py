@@ -129,8 +129,8 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
     from .progress import Progress
     from .quantize import QuantizeRequest, describe, summarize
     from .quantize import quantize as carry_out
-    from .targets.base import find_target
-    from .targets.tensorrt import Int8Request, as_recover
+    from .targets.base import Int8Request, as_recover
+    from .targets.registry import find_target
 
     request = QuantizeRequest(
         model,
@@ -158,13 +158,13 @@ def sensitivity(
     """
     _require_onnx("Sensitivity")
     from ..runtime.bundle.preprocess import read_preprocess
-    from .dataset.load import read_subject
+    from .dataset.load import read_inputs
     from .progress import Progress
     from .sensitivity import describe, rank, summarize
 
     progress = Progress()
     prepared = read_preprocess(preprocess) if preprocess else None
-    ranked = rank(read_subject(model, calibration, prepared, progress), progress)
+    ranked = rank(read_inputs(model, calibration, prepared, progress), progress)
     emit(json.dumps(describe(ranked), indent=2) if as_json else summarize(ranked))
 
 

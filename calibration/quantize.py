@@ -7,22 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from ..runtime.bundle.preprocess import Preprocess
-from ..runtime.errors import AccuracyError, InputError, OutputError
+from ..runtime.errors import AccuracyError, OutputError
 from ..runtime.files import publish_file
 from ..runtime.records import encode
-from .artifact import OnnxArtifact
-from .dataset.accuracy_drop import Judge
+from .dataset.accuracy_drop import AccuracyDrop
 from .dataset.calibration_set import CalibrationSet
-from .dataset.load import Subject, read_subject
-from .normalize.logits import ending, scores_of, with_ending
-from .passes.kept import KeptLayer, name_of
+from .dataset.load import CalibrationInputs, read_inputs
 from .passes.uint8_input import pixels_of, with_uint8_input
 from .passes.uint8_request import Uint8Request, served_preprocess
 from .progress import Progress
 from .qdq.quantized_inputs import activations, find_sites
 from .ranges.trt_cache import read_calibration_cache
-from .targets.base import TARGETS, Target
-from .targets.tensorrt import Int8Request, Int8Result
+from .targets.base import Int8Request, Int8Result, Target
+from .targets.quantizer import make_int8, make_int8_with
 
 
 @dataclass(frozen=True)
@@ -71,63 +68,47 @@ def quantize(request: QuantizeRequest, progress: Progress) -> Int8Result:
 
 
 def _proven(request: QuantizeRequest, progress: Progress) -> Int8Result:
-    subject = read_subject(request.model, request.calibration, request.preprocess, progress)
-    served = served_preprocess(request.uint8, subject.preprocess) if request.uint8 else None
-    scores = replace(subject, artifact=scores_of(subject.artifact))
-    result = _quantized(request, scores, progress)
+    inputs = read_inputs(request.model, request.calibration, request.preprocess, progress)
+    served = served_preprocess(request.uint8, inputs.preprocess) if request.uint8 else None
+    result = _quantized(request, inputs, progress)
     if served:
         with progress.stage("uint8-input"):
-            result = _for_pixels(result, scores, served)
+            result = _for_pixels(result, inputs, served)
     if not result.parity or result.drop > request.int8.max_drop:
         raise AccuracyError(
             "INT8 does not keep this model's answers.",
             wanted=f"at most {request.int8.max_drop:g} % of them changed",
-            got=result.parity.reason or f"{result.drop:.2f} % of {len(subject.samples)} changed",
+            got=result.parity.reason or f"{result.drop:.2f} % of {len(inputs.samples)} changed",
             todo="ship FP16, give more calibration inputs, or allow more with --max-drop",
         )
-    return _with_ending(result, subject.artifact)
+    return result
 
 
-def _with_ending(result: Int8Result, whole: OnnxArtifact) -> Int8Result:
-    """The result for the model whose last node was left out while the scores were judged."""
-    last = ending(whole.model)
-    if last is None:
-        return result
-    kept = {**result.kept_float, name_of(last): KeptLayer("float32", "it makes probabilities of the scores")}
-    return replace(result, artifact=with_ending(result.artifact, whole), kept_float=kept)
-
-
-def _quantized(request: QuantizeRequest, subject: Subject, progress: Progress) -> Int8Result:
-    artifact, samples = subject.artifact, subject.samples
-    if request.scales is None:
-        with progress.stage("calibrate"):
-            statistics = request.target.calibrate(artifact, samples, progress)
-        with progress.stage("int8"):
-            return request.target.make(artifact, samples, statistics, request.int8, progress=progress)
-    if request.target.make_with is None:
-        raise InputError(
-            f"The target {request.target.name} takes no scales of TensorRT's.",
-            available=", ".join(name for name, target in TARGETS.items() if target.make_with),
-            todo="leave --target out, or --scales",
-        )
-    ranges = read_calibration_cache(request.scales, activations(find_sites(artifact.model)))
+def _quantized(request: QuantizeRequest, inputs: CalibrationInputs, progress: Progress) -> Int8Result:
+    ranges = None
+    if request.scales is not None:
+        ranges = read_calibration_cache(request.scales, activations(find_sites(inputs.artifact.model)))
     with progress.stage("calibrate"):
-        statistics = request.target.calibrate(artifact, samples, progress)
+        statistics = request.target.calibrate(inputs, progress)
     with progress.stage("int8"):
-        return request.target.make_with(artifact, samples, statistics, ranges)
+        if ranges is not None:
+            return make_int8_with(request.target, inputs, statistics, ranges)
+        return make_int8(request.target, inputs, statistics, request.int8, progress)
 
 
-def _for_pixels(result: Int8Result, subject: Subject, served: Preprocess) -> Int8Result:
+def _for_pixels(result: Int8Result, inputs: CalibrationInputs, served: Preprocess) -> Int8Result:
     """The same model for pixels, judged on those of the calibration inputs."""
-    trained, samples = subject.preprocess, subject.samples
+    trained, samples = inputs.preprocess, inputs.samples
     if trained is None:
         raise AssertionError("served_preprocess refuses tensors")
-    artifact = with_uint8_input(result.artifact, trained, served)
+    model = with_uint8_input(result.artifact.model, trained, served)
     pixels = CalibrationSet(
         lambda positions: pixels_of(samples.read(positions), trained, served), samples.count, samples.sha256
     )
-    parity, drop = Judge(subject.artifact, samples, None).judge(artifact, pixels)
-    return replace(result, artifact=artifact, parity=parity, drop=drop)
+    parity, drop = AccuracyDrop(inputs.artifact.model, samples).measure(model, pixels)
+    return replace(
+        result, artifact=result.artifact.derive(model, "uint8-input", "int8"), parity=parity, drop=drop
+    )
 
 
 def summarize(result: Int8Result) -> str:

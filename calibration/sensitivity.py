@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..runtime.errors import ModelError
-from .dataset.load import Subject
-from .normalize.logits import scores_of
+from .dataset.load import CalibrationInputs
+from .normalize.logits import without_final_activation
 from .progress import Progress
 from .qdq.quantized_inputs import LAYERS_ONLY, find_sites
 from .qdq.tensorrt import NOTHING_TO_QUANTIZE
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
     from .recovery.sensitivity import LayerDamage
 
 
-def rank(subject: Subject, progress: Progress) -> list[LayerDamage]:
+def rank(inputs: CalibrationInputs, progress: Progress) -> list[LayerDamage]:
     """Every layer that INT8 for TensorRT rounds, with the error at the scores when it alone is rounded.
 
     Ranges are those of least square error, with channels equalized and values moved as `edgeproof quantize`
     does; nothing is recovered. The layers of squeeze-and-excitation gates are among them.
 
     Args:
-        subject: the model and its calibration inputs.
+        inputs: the model and its calibration inputs.
         progress: shows what goes on.
 
     Returns:
@@ -35,8 +36,9 @@ def rank(subject: Subject, progress: Progress) -> list[LayerDamage]:
         ModelError: the model has no such layer, or an operator cannot be simulated.
         DataError: a value is NaN or Inf on the inputs.
     """
-    artifact, samples = scores_of(subject.artifact), subject.samples
-    if not find_sites(artifact.model):
+    model, samples = without_final_activation(inputs.artifact.model), inputs.samples
+    artifact = replace(inputs.artifact, model=model)
+    if not find_sites(model):
         raise ModelError(NOTHING_TO_QUANTIZE)
     with progress.stage("calibrate"):
         (start,) = least_error_start(artifact, samples, progress, [LAYERS_ONLY])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..calibration.dataset.load import CalibrationInputs, normal_form, prove_same
 from ..calibration.progress import Progress
 from ..runtime.bundle.bundle import Bundle
 from .request import ExportRequest, check_request
-from .stages.accuracy import evaluate
+from .stages.accuracy import SampleDigest, evaluate
 from .stages.evidence import gather, summarize
 from .stages.lower import lower
 from .stages.parity import PrecisionResult, Reference, prove
@@ -46,8 +47,12 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> B
     with progress.stage("simplify"):
         simplified = simplify(exported.artifact)
         results = {"fp32": PrecisionResult(simplified, prove(simplified, reference))}
-    results |= lower(request, simplified, samples.calibration, reference, progress)
-    ancestors = (exported.artifact,)
+    with progress.stage("normalize"):
+        normal = normal_form(simplified)
+        prove_same(simplified, normal, samples.calibration)
+    inputs = CalibrationInputs(normal, samples.calibration, labels=samples.labels)
+    results |= lower(request, inputs, reference, progress)
+    ancestors = (exported.artifact, simplified, normal)
     if request.uint8:
         ancestors += tuple(result.artifact for result in results.values())
         reference = pixel_reference(source, reference, samples.served)
@@ -62,7 +67,7 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> B
         results=results,
         reference=reference,
         pictures=samples.pictures,
-        calibration=samples.calibration.digest,
+        calibration=SampleDigest(len(samples.calibration), samples.calibration.sha256),
         evaluation=evaluation,
         ancestors=ancestors,
         evidence=gather(summarize(request, samples, evaluation.digest), results),

@@ -9,8 +9,8 @@ from pathlib import Path
 from torch import nn
 
 from ..calibration.passes.uint8_request import Uint8Request
-from ..calibration.targets.base import find_target
-from ..calibration.targets.tensorrt import as_recover
+from ..calibration.targets.base import as_recover
+from ..calibration.targets.registry import find_target
 from ..runtime.bundle.bundle import is_bundle
 from ..runtime.bundle.manifest import PRECISIONS
 from ..runtime.bundle.preprocess import Preprocess

@@ -6,23 +6,26 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from ...runtime.bundle.parity import TOLERANCES, Parity, compare
 from ...runtime.errors import ModelError
 from ...runtime.session.session import Session
-from ..artifact import OnnxArtifact
+from ..normalize.logits import without_final_activation
 from ..progress import Progress
 from .calibration_set import CalibrationSet, input_of
 
 BATCH = 2
 
 
-class Judge:
+class AccuracyDrop:
     """Holds the float model's answers, and compares others with them.
 
+    A model that ends in a Softmax or Sigmoid is measured by the logits before it.
+
     Args:
-        artifact: the float32 model.
+        model: the float32 model.
         samples: the inputs that judge.
         labels: class of each input, shape (N,); None where it is not known.
 
@@ -31,13 +34,15 @@ class Judge:
     """
 
     def __init__(
-        self, artifact: OnnxArtifact, samples: CalibrationSet, labels: NDArray[np.integer] | None
+        self, model: onnx.ModelProto, samples: CalibrationSet, labels: NDArray[np.integer] | None = None
     ) -> None:
         self._samples = samples
         self._labels = labels
-        self._right = self._answers(artifact, samples)
+        self._right = self._answers(model, samples)
 
-    def judge(self, candidate: OnnxArtifact, samples: CalibrationSet | None = None) -> tuple[Parity, float]:
+    def measure(
+        self, candidate: onnx.ModelProto, samples: CalibrationSet | None = None
+    ) -> tuple[Parity, float]:
         """Parity of the first output, and points of top-1 that are lost on balance.
 
         Without labels every changed answer counts as lost, in percent: the drop is never more.
@@ -49,11 +54,11 @@ class Judge:
         answers = self._answers(candidate, samples or self._samples)
         return compare(self._right, answers, TOLERANCES["int8"]), self._drop(answers)
 
-    def _answers(self, artifact: OnnxArtifact, samples: CalibrationSet) -> NDArray[Any]:
-        with Session(artifact.data) as session:
+    def _answers(self, model: onnx.ModelProto, samples: CalibrationSet) -> NDArray[Any]:
+        with Session(without_final_activation(model).SerializeToString()) as session:
             name = session.output_names[0]
             found = []
-            for batch in samples.full_batches(batch_of(artifact)):
+            for batch in samples.full_batches(batch_of(model)):
                 found.append(session.run(batch)[name])
                 _require_scores(name, found[-1].shape, len(batch))
         return np.concatenate(found)[: len(samples)]
@@ -75,15 +80,15 @@ def _require_scores(name: str, shape: tuple[int, ...], batch: int) -> None:
         )
 
 
-def batch_of(artifact: OnnxArtifact) -> int:
+def batch_of(model: onnx.ModelProto) -> int:
     """How many inputs are shown at once: the model's own batch where it is fixed."""
-    first = input_of(artifact.model).shape[0]
+    first = input_of(model).shape[0]
     return first if isinstance(first, int) else BATCH
 
 
-def shown(
-    artifact: OnnxArtifact, samples: CalibrationSet, progress: Progress, title: str
+def batches(
+    model: onnx.ModelProto, samples: CalibrationSet, progress: Progress, title: str
 ) -> Iterable[NDArray[Any]]:
     """The calibration inputs in batches that the model takes, with progress."""
-    size = batch_of(artifact)
+    size = batch_of(model)
     return progress.track(samples.full_batches(size), -(-len(samples) // size), title)

@@ -1,4 +1,4 @@
-"""What a command is about: a user's model in normal form, and the inputs that calibrate it."""
+"""A user's model in normal form, and the inputs that calibrate it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from ...runtime.bundle.bundle import Bundle
@@ -32,21 +31,34 @@ ROUNDING = 1e-6  # of the largest answer: some units in the last place of float3
 
 
 @dataclass(frozen=True)
-class Subject:
+class CalibrationInputs:
     """A model and its inputs.
 
     Attributes:
         artifact: the float32 model, normalized.
         samples: the inputs that calibrate it.
         preprocess: how its inputs are made of pictures, where that is known.
+        labels: class of each input, shape (N,), where that is known.
     """
 
     artifact: OnnxArtifact
     samples: CalibrationSet
     preprocess: Preprocess | None = None
+    labels: NDArray[np.integer] | None = None
 
 
-def read_subject(model: Path, calibration: str, preprocess: Preprocess | None, progress: Progress) -> Subject:
+def normal_form(artifact: OnnxArtifact) -> OnnxArtifact:
+    """The same float32 model in the form that quantization takes, whatever its source.
+
+    Raises:
+        ModelError: it cannot be normalized.
+    """
+    return artifact.derive(keep_batch(normalize(artifact.model)), "normalize", "fp32")
+
+
+def read_inputs(
+    model: Path, calibration: str, preprocess: Preprocess | None, progress: Progress
+) -> CalibrationInputs:
     """Read and normalize a model, read its inputs, and prove on some that it still answers as before.
 
     Args:
@@ -61,20 +73,20 @@ def read_subject(model: Path, calibration: str, preprocess: Preprocess | None, p
     """
     with progress.stage("model"):
         original, own = _read(model)
-        artifact = OnnxArtifact(keep_batch(normalize(original)), "normalize")
+        artifact = normal_form(original)
     with progress.stage("samples"):
         samples = _samples(calibration, input_of(artifact.model), preprocess or own)
     with progress.stage("normalize"):
-        _prove_same(original, artifact, samples)
-    return Subject(artifact, samples, preprocess or own)
+        prove_same(original, artifact, samples)
+    return CalibrationInputs(artifact, samples, preprocess or own)
 
 
-def _read(path: Path) -> tuple[onnx.ModelProto, Preprocess | None]:
+def _read(path: Path) -> tuple[OnnxArtifact, Preprocess | None]:
     if path.is_dir():
         bundle = Bundle.open(path)
         model = parse_onnx(bundle.model_bytes("fp32"), f"the float32 model of {path}")
-        return model, bundle.manifest.preprocess
-    return read_onnx(path), None
+        return OnnxArtifact(model, "bundle"), bundle.manifest.preprocess
+    return OnnxArtifact(read_onnx(path), "file"), None
 
 
 def _samples(calibration: str, wanted: TensorSpec, preprocess: Preprocess | None) -> CalibrationSet:
@@ -99,12 +111,18 @@ def _pictures(source: str, preprocess: Preprocess, wanted: TensorSpec) -> Calibr
     return inspect(read, len(chosen), wanted, source)
 
 
-def _prove_same(original: onnx.ModelProto, artifact: OnnxArtifact, samples: CalibrationSet) -> None:
-    size = batch_of(artifact)
+def prove_same(original: OnnxArtifact, artifact: OnnxArtifact, samples: CalibrationSet) -> None:
+    """Compare a model in normal form with the model as it came, on a few calibration inputs.
+
+    Raises:
+        ModelError: the model does not run as it came.
+        ParityError: the answers differ by more than float32's rounding.
+    """
+    size = batch_of(artifact.model)
     inputs = samples.sample(PROVING)
     inputs = inputs[np.arange(-(-len(inputs) // size) * size) % len(inputs)]  # whole batches
     try:
-        with Session(original.SerializeToString()) as session:
+        with Session(original.data) as session:
             wanted = run_batched(session, inputs, size)
     except ModelError as error:
         raise ModelError(

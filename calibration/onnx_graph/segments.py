@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx
-from onnx import ValueInfoProto
+from onnx import NodeProto, ValueInfoProto
 
 from .graph import initializers
 
@@ -47,7 +47,51 @@ def segments(model: onnx.ModelProto, names: Collection[str]) -> Iterator[Segment
         shares.setdefault(start, []).append(name)
     following = [*(cuts[at] for at in list(shares)[1:]), None][: len(shares)]
     for (at, found), after in zip(shares.items(), following, strict=True):
-        yield Segment(_from(model, at, cuts[at], after), found, after)
+        ends = [model.graph.output[0].name, *([after] if after else [])]
+        yield Segment(between(model, [cuts[at]], ends), found, after)
+
+
+def between(model: onnx.ModelProto, starts: Sequence[str], ends: Sequence[str]) -> onnx.ModelProto:
+    """The nodes that compute some values from others, with copies of the weights that they need.
+
+    Args:
+        model: the whole graph.
+        starts: values that are given; those that are read become the inputs, of the types and shapes that
+            the graph has recorded for them.
+        ends: values to compute, the outputs.
+    """
+    known, weights = _infos(model), initializers(model)
+    nodes: list[NodeProto] = []
+    wanted = set(ends).difference(starts)
+    for node in reversed(model.graph.node):
+        if not wanted.isdisjoint(node.output):
+            nodes.append(node)
+            wanted.update(name for name in node.input if name not in starts)
+    read = dict.fromkeys(name for node in nodes for name in node.input)
+    graph = onnx.helper.make_graph(
+        nodes[::-1],
+        f"up to {', '.join(ends)}",
+        [known[name] for name in starts if name in read or name in ends],
+        [known[name] for name in ends],
+        [weights[name] for name in read if name in weights],
+    )
+    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+def live_before(model: onnx.ModelProto, output: str) -> list[str]:
+    """The activations that were made before a node and are read by it or after it.
+
+    Args:
+        model: the graph.
+        output: the node's first output.
+    """
+    graph, weights = model.graph, initializers(model)
+    index = next(i for i, node in enumerate(graph.node) if node.output[0] == output)
+    made = [info.name for info in graph.input if info.name not in weights]
+    made += [name for node in graph.node[:index] for name in node.output if name]
+    read = {name for node in graph.node[index:] for name in node.input}
+    read |= {info.name for info in graph.output}
+    return [name for name in made if name in read]
 
 
 def _cuts(model: onnx.ModelProto) -> dict[int, str]:
@@ -62,17 +106,6 @@ def _cuts(model: onnx.ModelProto) -> dict[int, str]:
         if len(alive) == 1 and alive <= known.keys() and index + 1 < len(graph.node):
             cuts[index + 1] = next(iter(alive))
     return cuts
-
-
-def _from(model: onnx.ModelProto, at: int, start: str, following: str | None) -> onnx.ModelProto:
-    known, weights = _infos(model), initializers(model)
-    nodes = model.graph.node[at:]
-    outputs = [model.graph.output[0], *([known[following]] if following else [])]
-    read = dict.fromkeys(name for node in nodes for name in node.input if name in weights)
-    graph = onnx.helper.make_graph(
-        nodes, f"from {start}", [known[start]], outputs, [weights[name] for name in read]
-    )
-    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
 def _infos(model: onnx.ModelProto) -> dict[str, ValueInfoProto]:

@@ -26,7 +26,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
-from ..artifact import OnnxArtifact
 from ..onnx_graph.graph import activation_limits, array_of, as_tensor, initializers, makers, reader_counts
 from ..ranges.histogram import Histogram
 from ..ranges.methods import AFFINE_INT8, mse_range
@@ -78,30 +77,30 @@ def find_capped(model: onnx.ModelProto) -> list[Capped]:
     return found
 
 
-def recenter(artifact: OnnxArtifact, offsets: Mapping[str, float]) -> OnnxArtifact:
+def recenter(model: onnx.ModelProto, offsets: Mapping[str, float]) -> onnx.ModelProto:
     """Move values by constants.
 
     Args:
-        artifact: a float32 model.
+        model: a float32 model.
         offsets: what is taken off each value that `find_capped` names.
 
     Returns:
-        A model that computes the same; the artifact itself where there is nothing to move.
+        A model that computes the same; the model itself where there is nothing to move.
     """
-    chosen = [capped for capped in find_capped(artifact.model) if capped.value in offsets]
+    chosen = [capped for capped in find_capped(model) if capped.value in offsets]
     if not chosen:
-        return artifact
-    model = onnx.ModelProto()
-    model.CopyFrom(artifact.model)
-    nodes = {node.output[0]: node for node in model.graph.node}
-    tensors = initializers(model)
+        return model
+    moved = onnx.ModelProto()
+    moved.CopyFrom(model)
+    nodes = {node.output[0]: node for node in moved.graph.node}
+    tensors = initializers(moved)
     for capped in chosen:
         offset = np.float32(offsets[capped.value])
         _add(tensors[capped.first.input[2]], -offset)
-        _set_limits(model, nodes[capped.value], -offset, np.float32(capped.cap) - offset)
+        _set_limits(moved, nodes[capped.value], -offset, np.float32(capped.cap) - offset)
         for reader in capped.readers:
             _add(tensors[reader.input[2]], offset * _response(array_of(tensors[reader.input[1]])))
-    return artifact.derive(model, "recenter", "fp32")
+    return moved
 
 
 def _has_own_bias(node: NodeProto, weights: Mapping[str, TensorProto], uses: Counter[str]) -> bool:

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
 from ...runtime.session.session import Session
-from ..artifact import OnnxArtifact
 from ..onnx_graph.graph import activation_limits, array_of, expose, initializers, makers, reader_counts
 
 MOST = 64.0  # a channel that hardly ever fires is not blown up further than this
@@ -43,29 +42,29 @@ class Pair:
     cap: float | None
 
 
-def equalize(artifact: OnnxArtifact, limits: Mapping[str, NDArray[np.floating]]) -> OnnxArtifact:
+def equalize(model: onnx.ModelProto, limits: Mapping[str, NDArray[np.floating]]) -> onnx.ModelProto:
     """Scale the channels of each pair's value until all reach as far as the widest, or as the cap.
 
     Args:
-        artifact: a float32 model.
+        model: a float32 model.
         limits: largest magnitude worth keeping of each channel, shape (C,), by the value of a pair. With a
             cap, what lies beyond is cut off there.
 
     Returns:
-        A model of the same graph with other weights; the artifact itself where nothing can be equalized.
+        A model of the same graph with other weights; the model itself where nothing can be equalized.
     """
-    pairs = [pair for pair in find_pairs(artifact.model) if pair.value in limits]
+    pairs = [pair for pair in find_pairs(model) if pair.value in limits]
     if not pairs:
-        return artifact
-    model = onnx.ModelProto()
-    model.CopyFrom(artifact.model)
-    tensors = initializers(model)
+        return model
+    scaled = onnx.ModelProto()
+    scaled.CopyFrom(model)
+    tensors = initializers(scaled)
     for pair in pairs:
         stretch = factors(pair, limits[pair.value])
         for name in pair.first.input[1:3]:
             _scale(tensors[name], stretch)
         _scale(tensors[pair.second.input[1]], np.reciprocal(stretch))
-    return artifact.derive(model, "equalize", "fp32")
+    return scaled
 
 
 def factors(pair: Pair, limits: NDArray[np.floating]) -> NDArray[np.float32]:

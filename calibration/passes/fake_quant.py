@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
@@ -11,8 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from ...runtime.errors import ModelError
-from ...runtime.session.session import load_onnxruntime
+from ..onnx_graph.evaluate import Evaluator
 from ..onnx_graph.graph import as_tensor
 from ..onnx_graph.segments import Segment
 from ..qdq.quantized_inputs import Site
@@ -38,18 +36,8 @@ class Switches:
     """
 
     def __init__(self, segment: Segment, sites: Collection[Site]) -> None:
-        ort = load_onnxruntime()
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        # As in Session: weights come with the model, never from files that it names.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        data = _with_rounding(segment.model, sites, segment.names).SerializeToString()
-        try:
-            self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no base class
-            raise ModelError(f"ONNX Runtime does not accept the model: {error}") from error
+        self._evaluator = Evaluator(_with_rounding(segment.model, sites, segment.names))
         self._input = segment.model.graph.input[0].name
-        self._outputs = [output.name for output in segment.model.graph.output]
 
     def run(
         self,
@@ -74,7 +62,8 @@ class Switches:
             _scalar("lowest"): np.array(lowest, np.float32),
             _scalar("highest"): np.array(highest, np.float32),
         }
-        return [self._session.run(self._outputs, {self._input: batch, **scalars}) for batch in batches]
+        found = (self._evaluator.run({self._input: batch, **scalars}) for batch in batches)
+        return [list(outputs.values()) for outputs in found]
 
 
 def _with_rounding(model: onnx.ModelProto, sites: Collection[Site], names: Sequence[str]) -> onnx.ModelProto:
@@ -104,22 +93,34 @@ def _with_rounding(model: onnx.ModelProto, sites: Collection[Site], names: Seque
 def _switch(name: str) -> list[NodeProto]:
     """If the activation is the chosen one, its nearest multiples of the scale; else itself."""
     result = _rounded(name)
-    on, multiples, whole, clipped, kept = (
-        f"{result}.{part}" for part in ("on", "div", "round", "clip", "as_is")
-    )
-    quantized = [
-        helper.make_node("Div", [name, _scalar("scale")], [multiples]),
-        helper.make_node("Round", [multiples], [whole]),
-        helper.make_node("Clip", [whole, _scalar("lowest"), _scalar("highest")], [clipped]),
-        helper.make_node("Mul", [clipped, _scalar("scale")], [f"{result}.mul"]),
-    ]
+    on, kept = f"{result}.on", f"{result}.as_is"
+    limits = (_scalar("scale"), _scalar("lowest"), _scalar("highest"))
     branches = {
-        "then_branch": _branch(quantized),
+        "then_branch": _branch(fake_quantize(name, f"{result}.steps", *limits)),
         "else_branch": _branch([helper.make_node("Identity", [name], [kept])]),
     }
     return [
         helper.make_node("Equal", [_scalar("site"), f"{result}.index"], [on]),
         helper.make_node("If", [on], [result], **branches),
+    ]
+
+
+def fake_quantize(value: str, result: str, scale: str, lowest: str, highest: str) -> list[NodeProto]:
+    """Nodes that round a value to whole steps within limits, ties to even, and keep it float.
+
+    Args:
+        value: name of the value.
+        result: name of what it becomes.
+        scale: name of the step from one integer to the next, float32; a scalar, or one a channel.
+        lowest: name of the smallest integer, a float32 scalar.
+        highest: name of the largest one.
+    """
+    divided, whole, clipped = (f"{result}.{part}" for part in ("divided", "whole", "clipped"))
+    return [
+        helper.make_node("Div", [value, scale], [divided]),
+        helper.make_node("Round", [divided], [whole]),
+        helper.make_node("Clip", [whole, lowest, highest], [clipped]),
+        helper.make_node("Mul", [clipped, scale], [result]),
     ]
 
 

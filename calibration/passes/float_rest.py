@@ -5,12 +5,13 @@ TensorRT takes the types of the graph as they are, so what an INT8 graph leaves 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+import onnx
 
 from ...runtime.errors import InputError
 from ...runtime.providers.known_faults import FIRST_ROUNDING, rounds_float16
-from ..artifact import OnnxArtifact
 from ..ranges.statistics import Range
 from .fp16 import convert_to_fp16
 from .kept import KeptLayer
@@ -21,16 +22,12 @@ class Mixed:
     """An INT8 model as it is handed over.
 
     Attributes:
-        artifact: the model.
+        model: the model.
         kept_float: layers that INT8 leaves float, and nodes that float16 leaves float32, by their names.
     """
 
-    artifact: OnnxArtifact
+    model: onnx.ModelProto
     kept_float: Mapping[str, KeptLayer]
-
-
-Rest = Callable[[OnnxArtifact, Mapping[str, Range], Mapping[str, str]], Mixed]
-"""Takes an INT8 model, the ranges of its values, and the layers that INT8 leaves float with the reasons."""
 
 
 def require_rounding(onnxruntime: str) -> None:
@@ -52,16 +49,16 @@ def require_rounding(onnxruntime: str) -> None:
         )
 
 
-def float32_rest(int8: OnnxArtifact, _: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+def float32_rest(int8: onnx.ModelProto, reasons: Mapping[str, str]) -> Mixed:
     """What INT8 leaves float stays float32."""
     return Mixed(int8, {name: KeptLayer("float32", reason) for name, reason in reasons.items()})
 
 
-def float16_rest(int8: OnnxArtifact, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+def float16_rest(int8: onnx.ModelProto, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
     """What INT8 leaves float becomes float16, but for what float16 cannot hold."""
     halved = convert_to_fp16(int8, ranges)
     kept = {name: KeptLayer("float16", reason) for name, reason in reasons.items()}
     for name, reason in halved.kept_float32.items():
         both = "; ".join(filter(None, (reasons.get(name), reason)))
         kept[name] = KeptLayer("float32", both)
-    return Mixed(halved.artifact, kept)
+    return Mixed(halved.model, kept)

@@ -14,8 +14,6 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper
 
-from ...runtime.bundle.manifest import Precision
-from ..artifact import OnnxArtifact
 from ..onnx_graph.graph import (
     array_of,
     as_tensor,
@@ -40,14 +38,14 @@ _WantedType = Callable[[int], int]
 
 @dataclass(frozen=True)
 class Fp16Result:
-    """A float16 artifact, and the nodes that stay float32: name to reason."""
+    """A float16 model, and the nodes that stay float32: name to reason."""
 
-    artifact: OnnxArtifact
+    model: onnx.ModelProto
     kept_float32: Mapping[str, str]
 
 
-def convert_to_fp16(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Fp16Result:
-    """Convert a float32 artifact, or what is float32 in an INT8 one.
+def convert_to_fp16(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> Fp16Result:
+    """Convert a float32 model, or what is float32 in an INT8 one.
 
     Of such a mix ONNX Runtime's CPU provider makes nonsense unless its optimizer "WeightBiasQuantization" is
     off, and before version 1.30 even then: its QuantizeLinear truncates float16 where it should round.
@@ -56,22 +54,21 @@ def convert_to_fp16(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Fp16
     so that the compiler still makes it an INT8 layer. Its weights' step sizes are those of `lift_scales`.
 
     Args:
-        artifact: a float32 model; or one with Q/DQ pairs, which may stand between float16 values from opset
+        model: a float32 model; or one with Q/DQ pairs, which may stand between float16 values from opset
             19 on and stay float32 before.
         ranges: the range of its values on real inputs, from `collect_ranges`.
 
     Raises:
         ModelError: the graph has control flow, or a type that cannot be inferred.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(artifact.model)
     refuse_control_flow(model, "float16 conversion")
-    lift_scales(model)
-    reasons = _reasons_to_keep(model, ranges)
-    kept = {name_of(node): reason for node, reason in zip(model.graph.node, reasons, strict=True) if reason}
-    _Converter(model, [bool(reason) for reason in reasons]).convert()
-    precision: Precision = "int8" if artifact.precision == "int8" else "fp16"
-    return Fp16Result(artifact.derive(model, "fp16", precision), kept)
+    halved = onnx.ModelProto()
+    halved.CopyFrom(model)
+    lift_scales(halved)
+    reasons = _reasons_to_keep(halved, ranges)
+    kept = {name_of(node): reason for node, reason in zip(halved.graph.node, reasons, strict=True) if reason}
+    _Converter(halved, [bool(reason) for reason in reasons]).convert()
+    return Fp16Result(halved, kept)
 
 
 def _reasons_to_keep(model: onnx.ModelProto, ranges: Mapping[str, Range]) -> list[str]:

@@ -27,11 +27,9 @@ from onnx import NodeProto, TensorProto, helper
 
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import InputError, ModelError
-from ..artifact import OnnxArtifact
 from ..dataset.calibration_set import input_of
 from ..onnx_graph.graph import array_of, as_tensor, initializers, makers, reader_counts
 
-STAGE = "uint8-input"
 PREFIX = "uint8"  # of the names of new nodes, values and initializers
 POINTWISE = ("Cast", "QuantizeLinear", "DequantizeLinear")  # of one scale, these treat all channels alike
 _Channels = NDArray[np.float64]  # one value a channel
@@ -53,31 +51,31 @@ class _Step:
         self.attributes = attributes
 
 
-def with_uint8_input(artifact: OnnxArtifact, trained: Preprocess, served: Preprocess) -> OnnxArtifact:
+def with_uint8_input(model: onnx.ModelProto, trained: Preprocess, served: Preprocess) -> onnx.ModelProto:
     """The same model for uint8 pictures, shape (N, height, width, channels).
 
     Args:
-        artifact: a model in any precision, whose input is float32 of shape (N, channels, height, width).
+        model: a model in any precision, whose input is float32 of shape (N, channels, height, width).
         trained: how its inputs are made of pictures.
         served: the same for the model that is made, from `uint8_request.served_preprocess`.
 
     Raises:
         ModelError: the input is another.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(artifact.model)
     _check_input(model, trained)
     source, target = input_of(model).name, f"{PREFIX}.normalized"
-    _rename_reads(model, source, target)
+    taking = onnx.ModelProto()
+    taking.CopyFrom(model)
+    _rename_reads(taking, source, target)
     offset = 255 * np.array(served.mean, np.float64)
     factor = 1 / (255 * np.array(served.std, np.float64))
     swapped = served.color != trained.color
-    gathered = swapped and not _swap_weights(model, target)
-    steps = _folded(model, target, offset, factor)
-    _prepend(model, source, target, [*_loading(trained, served), *steps, *_gathering(gathered, served)])
-    _retype_input(model, source, served.source)
-    _drop_unread(model)
-    return artifact.derive(model, STAGE, artifact.precision)
+    gathered = swapped and not _swap_weights(taking, target)
+    steps = _folded(taking, target, offset, factor)
+    _prepend(taking, source, target, [*_loading(trained, served), *steps, *_gathering(gathered, served)])
+    _retype_input(taking, source, served.source)
+    _drop_unread(taking)
+    return taking
 
 
 def pixels_of(inputs: NDArray[Any], trained: Preprocess, served: Preprocess) -> NDArray[np.uint8]:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from ...runtime.errors import ModelError
-from ..artifact import OnnxArtifact
 from ..normalize.checks import admit, require_per_channel
 from ..onnx_graph.graph import array_of, initializers
 from ..ranges.statistics import Range
@@ -34,16 +33,16 @@ LARGEST_BIAS = 2.0**30  # in steps: leaves the other half of int32 to the sum of
 
 
 def quantize_cpu(
-    artifact: OnnxArtifact,
+    model: onnx.ModelProto,
     ranges: Mapping[str, Range],
     *,
     weight_scales: Mapping[str, NDArray[np.float32]] | None = None,
     keep_float: Collection[str] = (),
-) -> OnnxArtifact:
+) -> onnx.ModelProto:
     """Quantize every Conv, Gemm and MatMul with constant weights, and what lies between them.
 
     Args:
-        artifact: a float32 model, opset 13 or later.
+        model: a float32 model, opset 13 or later.
         ranges: the range of each value on real inputs. A node with an input that has none stays float.
         weight_scales: chosen scales by the weight's name, float32, one a channel; the others reach from
             the largest magnitude of the channel.
@@ -53,14 +52,14 @@ def quantize_cpu(
         ModelError: the opset has no per-channel Q/DQ, the model is one that `admit` refuses, `keep_float` or
             `weight_scales` names what is not there, or nothing is left to quantize.
     """
-    admit(artifact.model)
-    require_per_channel(artifact.model)
-    lowered = lower(artifact.model, ranges, keep_float)
+    admit(model)
+    require_per_channel(model)
+    lowered = lower(model, ranges, keep_float)
     writer = _CpuWriter(lowered.model, lowered.ranges, weight_scales or {}, keep_float)
     for node in list(lowered.model.graph.node):
         writer.add(node)
     writer.finish()
-    return artifact.derive(lowered.model, "int8", "int8")
+    return lowered.model
 
 
 class _CpuWriter:

@@ -15,7 +15,6 @@ import onnx
 from numpy.typing import NDArray
 
 from ...runtime.errors import ModelError
-from ..artifact import OnnxArtifact
 from ..normalize.checks import admit, require_per_channel
 from ..ranges.statistics import Range
 from .formats import symmetric_int8
@@ -24,17 +23,17 @@ from .writer import PairWriter
 
 
 def quantize_tensorrt(
-    artifact: OnnxArtifact,
+    model: onnx.ModelProto,
     ranges: Mapping[str, Range],
     *,
     weight_scales: Mapping[str, NDArray[np.float32]] | None = None,
     keep_float: Collection[str] = (),
     placement: Placement = LAYERS_ONLY,
-) -> OnnxArtifact:
+) -> onnx.ModelProto:
     """Quantize what `find_sites` names: Conv, Gemm, MatMul, the shortcuts added to them, and what is placed.
 
     Args:
-        artifact: a float32 model, opset 13 or later.
+        model: a float32 model, opset 13 or later.
         ranges: the range of each value on real inputs. A node whose input has none stays float.
         weight_scales: chosen scales by the weight's name, float32, one a channel; the others reach from
             the largest magnitude of the channel.
@@ -45,15 +44,15 @@ def quantize_tensorrt(
         ModelError: the opset has no per-channel Q/DQ, the model is one that `admit` refuses, `keep_float` or
             `weight_scales` names what is not there, or nothing is left to quantize.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(artifact.model)
     admit(model)
     require_per_channel(model)
     sites = _with_ranges(find_sites(model, keep_float, placement), ranges)
     if not sites:
         raise ModelError(NOTHING_TO_QUANTIZE)
-    writer = PairWriter(model, weight_scales)
-    for node in artifact.model.graph.node:
+    written = onnx.ModelProto()
+    written.CopyFrom(model)
+    writer = PairWriter(written, weight_scales)
+    for node in model.graph.node:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         copy.name = node.name or node.output[0]  # by which it can be reported
@@ -65,7 +64,7 @@ def quantize_tensorrt(
                 copy.input[site.position] = writer.weight(site.value, site.axis)
         writer.add(copy)
     writer.finish()
-    return artifact.derive(model, "int8", "int8")
+    return written
 
 
 NOTHING_TO_QUANTIZE = (

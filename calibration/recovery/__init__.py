@@ -1,4 +1,4 @@
-"""What INT8 costs, taken back: its graph simulated, and weights rounded for what they really meet.
+"""Recovers INT8 accuracy: sensitive layers stay float, the rest are re-fitted (GPTQ, bias correction).
 
-The only room of this floor that needs torch; the others import it where recovery is asked for.
+All in closed form on a fake-quantized graph that ONNX Runtime computes.
 """

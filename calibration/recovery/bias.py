@@ -8,46 +8,44 @@ one input whose values are cut off must not move the answers to all others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import onnx
-from onnx import NodeProto
-from torch import Tensor
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
-from .simulate import QuantizedGraph
+from ..onnx_graph.graph import as_tensor
+from ..onnx_graph.segments import between
+from .activations import Activations
+
+Means = NDArray[np.float32]
 
 
-class BiasCorrection:
-    """Corrects the biases of a simulated INT8 graph while it runs.
+def channel_means(
+    model: onnx.ModelProto, activations: Activations, values: Sequence[str]
+) -> Mapping[str, Means]:
+    """Mean of each channel (axis 1) of some values for each input, shape (N, C), by value.
 
     Args:
-        model: the float32 graph.
-        student: the simulation of its INT8 form, changed in place.
+        model: the graph.
+        activations: what is known of its values.
+        values: each of shape (N, C) or (N, C, sides...).
     """
-
-    def __init__(self, model: onnx.ModelProto, student: QuantizedGraph) -> None:
-        self._student = student
-        self._biased = {
-            node.output[0]: node.input[2]
-            for node in model.graph.node
-            if len(node.input) > 2 and node.input[2] in student.biases
-        }
-        self._means: dict[str, Tensor] = {}
-
-    def measure(self, node: NodeProto, value: Tensor) -> Tensor:
-        """Note the means of the float graph; for its run, after each node."""
-        if node.output[0] in self._biased:
-            self._means[node.output[0]] = _channel_means(value)
-        return value
-
-    def correct(self, node: NodeProto, value: Tensor) -> Tensor:
-        """The value of the INT8 graph with the float graph's means; for its run, after each node."""
-        name = self._biased.get(node.output[0])
-        if name is None:
-            return value
-        missing = (self._means[node.output[0]] - _channel_means(value)).median(dim=0).values
-        self._student.biases[name] += missing
-        return value + missing.reshape([1, -1] + [1] * (value.ndim - 2))
+    if not values:
+        return {}
+    part = between(model, activations.names, values)
+    del part.graph.output[:]
+    part.graph.initializer.append(as_tensor("channels.shape", np.array([0, 0, -1])))
+    for name in values:
+        flat, mean = f"{name}.channels", f"{name}.mean"
+        part.graph.node.append(helper.make_node("Reshape", [name, "channels.shape"], [flat]))
+        part.graph.node.append(helper.make_node("GlobalAveragePool", [flat], [mean]))
+        part.graph.output.append(helper.make_tensor_value_info(mean, TensorProto.FLOAT, None))
+    batches = zip(*activations.compute(part), strict=True)
+    return {name: np.concatenate(found)[..., 0] for name, found in zip(values, batches, strict=True)}
 
 
-def _channel_means(value: Tensor) -> Tensor:
-    """Mean over all but the first two axes, shape (N, C)."""
-    return value.flatten(2).mean(dim=2) if value.ndim > 2 else value
+def missing_mean(wanted: Means, found: Means) -> NDArray[np.float32]:
+    """What a bias lacks, shape (C,): of the samples' differences the middle one, the lower of two."""
+    return np.quantile(wanted - found, 0.5, axis=0, method="lower")

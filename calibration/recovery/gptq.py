@@ -9,8 +9,7 @@ arXiv 2004.10568) poses for a layer.
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from ..qdq.formats import MIN_SCALE, QMAX
 
@@ -19,68 +18,102 @@ NARROWEST = 0.5  # share of the largest magnitude that is tried last
 CANDIDATES = 16
 BLOCK = 128  # columns; what lies beyond them is brought up to date once a block
 
+Doubles = NDArray[np.float64]
 
-def damped(covariance: Tensor) -> Tensor:
+
+class Moments:
+    """The mean and the covariance of a layer's inputs, gathered batch by batch in float64."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum: Doubles = np.zeros(())
+        self._products: Doubles = np.zeros(())
+
+    def add(self, inputs: NDArray[np.floating]) -> None:
+        """Take in more inputs, shape (G, places, n)."""
+        inputs = inputs.astype(np.float64)
+        self._count += inputs.shape[1]
+        self._sum = self._sum + inputs.sum(axis=1)
+        self._products = self._products + np.matmul(inputs.transpose(0, 2, 1), inputs)
+
+    def covariance(self, *, centred: bool) -> Doubles:
+        """Shape (G, n, n); around zero where no bias can take the mean."""
+        found = self._products / self._count
+        if centred:
+            mean = self._sum / self._count
+            found -= mean[:, :, None] * mean[:, None, :]
+        return found
+
+
+def damped(covariance: Doubles) -> Doubles:
     """A covariance, shape (G, n, n), that can be inverted."""
-    variances = covariance.diagonal(dim1=1, dim2=2)
-    extra = DAMPING * variances.mean(dim=1, keepdim=True) + torch.finfo(torch.float32).tiny
-    return covariance + torch.diag_embed(extra.expand_as(variances))
+    variances = np.diagonal(covariance, axis1=1, axis2=2)
+    extra = DAMPING * variances.mean(axis=1) + np.finfo(np.float32).tiny
+    return covariance + extra[:, None, None] * np.eye(variances.shape[1])
 
 
-def best_steps(weights: Tensor, covariance: Tensor) -> Tensor:
+def best_steps(weights: NDArray[np.floating], covariance: NDArray[np.floating]) -> NDArray[np.floating]:
     """Step sizes with which rounding to the nearest changes the output least, one a row.
 
     Args:
         weights: shape (G, R, n), for G groups of R output channels.
-        covariance: of the inputs of each group, shape (G, n, n).
+        covariance: of the inputs of each group, of the same dtype, shape (G, n, n).
 
     Returns:
         Shape (G, R, 1), of the weights' dtype.
     """
-    largest = weights.abs().amax(dim=2, keepdim=True)
-    largest = (torch.where(largest > 0, largest, 1.0) / QMAX).clamp_min(MIN_SCALE)
-    best, least = largest, torch.full_like(largest, torch.inf)
-    for share in np.linspace(1.0, NARROWEST, CANDIDATES):
+    largest = np.abs(weights).max(axis=2, keepdims=True)
+    largest = np.maximum(np.where(largest > 0, largest, 1) / QMAX, MIN_SCALE).astype(weights.dtype)
+    best, least = largest, np.full_like(largest, np.inf)
+    for share in np.linspace(1.0, NARROWEST, CANDIDATES).astype(weights.dtype):
         steps = largest * share
-        error = (weights / steps).round().clamp(-QMAX, QMAX) * steps - weights
-        damage = (error @ covariance).mul_(error).sum(dim=2, keepdim=True)
-        best = torch.where(damage < least, steps, best)
-        least = torch.minimum(damage, least)
+        error = nearest(weights, steps) * steps - weights
+        harm = (np.matmul(error, covariance) * error).sum(axis=2, keepdims=True)
+        best = np.where(harm < least, steps, best)
+        least = np.minimum(harm, least)
     return best
 
 
-def round_together(weights: Tensor, covariance: Tensor, steps: Tensor) -> Tensor:
+def nearest(weights: NDArray[np.floating], steps: NDArray[np.floating]) -> NDArray[np.floating]:
+    """The weights in steps, rounded half to even, within -127..127."""
+    return np.clip(np.rint(weights / steps), -QMAX, QMAX)
+
+
+def round_together(weights: Doubles, covariance: Doubles, steps: Doubles) -> Doubles:
     """Integers -127..127 for the weights, as floats.
 
     Args:
-        weights: float64, shape (G, R, n).
-        covariance: positive definite, float64, shape (G, n, n).
-        steps: float64, shape (G, R, 1).
+        weights: shape (G, R, n).
+        covariance: positive definite, shape (G, n, n).
+        steps: shape (G, R, 1).
     """
-    groups, rows, columns = weights.shape
-    order = covariance.diagonal(dim1=1, dim2=2).argsort(dim=1, descending=True)
-    along_rows = order[:, None, :].expand(groups, rows, columns)
-    open_weights = weights.gather(2, along_rows)
+    columns = weights.shape[2]
+    order = np.argsort(-np.diagonal(covariance, axis1=1, axis2=2), axis=1, kind="stable")
+    open_weights = np.take_along_axis(weights, order[:, None, :], axis=2)
     upper = _inverse_factor(covariance, order)
-    integers = torch.empty_like(open_weights)
+    integers = np.empty_like(open_weights)
     for start in range(0, columns, BLOCK):
         stop = min(start + BLOCK, columns)
-        errors = []
+        errors = np.empty_like(open_weights[..., start:stop])
         for column in range(start, stop):
             value = open_weights[..., column : column + 1]
-            integers[..., column : column + 1] = (value / steps).round().clamp(-QMAX, QMAX)
-            missing = value - integers[..., column : column + 1] * steps
-            errors.append(missing / upper[:, column, column, None, None])
-            open_weights[..., column + 1 : stop] -= errors[-1] * upper[:, None, column, column + 1 : stop]
-        open_weights[..., stop:] -= torch.cat(errors, dim=2) @ upper[:, start:stop, stop:]
-    return torch.empty_like(integers).scatter_(2, along_rows, integers)
+            rounded = nearest(value, steps)
+            error = (value - rounded * steps) / upper[:, None, column, column, None]
+            open_weights[..., column + 1 : stop] -= error * upper[:, None, column, column + 1 : stop]
+            integers[..., column : column + 1] = rounded
+            errors[..., column - start : column - start + 1] = error
+        open_weights[..., stop:] -= np.matmul(errors, upper[:, start:stop, stop:])
+    found = np.empty_like(integers)
+    np.put_along_axis(found, order[:, None, :], integers, axis=2)
+    return found
 
 
-def _inverse_factor(covariance: Tensor, order: Tensor) -> Tensor:
-    """The upper Cholesky factor of the inverse, rows and columns in the given order."""
-    groups, size = order.shape
-    square = (groups, size, size)
-    ordered = covariance.gather(1, order[:, :, None].expand(square)).gather(
-        2, order[:, None, :].expand(square)
-    )
-    return torch.linalg.cholesky(torch.cholesky_inverse(torch.linalg.cholesky(ordered)), upper=True)
+def _inverse_factor(covariance: Doubles, order: NDArray[np.intp]) -> Doubles:
+    """The upper Cholesky factor of the inverse, rows and columns in the given order.
+
+    With the order reversed, a lower factor is an upper one: of the covariance, whose inverse is looked for.
+    """
+    backwards = order[:, ::-1]
+    rows = np.take_along_axis(covariance, backwards[:, :, None], axis=1)
+    ordered = np.take_along_axis(rows, backwards[:, None, :], axis=2)
+    return np.linalg.inv(np.linalg.cholesky(ordered)[:, ::-1, ::-1])

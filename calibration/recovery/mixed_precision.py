@@ -1,17 +1,16 @@
-"""What INT8 costs, taken back: the worst layers stay float, the others are fitted to what they meet."""
+"""Recovers INT8 accuracy: sensitive layers stay float, the rest are re-fitted (GPTQ, bias correction)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..artifact import OnnxArtifact
-from ..dataset.accuracy_drop import shown
+from ..dataset.accuracy_drop import batches
 from ..dataset.calibration_set import CalibrationSet
 from ..passes.activation_shift import best_offsets
 from ..passes.cross_layer_equalization import channel_maxima, find_pairs
@@ -19,14 +18,13 @@ from ..progress import Progress
 from ..qdq.quantized_inputs import LAYERS_ONLY, Placement, Site, activations, find_sites, layers
 from ..ranges.methods import SYMMETRIC_INT8, mse_range
 from ..ranges.statistics import Range, collect_statistics
-
-if TYPE_CHECKING:
-    from .sensitivity import LayerDamage
-    from .simulate import QuantizedGraph
+from .reconstruct import reconstruct
+from .sensitivity import LayerDamage, rank_layers
+from .simulate import QuantizedGraph
 
 RANKING_SAMPLES = 16
 RECOVERY_ELEMENTS = 2e7  # samples times elements of an input that recovery sees: 128 at 224x224
-MOST_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
+MAX_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,8 @@ def least_error_start(
     model = artifact.model
     sites = {option: find_sites(model, placement=option) for option in options}
     names = dict.fromkeys(name for found in sites.values() for name in activations(found))
-    batches = shown(artifact, samples, progress, "calibrating")
-    histograms = collect_statistics(model, batches, list(names)).histograms
+    shown = batches(model, samples, progress, "calibrating")
+    histograms = collect_statistics(model, shown, list(names)).histograms
     ranges = {name: mse_range(histogram, SYMMETRIC_INT8) for name, histogram in histograms.items()}
     offsets = best_offsets(model, histograms)
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
@@ -100,7 +98,7 @@ def equalization_limits(
     pairs = [pair for pair in find_pairs(artifact.model) if read[pair.value] == 1]
     if not pairs:
         return {}
-    return channel_maxima(artifact.model, pairs, shown(artifact, samples, progress, "equalizing"))
+    return channel_maxima(artifact.model, pairs, batches(artifact.model, samples, progress, "equalizing"))
 
 
 def recoveries(start: Start, few: float, samples: CalibrationSet, progress: Progress) -> Iterator[Recovery]:
@@ -118,7 +116,7 @@ def recoveries(start: Start, few: float, samples: CalibrationSet, progress: Prog
         yield Recovery(whole, {})
     ranked = rank(start, whole, samples, progress)
     count = count or 1
-    while count <= MOST_FLOAT * len(ranked):
+    while count <= MAX_FLOAT * len(ranked):
         kept = _reasons(ranked[:count])
         mixed = replace(start, sites=find_sites(start.source.model, kept, start.placement))
         yield Recovery(reconstructed(mixed, samples, progress), kept, tuple(ranked))
@@ -127,20 +125,14 @@ def recoveries(start: Start, few: float, samples: CalibrationSet, progress: Prog
 
 def simulated(start: Start) -> QuantizedGraph:
     """The simulated INT8 graph, before anything is recovered."""
-    from .simulate import QuantizedGraph
-
     return QuantizedGraph(start.source.model, start.sites, start.ranges, start.limits, start.offsets)
 
 
 def reconstructed(start: Start, samples: CalibrationSet, progress: Progress) -> QuantizedGraph:
     """The simulated INT8 graph, its weights and biases fitted to the calibration inputs."""
-    from .reconstruct import reconstruct
-
-    model, student = start.source.model, simulated(start)
+    student = simulated(start)
     some = samples.sample(max(1, int(RECOVERY_ELEMENTS / samples.sample(1).size)))
-    reconstruct(
-        model, student, start.sites, some, lambda nodes: progress.track(nodes, len(nodes), "recovering")
-    )
+    reconstruct(student, some, lambda nodes: progress.track(nodes, len(nodes), "recovering"))
     return student
 
 
@@ -148,12 +140,8 @@ def rank(
     start: Start, student: QuantizedGraph, samples: CalibrationSet, progress: Progress
 ) -> list[LayerDamage]:
     """Every layer of a simulated INT8 graph with its damage on some calibration inputs, the worst first."""
-    from .sensitivity import rank_layers
-
     some, count = samples.sample(RANKING_SAMPLES), len(student.layers)
-    return rank_layers(
-        start.source.model, student, some, lambda layers: progress.track(layers, count, "ranking layers")
-    )
+    return rank_layers(student, some, lambda layers: progress.track(layers, count, "ranking layers"))
 
 
 def _reasons(ranked: list[LayerDamage]) -> dict[str, str]:

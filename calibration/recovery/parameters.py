@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
-from ..artifact import OnnxArtifact
 from ..passes.activation_shift import recenter
 from ..passes.cross_layer_equalization import equalize, find_pairs, reach
-from ..qdq.quantized_inputs import LAYERS_ONLY, Placement, find_sites
-from ..qdq.tensorrt import quantize_tensorrt
+from ..qdq.quantized_inputs import LAYERS_ONLY, Placement
 from ..qdq.weight_scales import best_scales, on_grid
 from ..ranges.statistics import Range
 from .mixed_precision import Start
-
-if TYPE_CHECKING:
-    from .simulate import QuantizedGraph
+from .simulate import QuantizedGraph
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What makes an INT8 graph for TensorRT.
+    """What the writer of an INT8 graph needs.
 
     Attributes:
         source: the float graph that is quantized.
@@ -34,39 +30,21 @@ class Recipe:
         placement: what is done about the model's gates.
     """
 
-    source: OnnxArtifact
+    source: onnx.ModelProto
     ranges: Mapping[str, Range]
     weight_scales: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     kept_float: Mapping[str, str] = field(default_factory=dict)
     placement: Placement = LAYERS_ONLY
 
-    def write(self) -> OnnxArtifact:
-        """The INT8 graph.
-
-        Raises:
-            ModelError: the model cannot be quantized.
-        """
-        sites = find_sites(self.source.model, self.kept_float, self.placement)
-        quantized = {site.value for site in sites if site.axis is not None}
-        scales = {name: scale for name, scale in self.weight_scales.items() if name in quantized}
-        return quantize_tensorrt(
-            self.source,
-            self.ranges,
-            weight_scales=scales,
-            keep_float=self.kept_float,
-            placement=self.placement,
-        )
-
 
 def plain(start: Start) -> Recipe:
     """What the ranges alone give, with channels equalized and values moved."""
-    even = equalize(start.source, start.limits)
+    even = equalize(start.source.model, start.limits)
     pairs = [pair for pair in find_pairs(start.source.model) if pair.value in start.limits]
     ends = {pair.value: reach(pair, start.limits[pair.value]) for pair in pairs}
     scaled = {name: Range(-end, end) for name, end in ends.items()}
-    scales = best_scales(even.model, start.sites)
-    rounded = replace(even, model=on_grid(even.model, start.sites, scales))
-    source = recenter(rounded, start.offsets)
+    scales = best_scales(even, start.sites)
+    source = recenter(on_grid(even, start.sites, scales), start.offsets)
     return Recipe(source, {**start.ranges, **scaled}, scales, placement=start.placement)
 
 
@@ -79,5 +57,5 @@ def recovered(start: Start, student: QuantizedGraph, kept_float: Mapping[str, st
         kept_float: layers that stay float, by their first outputs, and why.
     """
     found = student.recovered()
-    source = recenter(replace(start.source, model=found.model), start.offsets)
+    source = recenter(found.model, start.offsets)
     return Recipe(source, found.ranges, found.weight_scales, kept_float, start.placement)

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
-import torch
 from numpy.typing import NDArray
 
 from ..onnx_graph.graph import describe
-from .network import TorchGraph
+from ..onnx_graph.segments import live_before
+from .activations import Activations
 from .simulate import QuantizedGraph
 
 Track = Callable[[Iterable[str]], Iterable[str]]
@@ -33,26 +32,25 @@ class LayerDamage:
 
 
 def rank_layers(
-    model: onnx.ModelProto, student: QuantizedGraph, samples: NDArray[np.float32], track: Track = iter
+    student: QuantizedGraph, samples: NDArray[np.float32], track: Track = iter
 ) -> list[LayerDamage]:
     """Every quantized layer with its damage, the worst first.
 
     Args:
-        model: the float32 graph.
-        student: the simulation of its INT8 form.
-        samples: inputs, shape (N, ...), shown as one batch.
+        student: the fake-quantized graph.
+        samples: inputs, shape (N, ...).
         track: wraps the layers, to show progress.
     """
-    batch = torch.from_numpy(samples)
-    teacher = TorchGraph(model)
-    output = teacher.outputs[0]
+    model = student.reference
+    output = model.graph.output[0].name
     nodes = {node.output[0]: node for node in model.graph.node}
+    right = np.concatenate(list(Activations(model, samples).values(model, output)))
+    signal = float(np.linalg.norm(right - right.mean(axis=0))) or 1.0
+    whole, activations = student.only(()), Activations(model, samples)
     found = []
-    with torch.no_grad():
-        right = teacher.run(batch, [output])[output]
-        signal = float((right - right.mean(dim=0)).norm()) or 1.0
-        for layer in track(student.layers):
-            answer = student.only({layer}).run(batch, [output])[output]
-            error = float((answer - right).norm()) / signal
-            found.append(LayerDamage(layer, describe(nodes[layer]), error))
+    for layer in track(student.layers):
+        activations.advance(whole, live_before(whole, layer))
+        answer = np.concatenate(list(activations.values(student.only({layer}), output)))
+        error = float(np.linalg.norm(answer - right)) / signal
+        found.append(LayerDamage(layer, describe(nodes[layer]), error))
     return sorted(found, key=lambda damage: -damage.relative_l2)

@@ -1,57 +1,201 @@
-"""What an INT8 model is made for: TensorRT, or ONNX Runtime's CPU provider."""
+"""A target: the place where an INT8 model runs, and what is special about quantizing for it.
+
+A new target is one file with a subclass of `Target`, and its line in the registry.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import onnx
 
+from ...runtime.bundle.parity import Parity
 from ...runtime.errors import InputError
-from ...runtime.session.session import load_onnxruntime
 from ..artifact import OnnxArtifact
-from ..dataset.accuracy_drop import shown
-from ..dataset.calibration_set import CalibrationSet, input_of
-from ..onnx_graph.graph import float_values
-from ..passes.float_rest import Rest, float16_rest, float32_rest, require_rounding
+from ..dataset.accuracy_drop import batches
+from ..dataset.load import CalibrationInputs
+from ..passes.float_rest import Mixed
+from ..passes.kept import KeptLayer
+from ..passes.range_search import Choice
 from ..progress import Progress
-from ..qdq.placement import activations_of_all
-from ..ranges.statistics import Statistics, collect_statistics
-from .cpu import make_int8_cpu
-from .tensorrt import Int8Result, make_int8, with_ranges
+from ..qdq.placement import NO_CHOICE, PlacementChoice
+from ..ranges.statistics import Range, Statistics, collect_statistics
+from ..recovery.mixed_precision import Start
+from ..recovery.parameters import Recipe
+
+if TYPE_CHECKING:
+    from ..recovery.mixed_precision import Recovery
+    from ..recovery.sensitivity import LayerDamage
+
+Recover = Literal["auto", "off", "always"]
+RECOVER: tuple[Recover, ...] = ("auto", "off", "always")
 
 
 @dataclass(frozen=True)
-class Target:
+class Int8Request:
+    """What is asked of the INT8 model.
+
+    Attributes:
+        max_drop: points of top-1 that it may cost on the calibration inputs; without labels, the share of
+            changed answers, in percent, which is never less.
+        recover: "auto" recovers where the ranges alone do not hold the budget; "always"; "off".
+    """
+
+    max_drop: float = 1.0
+    recover: Recover = "auto"
+
+
+def as_recover(text: str) -> Recover:
+    """The word for when INT8 is recovered.
+
+    Raises:
+        InputError: there is no such word.
+    """
+    for word in RECOVER:
+        if word == text:
+            return word
+    raise InputError(f"--recover {text} is not known.", available=", ".join(RECOVER))
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An INT8 model that was made and judged on the calibration inputs.
+
+    Attributes:
+        recovered: whether weights and biases were fitted to the rounded inputs.
+        float_layers: number of layers that stay float.
+        drop: what it costs, in the unit of the budget.
+        sqnr_db: its parity's, in dB; None where it gave the float model's own answers.
+        taken: whether it is the one that was handed over.
+    """
+
+    recovered: bool
+    float_layers: int
+    drop: float
+    sqnr_db: float | None
+    taken: bool = False
+
+
+@dataclass(frozen=True)
+class Int8Result:
+    """An INT8 model and how it came about.
+
+    Attributes:
+        artifact: the model.
+        parity: its first output against the float model's, on the calibration inputs.
+        drop: what it costs there, in the unit of the budget.
+        choices: the range of each activation, and the error by each method.
+        recovered: whether weights and biases were fitted to the rounded inputs.
+        kept_float: layers that stay float, and nodes that float16 leaves float32, by their names in the
+            model, with the precision in which they compute.
+        layers: number of layers that could be quantized.
+        quantized: number of those that are.
+        ranked: every layer with its error, the worst first; empty where recovery ranked none.
+        tried: this model and the others that were made on the way to it, in their order.
+        placement: where pairs stand around the gates of squeeze-and-excitation, and what else was tried.
+    """
+
+    artifact: OnnxArtifact
+    parity: Parity
+    drop: float
+    choices: tuple[Choice, ...]
+    recovered: bool
+    kept_float: Mapping[str, KeptLayer]
+    layers: int
+    quantized: int
+    ranked: tuple[LayerDamage, ...] = ()
+    tried: tuple[Attempt, ...] = ()
+    placement: PlacementChoice = NO_CHOICE
+
+
+class Plan(Protocol):
+    """How a target quantizes one network: from ranges alone, and after recovery."""
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The range of each activation."""
+        ...
+
+    @property
+    def placement(self) -> PlacementChoice:
+        """Where pairs stand around gates."""
+        ...
+
+    def baseline(self) -> Recipe:
+        """What the ranges alone give."""
+        ...
+
+    def recovery_start(self) -> Start:
+        """What recovery starts from; called only where there is recovery."""
+        ...
+
+    def recovered(self, recovery: Recovery) -> Recipe:
+        """What a recovered graph gives."""
+        ...
+
+
+class Target(ABC):
     """A way to INT8.
 
     Attributes:
         name: as it is typed.
         compiled: whether TensorRT is to take the model.
-        counted: the values whose distribution it needs.
-        make: makes the INT8 model.
-        make_with: makes it with ranges that were found elsewhere; None where it cannot.
-        rounds_float16: whether float16 values are quantized in it.
+        float_share: share of the layers, those with the largest errors, that recovery leaves float at first.
     """
 
     name: str
     compiled: bool
-    counted: Callable[[onnx.ModelProto], list[str]]
-    make: Callable[..., Int8Result]
-    make_with: Callable[..., Int8Result] | None = None
-    rounds_float16: bool = False
+    float_share: float
 
+    @abstractmethod
     def require_judge(self) -> None:
         """Make sure that this machine's ONNX Runtime computes what the target gives as it should.
 
         Raises:
             InputError: it does not.
         """
-        if self.rounds_float16:
-            require_rounding(load_onnxruntime().__version__)
 
-    def calibrate(self, artifact: OnnxArtifact, samples: CalibrationSet, progress: Progress) -> Statistics:
+    @abstractmethod
+    def counted(self, model: onnx.ModelProto) -> list[str]:
+        """The values whose distribution it needs."""
+
+    @abstractmethod
+    def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> Plan:
+        """Choose ranges, and where pairs stand.
+
+        Raises:
+            ModelError: the model cannot be quantized.
+            DataError: a value is NaN or Inf on the calibration inputs.
+        """
+
+    def plan_given(self, inputs: CalibrationInputs, ranges: Mapping[str, Range]) -> Recipe:
+        """What ranges that were found elsewhere give, taken as they are.
+
+        Raises:
+            InputError: the target cannot take them.
+        """
+        raise InputError(
+            f"The target {self.name} takes no scales of TensorRT's.",
+            todo="leave --scales out, or make the model for TensorRT: --target tensorrt",
+        )
+
+    @abstractmethod
+    def write(self, recipe: Recipe, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+        """The INT8 model as it is handed over.
+
+        Args:
+            recipe: what is written.
+            ranges: of every value of the float model.
+            reasons: why layers stay float, by their names.
+
+        Raises:
+            ModelError: the model cannot be quantized.
+        """
+
+    def calibrate(self, inputs: CalibrationInputs, progress: Progress) -> Statistics:
         """Extremes of every float value, and histograms of those that this target rounds.
 
         Raises:
@@ -59,31 +203,6 @@ class Target:
             DataError: a value is NaN or Inf on the calibration inputs.
         """
         self.require_judge()
-        batches = shown(artifact, samples, progress, "calibrating")
-        return collect_statistics(artifact.model, batches, self.counted(artifact.model))
-
-
-def _tensorrt(name: str, rest: Rest) -> Target:
-    makers = partial(make_int8, rest=rest), partial(with_ranges, rest=rest)
-    return Target(name, True, activations_of_all, *makers, rounds_float16=rest is float16_rest)
-
-
-TARGETS: Mapping[str, Target] = {
-    target.name: target
-    for target in (
-        _tensorrt("tensorrt", float16_rest),
-        _tensorrt("tensorrt-fp32", float32_rest),
-        Target("cpu", False, lambda model: [input_of(model).name, *float_values(model)], make_int8_cpu),
-    )
-}
-
-
-def find_target(name: str) -> Target:
-    """The target of a name.
-
-    Raises:
-        InputError: there is none.
-    """
-    if name not in TARGETS:
-        raise InputError(f"There is no target {name}.", available=", ".join(TARGETS))
-    return TARGETS[name]
+        model = inputs.artifact.model
+        shown = batches(model, inputs.samples, progress, "calibrating")
+        return collect_statistics(model, shown, self.counted(model))

@@ -1,133 +1,109 @@
-"""INT8 for ONNX Runtime's CPU provider: affine ranges of least square error, and recovery if need be."""
+"""INT8 for ONNX Runtime's CPU provider: affine ranges of least square error."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
+import onnx
 
 from ..artifact import OnnxArtifact
-from ..dataset.accuracy_drop import Judge, shown
-from ..dataset.calibration_set import CalibrationSet
+from ..dataset.accuracy_drop import batches
+from ..dataset.calibration_set import input_of
+from ..dataset.load import CalibrationInputs
+from ..onnx_graph.graph import float_values
 from ..passes.cross_layer_equalization import equalize
-from ..passes.kept import KeptLayer, name_of
+from ..passes.float_rest import Mixed, float32_rest
 from ..passes.range_search import Choice
 from ..progress import Progress
 from ..qdq.cpu import quantize_cpu
 from ..qdq.placement import PlacementChoice
-from ..qdq.quantized_inputs import LAYERS_ONLY, activations, find_sites, layers
+from ..qdq.quantized_inputs import LAYERS_ONLY, activations, find_sites
 from ..ranges.methods import AFFINE_INT8, mse_range
 from ..ranges.statistics import Range, Statistics, collect_statistics
-from ..recovery.mixed_precision import Start, equalization_limits, recoveries
-from .tensorrt import Int8Request, Int8Result, hold_budget
-
-if TYPE_CHECKING:
-    from ..recovery.simulate import QuantizedGraph
-
-FEW_FLOAT = 0.04  # share of the layers that stay float at once: each costs speed here
+from ..recovery.mixed_precision import Recovery, Start, equalization_limits
+from ..recovery.parameters import Recipe
+from .base import Target
 
 
-def make_int8_cpu(
-    artifact: OnnxArtifact,
-    samples: CalibrationSet,
-    statistics: Statistics,
-    request: Int8Request,
-    labels: NDArray[np.integer] | None = None,
-    progress: Progress | None = None,
-) -> Int8Result:
-    """Quantize for ONNX Runtime's CPU kernels, and recover what that costs.
+class CpuTarget(Target):
+    """uint8 with a zero point for activations, and what lies between layers in integers too."""
 
-    If the answers change by more than the budget, channels are equalized, the layers that do most damage stay
-    float, and the others' weights and biases are fitted to the rounded inputs.
+    name = "cpu"
+    compiled = False
+    float_share = 0.04  # each layer that stays float costs speed here
 
-    Args:
-        artifact: a float32 model.
-        samples: calibration inputs.
-        statistics: what was found on them, with histograms of every float value.
-        request: the budget; with `recover` "off" nothing is fitted and no layer stays float.
-        labels: class of each calibration input, shape (N,), for the budget.
-        progress: shows what goes on; None for silence.
+    def require_judge(self) -> None:
+        """Every ONNX Runtime computes this as it should."""
 
-    Raises:
-        ModelError: the model cannot be quantized, or recovered where that is needed.
+    def counted(self, model: onnx.ModelProto) -> list[str]:
+        """Every float value: integers flow from one operator to the next."""
+        return [input_of(model).name, *float_values(model)]
+
+    def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> CpuPlan:
+        """Ranges of least square error; there is one placement."""
+        names = self.counted(inputs.artifact.model)
+        return CpuPlan(inputs, _least_error(statistics, names), progress)
+
+    def write(self, recipe: Recipe, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+        """Q/DQ pairs around what ONNX Runtime computes in integers; the rest stays float32."""
+        written = quantize_cpu(
+            recipe.source, recipe.ranges, weight_scales=recipe.weight_scales, keep_float=recipe.kept_float
+        )
+        return float32_rest(written, reasons)
+
+
+@dataclass(frozen=True)
+class CpuPlan:
+    """How one network is quantized for the CPU.
+
+    Attributes:
+        inputs: the model and its calibration inputs.
+        ranges: of every float value.
+        progress: shows what goes on.
     """
-    progress = progress or Progress(quiet=True)
-    judge = Judge(artifact, samples, labels)
-    ranges = _ranges(statistics)
-    plain = _result(artifact, quantize_cpu(artifact, ranges), ranges, {}, judge)
-    return hold_budget(request, plain, _recovered(artifact, samples, ranges, judge, progress))
+
+    inputs: CalibrationInputs
+    ranges: Mapping[str, Range]
+    progress: Progress
+    placement = PlacementChoice(LAYERS_ONLY.name, "the target cpu has one placement")
+
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """The ranges, all of least square error."""
+        return tuple(Choice(name, "mse", found, {}) for name, found in self.ranges.items())
+
+    def baseline(self) -> Recipe:
+        """What the ranges alone give."""
+        return Recipe(self.inputs.artifact.model, self.ranges)
+
+    def recovery_start(self) -> Start:
+        """The network with its channels equalized; affine ranges as symmetric ones around an offset."""
+        even, ranges = self._equalized
+        sites = find_sites(even.model)
+        offsets = {name: (ranges[name].low + ranges[name].high) / 2 for name in activations(sites)}
+        around = {name: Range(ranges[name].low - at, ranges[name].high - at) for name, at in offsets.items()}
+        return Start(even, sites, around, offsets, {})
+
+    def recovered(self, recovery: Recovery) -> Recipe:
+        """The re-fitted weights, with the affine ranges."""
+        _, ranges = self._equalized
+        found = recovery.student.recovered()
+        return Recipe(found.model, ranges, found.weight_scales, recovery.kept_float)
+
+    @cached_property
+    def _equalized(self) -> tuple[OnnxArtifact, Mapping[str, Range]]:
+        """The model with its channels equalized, and the ranges of its values then."""
+        artifact, samples = self.inputs.artifact, self.inputs.samples
+        limits = equalization_limits(artifact, find_sites(artifact.model), samples, self.progress)
+        even = equalize(artifact.model, limits)
+        if even is artifact.model:
+            return artifact, self.ranges
+        shown = batches(even, samples, self.progress, "calibrating")
+        statistics = collect_statistics(even, shown, list(self.ranges))
+        return artifact.derive(even, "equalize", "fp32"), _least_error(statistics, self.ranges)
 
 
-def _recovered(
-    artifact: OnnxArtifact,
-    samples: CalibrationSet,
-    ranges: Mapping[str, Range],
-    judge: Judge,
-    progress: Progress,
-) -> Iterator[Int8Result]:
-    even, ranges = _evened(artifact, samples, ranges, progress)
-    for one in recoveries(_start(even, ranges), FEW_FLOAT, samples, progress):
-        made = _write(artifact, even, ranges, one.student, one.kept_float)
-        found = _result(artifact, made, ranges, one.kept_float, judge, recovered=True)
-        yield replace(found, ranked=one.ranked)
-
-
-def _ranges(statistics: Statistics) -> dict[str, Range]:
-    return {name: mse_range(histogram, AFFINE_INT8) for name, histogram in statistics.histograms.items()}
-
-
-def _evened(
-    artifact: OnnxArtifact, samples: CalibrationSet, ranges: Mapping[str, Range], progress: Progress
-) -> tuple[OnnxArtifact, Mapping[str, Range]]:
-    """The model with its channels equalized, and the ranges of its values then."""
-    limits = equalization_limits(artifact, find_sites(artifact.model), samples, progress)
-    even = equalize(artifact, limits)
-    if even is artifact:
-        return artifact, ranges
-    batches = shown(even, samples, progress, "calibrating")
-    return even, _ranges(collect_statistics(even.model, batches, list(ranges)))
-
-
-def _start(artifact: OnnxArtifact, ranges: Mapping[str, Range]) -> Start:
-    """Affine ranges as what recovery simulates: symmetric ones around an offset."""
-    sites = find_sites(artifact.model)
-    offsets = {name: (ranges[name].low + ranges[name].high) / 2 for name in activations(sites)}
-    around = {name: Range(ranges[name].low - at, ranges[name].high - at) for name, at in offsets.items()}
-    return Start(artifact, sites, around, offsets, {})
-
-
-def _write(
-    artifact: OnnxArtifact,
-    even: OnnxArtifact,
-    ranges: Mapping[str, Range],
-    student: QuantizedGraph,
-    kept: Collection[str],
-) -> OnnxArtifact:
-    found = student.recovered()
-    fitted = replace(even, model=found.model)
-    made = quantize_cpu(fitted, ranges, weight_scales=found.weight_scales, keep_float=kept)
-    return artifact.derive(made.model, "int8", "int8")
-
-
-def _result(
-    artifact: OnnxArtifact,
-    made: OnnxArtifact,
-    ranges: Mapping[str, Range],
-    kept: Mapping[str, str],
-    judge: Judge,
-    *,
-    recovered: bool = False,
-) -> Int8Result:
-    parity, drop = judge.judge(made)
-    choices = tuple(Choice(name, "mse", found, {}) for name, found in ranges.items())
-    names = {node.output[0]: name_of(node) for node in artifact.model.graph.node}
-    float32 = {names[output]: KeptLayer("float32", reason) for output, reason in kept.items()}
-    could = layers(find_sites(artifact.model))
-    quantized = sum(layer not in kept for layer in could)
-    placed = PlacementChoice(LAYERS_ONLY.name, "the target cpu has one placement")
-    return Int8Result(
-        made, parity, drop, choices, recovered, float32, len(could), quantized, placement=placed
-    )
+def _least_error(statistics: Statistics, names: Collection[str]) -> dict[str, Range]:
+    return {name: mse_range(statistics.histograms[name], AFFINE_INT8) for name in names}

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
-from ..artifact import OnnxArtifact
-from ..dataset.accuracy_drop import Judge
-from ..dataset.calibration_set import CalibrationSet
-from ..passes.float_rest import Rest
+import onnx
+
+from ..dataset.accuracy_drop import AccuracyDrop
+from ..dataset.load import CalibrationInputs
+from ..passes.float_rest import Mixed
 from ..preflight.check import PreflightRequest, is_installed, preflight
 from ..progress import Progress
 from ..qdq.placement import NO_CHOICE, PlacementChoice, Tried, choose, placements
 from ..qdq.quantized_inputs import Placement
-from ..ranges.statistics import Range
 from ..recovery.mixed_precision import Start, least_error_start
-from ..recovery.parameters import plain
 
 HELD_BACK = 0.25  # share of the calibration inputs that judge, and give no ranges here
 
 
 def choose_placement(
-    artifact: OnnxArtifact,
-    samples: CalibrationSet,
-    ranges: Mapping[str, Range],
-    rest: Rest,
-    progress: Progress,
+    inputs: CalibrationInputs, write: Callable[[Start], Mixed], progress: Progress
 ) -> tuple[Placement, PlacementChoice]:
     """Try each placement with ranges alone, and take what `choose` takes.
 
     A part of the calibration inputs, drawn by seed, is held back: it judges, and the others give the ranges.
 
     Args:
-        artifact: a float32 model.
-        samples: calibration inputs.
-        ranges: of every value of the model, for `rest`.
-        rest: what becomes of that which INT8 leaves float.
+        inputs: a float32 model and its calibration inputs.
+        write: gives the INT8 model of a placement.
         progress: shows what goes on.
 
     Raises:
         ModelError: the model cannot be quantized.
         DataError: a value is NaN or Inf on the calibration inputs.
     """
+    artifact, samples = inputs.artifact, inputs.samples
     options = placements(artifact.model)
     if len(options) == 1:
         return options[0], NO_CHOICE
@@ -49,25 +43,22 @@ def choose_placement(
         return options[0], PlacementChoice(options[0].name, "one input is too little to compare with")
     judging, fitting = samples.split(HELD_BACK)
     starts = least_error_start(artifact, fitting, progress, options)
-    judge = Judge(artifact, judging, None)
+    evaluation = AccuracyDrop(artifact.model, judging)
     request = PreflightRequest(sides=samples.sample(1).shape[1:])
     tried = [
-        _try(start, judge, ranges, rest, request)
+        _try(start, write(start).model, evaluation, request)
         for start in progress.track(starts, len(starts), "placing pairs around gates")
     ]
     chosen = choose(tried)
     return next(option for option in options if option.name == chosen.name), chosen
 
 
-def _try(
-    start: Start, judge: Judge, ranges: Mapping[str, Range], rest: Rest, request: PreflightRequest
-) -> Tried:
-    candidate = rest(plain(start).write(), ranges, {}).artifact
-    parity, _ = judge.judge(candidate)
+def _try(start: Start, model: onnx.ModelProto, evaluation: AccuracyDrop, request: PreflightRequest) -> Tried:
+    parity, _ = evaluation.measure(model)
     tried = Tried(start.placement.name, parity.sqnr_db)
     if not is_installed():
         return tried
-    built = preflight(candidate.data, request)
+    built = preflight(model.SerializeToString(deterministic=True), request)
     if not built:
         return replace(tried, accepted=False)
     capability = built.capabilities[0]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ...calibration.passes.range_search import Choice
 from ...calibration.qdq.placement import PlacementChoice
-from ...calibration.targets.tensorrt import Attempt
+from ...calibration.targets.base import Attempt
 from ...runtime.bundle.manifest import FloatPrecision
 from ...runtime.records import encode
 from ..request import ExportRequest
@@ -122,7 +122,7 @@ def summarize(request: ExportRequest, samples: ExportSamples, evaluation: Sample
         target=request.target,
         max_drop=request.max_drop,
         recover=request.recover,
-        calibration=len(samples.calibration.samples),
+        calibration=len(samples.calibration),
         parity=len(samples.inputs),
         evaluation=evaluation.count,
     )

@@ -1,4 +1,4 @@
-"""The proof that a model gives PyTorch's answers, and what a precision's stages found."""
+"""The proof that a model gives PyTorch's answers, and what a precision's progress found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...calibration.artifact import OnnxArtifact
 from ...calibration.onnx_graph.localize import first_divergence
-from ...calibration.targets.tensorrt import Int8Result
+from ...calibration.targets.base import Int8Result
 from ...runtime.bundle.manifest import FloatPrecision, Preflight
 from ...runtime.bundle.parity import TOLERANCES, Parity, compare_outputs, worst
 from ...runtime.errors import ParityError
@@ -44,7 +44,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class PrecisionResult:
-    """One precision after its stages: the model, its proofs, and what stayed float.
+    """One precision after its progress: the model, its proofs, and what stayed float.
 
     Attributes:
         artifact: the model.

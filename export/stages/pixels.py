@@ -59,7 +59,8 @@ def take_pixels(
         raise AssertionError("served_preprocess refuses tensors")
     shipped = {}
     for name, result in results.items():
-        artifact = with_uint8_input(result.artifact, feed.trained, feed.served)
+        model = with_uint8_input(result.artifact.model, feed.trained, feed.served)
+        artifact = result.artifact.derive(model, "uint8-input", result.artifact.precision)
         parity = (measure if name == "int8" else prove)(artifact, reference)
         shipped[name] = replace(result, artifact=artifact, parity=parity)
     return shipped

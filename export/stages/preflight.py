@@ -8,7 +8,7 @@ from dataclasses import replace
 from ...calibration.preflight.check import is_installed, preflight
 from ...calibration.preflight.handed_over import GROWTH, preflight_handed_over
 from ...calibration.progress import Progress
-from ...calibration.targets.base import find_target
+from ...calibration.targets.registry import find_target
 from .parity import PrecisionResult
 
 

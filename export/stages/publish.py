@@ -118,11 +118,14 @@ def _manifest(folder: Path, name: str, outcome: ExportResult, seconds: Mapping[s
     )
 
 
-def _lineage(outcome: ExportResult) -> tuple[dict[str, Any], ...]:
-    artifacts = (*outcome.ancestors, *(result.artifact for result in outcome.results.values()))
+def _lineage(outcome: ExportResult) -> tuple[Mapping[str, Any], ...]:
+    """Each model once, in the order in which they were made."""
+    each: dict[str, OnnxArtifact] = {}
+    for artifact in (*outcome.ancestors, *(result.artifact for result in outcome.results.values())):
+        each.setdefault(artifact.sha256, artifact)
     return tuple(
         {"stage": a.stage, "sha256": a.sha256, "parent": a.parent, "nodes": a.nodes, "bytes": len(a.data)}
-        for a in artifacts
+        for a in each.values()
     )
 
 

@@ -14,7 +14,6 @@ from ...calibration.dataset.calibration_set import CalibrationSet
 from ...runtime.errors import ModelError
 from ...runtime.files import sha256_bytes
 from ..data.dataset import Split, seeded_subset
-from .accuracy import SampleDigest
 from .golden_pictures import GoldenPicture, most_confident, record_pictures
 from .source import ExportSource
 from .torch_onnx import OUTPUT, torch_answers
@@ -23,31 +22,20 @@ PARITY_SAMPLES = 32
 
 
 @dataclass(frozen=True)
-class CalibrationInputs:
-    """The inputs that calibrate, and the class of each, shape (N,), for the budget alone."""
-
-    samples: CalibrationSet
-    labels: NDArray[np.int64]
-
-    @property
-    def digest(self) -> SampleDigest:
-        """How many they are, and their hash."""
-        return SampleDigest(len(self.samples), self.samples.sha256)
-
-
-@dataclass(frozen=True)
 class ExportSamples:
     """What the stages are shown.
 
     Attributes:
         calibration: the inputs that calibrate.
+        labels: the class of each of them, shape (N,), for the budget alone.
         inputs: evaluation samples as PyTorch takes them, shape (N, ...), float32.
         served: the same samples as the shipped models take them, shape (N, ...).
         outputs: PyTorch's answers to `inputs` by output name, each of shape (N, ...).
         pictures: a few of the samples, encoded; none where the data set holds tensors.
     """
 
-    calibration: CalibrationInputs
+    calibration: CalibrationSet
+    labels: NDArray[np.int64]
     inputs: NDArray[np.float32]
     served: NDArray[Any]
     outputs: Mapping[str, NDArray[np.float32]]
@@ -61,20 +49,24 @@ def prepare_samples(source: ExportSource) -> ExportSamples:
         ModelError: the network's first output is not one score a class.
         DataError: a sample cannot be read.
     """
-    calibration = _calibration(source)
     evaluation = source.data.evaluation
     compared = evaluation.take(seeded_subset(len(evaluation), PARITY_SAMPLES))
     inputs, served = source.feed.both(compared)
     outputs = torch_answers(source.network, inputs)
     _check_classes(outputs[OUTPUT], source)
-    return ExportSamples(calibration, inputs, served, outputs, _pictures(source, compared, outputs[OUTPUT]))
+    return ExportSamples(
+        calibration=_calibration(source),
+        labels=source.data.calibration.labels,
+        inputs=inputs,
+        served=served,
+        outputs=outputs,
+        pictures=_pictures(source, compared, outputs[OUTPUT]),
+    )
 
 
-def _calibration(source: ExportSource) -> CalibrationInputs:
-    split = source.data.calibration
-    inputs = split.tensor(source.feed.trained)
-    samples = CalibrationSet(lambda positions: inputs[positions], len(inputs), sha256_bytes(inputs.tobytes()))
-    return CalibrationInputs(samples, split.labels)
+def _calibration(source: ExportSource) -> CalibrationSet:
+    inputs = source.data.calibration.tensor(source.feed.trained)
+    return CalibrationSet(lambda positions: inputs[positions], len(inputs), sha256_bytes(inputs.tobytes()))
 
 
 def _pictures(source: ExportSource, split: Split, scores: NDArray[np.floating]) -> tuple[GoldenPicture, ...]:

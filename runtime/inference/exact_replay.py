@@ -22,7 +22,7 @@ from ..providers.request import ProviderRequest
 from ..records import decode, encode
 from .verification import Replay, replay
 
-COMMAND = (sys.executable, "-m", "edgeproof.runtime.exact_replay")
+COMMAND = (sys.executable, "-m", __name__)
 
 
 @dataclass(frozen=True)

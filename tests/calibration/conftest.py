@@ -114,10 +114,11 @@ def pictures(photos, rng):
 
 @pytest.fixture(scope="session")
 def run():
-    """Outputs of an artifact on one batch, each node computed as it is written."""
+    """Outputs of a model, or of an artifact, on one batch, each node computed as it is written."""
 
-    def run(artifact, batch):
-        with Session(artifact.data, optimize=False) as session:
+    def run(model, batch):
+        data = model.data if isinstance(model, OnnxArtifact) else model.SerializeToString()
+        with Session(data, optimize=False) as session:
             return session.run(batch)
 
     return run
@@ -125,10 +126,13 @@ def run():
 
 @pytest.fixture(scope="session")
 def values_of(run):
-    """Every float value of an artifact on one batch, by name."""
-    return lambda artifact, batch: run(
-        OnnxArtifact(expose(artifact.model, float_values(artifact.model)), "exposed"), batch
-    )
+    """Every float value of a model, or of an artifact, on one batch, by name."""
+
+    def values_of(model, batch):
+        model = model.model if isinstance(model, OnnxArtifact) else model
+        return run(expose(model, float_values(model)), batch)
+
+    return values_of
 
 
 @pytest.fixture(scope="session")

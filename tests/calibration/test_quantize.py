@@ -12,8 +12,8 @@ from edgeproof.calibration.passes.uint8_input import pixels_of
 from edgeproof.calibration.passes.uint8_request import Uint8Request
 from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.quantize import QuantizeRequest, quantize
-from edgeproof.calibration.targets.base import TARGETS, find_target
-from edgeproof.calibration.targets.tensorrt import Int8Request
+from edgeproof.calibration.targets.base import Int8Request
+from edgeproof.calibration.targets.registry import TARGETS, find_target
 from edgeproof.runtime.bundle.manifest import TensorSpec
 from edgeproof.runtime.bundle.preprocess import Preprocess
 from edgeproof.runtime.errors import AccuracyError, InputError, ModelError, OutputError
@@ -101,7 +101,7 @@ def test_where_the_budget_does_not_hold_nothing_is_written(ask, network, tmp_pat
 
 @pytest.mark.parametrize("place", ["", "model.onnx/int8.onnx"], ids=["a folder", "below a file"])
 def test_a_place_that_cannot_be_written_is_found_before_the_work(ask, network, tmp_path, monkeypatch, place):
-    monkeypatch.setattr("edgeproof.calibration.quantize.read_subject", pytest.fail)
+    monkeypatch.setattr("edgeproof.calibration.quantize.read_inputs", pytest.fail)
     request = ask(network.model, out=tmp_path / place)
     with pytest.raises(OutputError, match=r"(?s)is a folder|cannot be written"):
         quantize(request, QUIET)

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from edgeproof.calibration import cli
-from edgeproof.calibration.dataset.load import read_subject
+from edgeproof.calibration.dataset.load import read_inputs
 from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.sensitivity import rank, summarize
 from edgeproof.runtime import cli as runtime_cli
@@ -40,7 +40,7 @@ def sensitivity():
 
 
 def test_every_layer_has_its_place_the_worst_first(save, network):
-    ranked = rank(read_subject(*save(network.model), None, QUIET), QUIET)
+    ranked = rank(read_inputs(*save(network.model), None, QUIET), QUIET)
 
     errors = [damage.relative_l2 for damage in ranked]
     assert {damage.node for damage in ranked} == {"conv", "depthwise", "excite", "logits"}
@@ -54,7 +54,7 @@ def test_a_layer_with_outliers_at_its_input_is_the_worst(save, vector, rng):
     deaf = np.diag(np.float32([0, 1, 1, 1]))
     model = vector("h = Gemm(x, deaf) y = Gemm(h, w)", deaf=deaf, w=np.eye(4, dtype=np.float32)).model
 
-    worst, other = rank(read_subject(*save(model, inputs), None, QUIET), QUIET)
+    worst, other = rank(read_inputs(*save(model, inputs), None, QUIET), QUIET)
 
     assert (worst.node, other.node) == ("h", "y")
     assert worst.relative_l2 > 10 * other.relative_l2
@@ -80,8 +80,8 @@ def test_a_final_softmax_changes_nothing(save, network, change_network):
     last = "logits = Gemm<transB=1>(flat, head_w, head_b)"
     softmax = change_network(last, f"{last.replace('logits', 'scores')} logits = Softmax(scores)")
 
-    plain = rank(read_subject(*save(network.model), None, QUIET), QUIET)
-    ended = rank(read_subject(*save(softmax.model), None, QUIET), QUIET)
+    plain = rank(read_inputs(*save(network.model), None, QUIET), QUIET)
+    ended = rank(read_inputs(*save(softmax.model), None, QUIET), QUIET)
 
     assert [damage.relative_l2 for damage in ended] == [damage.relative_l2 for damage in plain]
 
@@ -90,7 +90,7 @@ def test_layers_that_int8_does_not_harm_share_nothing(save, change_network, netw
     weights = {name: np.zeros_like(values) for name, values in network_weights.items()}
     model = change_network(**weights).model
 
-    ranked = rank(read_subject(*save(model), None, QUIET), QUIET)
+    ranked = rank(read_inputs(*save(model), None, QUIET), QUIET)
 
     assert {damage.relative_l2 for damage in ranked} == {0}
     assert summarize(ranked).count(" 0.0%") == 4

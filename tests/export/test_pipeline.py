@@ -57,12 +57,12 @@ def test_every_precision_is_what_it_says(tiny_bundle):
 
 
 def test_the_lineage_can_be_followed(tiny_bundle):
-    models = tiny_bundle.manifest.models
-    assert models["fp16"].parent == models["int8"].parent == models["fp32"].sha256
-    steps = tiny_bundle.manifest.lineage
-    assert [step["stage"] for step in steps] == ["export", "simplify", "fp16", "int8"]
-    assert steps[0]["parent"] is None
-    assert models["fp32"].parent == steps[0]["sha256"]
+    models, steps = tiny_bundle.manifest.models, tiny_bundle.manifest.lineage
+    assert [step["stage"] for step in steps] == ["export", "simplify", "normalize", "fp16", "int8"]
+    exported, simplified, normalized = (step["sha256"] for step in steps[:3])
+    assert [step["parent"] for step in steps[:3]] == [None, exported, simplified]
+    assert models["fp32"].sha256 == simplified
+    assert models["fp16"].parent == models["int8"].parent == normalized
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

@@ -10,8 +10,8 @@ from PIL import Image
 from edgeproof.calibration.passes.uint8_request import Uint8Request
 from edgeproof.calibration.preflight.check import is_installed
 from edgeproof.calibration.quantize import QuantizeRequest, quantize
-from edgeproof.calibration.targets.base import find_target
-from edgeproof.calibration.targets.tensorrt import Int8Request
+from edgeproof.calibration.targets.base import Int8Request
+from edgeproof.calibration.targets.registry import find_target
 from edgeproof.export.data.dataset import Split
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.stages import pixels
@@ -79,7 +79,7 @@ def test_the_runner_gives_the_same_labels(pixel_bundle, tiny_bundle, digits):
 def test_the_lineage_goes_through_the_float_models(pixel_bundle):
     manifest = pixel_bundle.manifest
     stages = [step["stage"] for step in manifest.lineage]
-    assert stages == ["export", "simplify", "fp16", "int8", *["uint8-input"] * 3]
+    assert stages == ["export", "simplify", "normalize", "fp16", "int8", *["uint8-input"] * 3]
     known = {step["sha256"]: step for step in manifest.lineage}
     for precision, before in (("fp32", "simplify"), ("fp16", "fp16"), ("int8", "int8")):
         assert known[manifest.models[precision].parent]["stage"] == before

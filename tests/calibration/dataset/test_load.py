@@ -6,7 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgeproof.calibration.dataset import load as module
-from edgeproof.calibration.dataset.load import read_subject
+from edgeproof.calibration.dataset.load import read_inputs
 from edgeproof.calibration.progress import Progress
 from edgeproof.runtime.errors import DataError, InputError, ModelError, ParityError
 
@@ -25,7 +25,7 @@ def read(tmp_path):
     def read(model, inputs):
         onnx.save_model(model, tmp_path / "model.onnx")
         np.savez(tmp_path / "inputs.npz", inputs)
-        return read_subject(tmp_path / "model.onnx", str(tmp_path / "inputs.npz"), None, QUIET)
+        return read_inputs(tmp_path / "model.onnx", str(tmp_path / "inputs.npz"), None, QUIET)
 
     return read
 
@@ -135,4 +135,4 @@ def test_inputs_of_another_shape_are_refused(read, network, pictures):
 def test_pictures_need_their_preprocessing(network, tmp_path):
     onnx.save_model(network.model, tmp_path / "model.onnx")
     with pytest.raises(InputError, match=r"(?s)without knowing.*--preprocess FILE\.json"):
-        read_subject(tmp_path / "model.onnx", f"images:{tmp_path}", None, QUIET)
+        read_inputs(tmp_path / "model.onnx", f"images:{tmp_path}", None, QUIET)

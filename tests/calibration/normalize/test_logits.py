@@ -1,10 +1,10 @@
-"""The scores before a final Softmax or Sigmoid, and the way back."""
+"""The logits before a final Softmax or Sigmoid, and the way back."""
 
 import numpy as np
 import onnx
 import pytest
 
-from edgeproof.calibration.normalize.logits import scores_of, with_ending
+from edgeproof.calibration.normalize.logits import with_final_activation, without_final_activation
 
 EYE = np.eye(4, dtype=np.float32)
 ENDINGS = ["Softmax(s)", "Softmax<axis=1>(s)", "LogSoftmax(s)", "Sigmoid(s)"]
@@ -12,27 +12,24 @@ ENDINGS = ["Softmax(s)", "Softmax<axis=1>(s)", "LogSoftmax(s)", "Sigmoid(s)"]
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_last_node_goes_and_comes_back(vector, rng, run, ending):
-    whole = vector(f"s = MatMul(x, w) y = {ending}", w=EYE)
+    whole = vector(f"s = MatMul(x, w) y = {ending}", w=EYE).model
     x = rng(1).standard_normal((3, 4)).astype(np.float32)
 
-    scores = scores_of(whole)
-    back = with_ending(scores, whole)
+    scores = without_final_activation(whole)
+    back = with_final_activation(scores, whole)
 
-    onnx.checker.check_model(scores.model, full_check=True)
+    onnx.checker.check_model(scores, full_check=True)
     np.testing.assert_array_equal(run(scores, x)["s"], x)
-    assert scores.parent == whole.sha256
-    assert back.model == whole.model
-    assert back.parent == whole.sha256
+    assert back == whole
 
 
 def test_a_recorded_shape_of_the_scores_is_not_in_the_way(vector):
-    whole = vector("s = MatMul(x, w) y = Softmax(s)", w=EYE)
-    inferred = whole.derive(onnx.shape_inference.infer_shapes(whole.model), "inferred", "fp32")
+    inferred = onnx.shape_inference.infer_shapes(vector("s = MatMul(x, w) y = Softmax(s)", w=EYE).model)
 
-    scores = scores_of(inferred)
+    scores = without_final_activation(inferred)
 
-    onnx.checker.check_model(scores.model, full_check=True)
-    assert [info.name for info in scores.model.graph.value_info] == []
+    onnx.checker.check_model(scores, full_check=True)
+    assert [info.name for info in scores.graph.value_info] == []
 
 
 @pytest.mark.parametrize(
@@ -41,16 +38,16 @@ def test_a_recorded_shape_of_the_scores_is_not_in_the_way(vector):
     ids=["scores", "in the middle", "of the input itself"],
 )
 def test_other_models_are_left_as_they_are(vector, body):
-    whole = vector(body, **({"w": EYE} if "w" in body else {}))
+    whole = vector(body, **({"w": EYE} if "w" in body else {})).model
 
-    assert scores_of(whole) is whole
-    assert with_ending(whole, whole) is whole
+    assert without_final_activation(whole) is whole
+    assert with_final_activation(whole, whole) is whole
 
 
 def test_a_model_of_several_outputs_is_left_as_it_is(build):
     whole = build(
         "g (float[batch,4] x) => (float[batch,4] y, float[batch,4] s) { s = MatMul(x, w) y = Softmax(s) }",
         w=EYE,
-    )
+    ).model
 
-    assert scores_of(whole) is whole
+    assert without_final_activation(whole) is whole

@@ -8,11 +8,21 @@ from onnx import TensorProto, helper, numpy_helper, parser
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.normalize.passes import NEWEST_OPSET, OLDEST_OPSET, normalize
 from edgeproof.calibration.onnx_graph.graph import array_of, element_types, initializers, opset
-from edgeproof.calibration.qdq.cpu import quantize_cpu
+from edgeproof.calibration.qdq import cpu, tensorrt
 from edgeproof.calibration.qdq.quantized_inputs import find_sites
-from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.runtime.errors import ModelError
+
+
+def quantize_tensorrt(artifact, *arguments, **options):
+    """As a stage does: the model, and where it came from."""
+    return artifact.derive(tensorrt.quantize_tensorrt(artifact.model, *arguments, **options), "int8", "int8")
+
+
+def quantize_cpu(artifact, *arguments, **options):
+    """As a stage does: the model, and where it came from."""
+    return artifact.derive(cpu.quantize_cpu(artifact.model, *arguments, **options), "int8", "int8")
+
 
 IMAGES = "g (float[{batch},3,{side},{side}] image) => (float[{batch},{classes}] y) {{ {body} }}"
 NORM = "BatchNormalization(c, scale, shift, mean, variance)"

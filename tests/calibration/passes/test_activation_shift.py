@@ -20,14 +20,14 @@ LIMITS = {"low": np.float32(0), "high": np.float32(6)}
 
 @pytest.fixture(scope="module")
 def chain(build, network_weights, rng):
-    """A convolution, ReLU6, and what reads it."""
+    """A convolution, ReLU6, and what reads it: the model."""
     point = rng(5).standard_normal((4, 8, 1, 1)).astype(np.float32)
 
     def chain(reader=POINTWISE, **weights):
         chosen = {name: network_weights[name] for name in ("conv_w", "conv_b")}
         given = {"point_w": point, "point_b": np.arange(4, dtype=np.float32), **LIMITS}
         used = {name: value for name, value in given.items() if name in reader or name in LIMITS}
-        return build(CHAIN.format(reader=reader), **{**chosen, **used, **weights})
+        return build(CHAIN.format(reader=reader), **{**chosen, **used, **weights}).model
 
     return chain
 
@@ -43,22 +43,21 @@ def test_the_value_lies_around_zero(chain, values_of, photos):
 @given(offset=st.floats(0, 6, width=32))
 @settings(max_examples=20)
 def test_no_answer_changes(chain, run, photos, offset):
-    artifact = chain()
+    model = chain()
 
-    moved = recenter(artifact, {"capped": offset})
+    moved = recenter(model, {"capped": offset})
 
-    np.testing.assert_allclose(run(moved, photos)["out"], run(artifact, photos)["out"], rtol=1e-4, atol=1e-4)
-    assert moved.parent == artifact.sha256
+    np.testing.assert_allclose(run(moved, photos)["out"], run(model, photos)["out"], rtol=1e-4, atol=1e-4)
 
 
 def test_what_comes_back_is_that_of_the_weights_as_they_are(chain):
-    artifact = chain()
+    model = chain()
 
-    moved = recenter(artifact, {"capped": 2.0})
+    moved = recenter(model, {"capped": 2.0})
 
     before, after = (
-        {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        for model in (artifact.model, moved.model)
+        {tensor.name: numpy_helper.to_array(tensor) for tensor in shown.graph.initializer}
+        for shown in (model, moved)
     )
     expected = before["point_b"] + 2 * before["point_w"].sum(axis=(1, 2, 3))
     np.testing.assert_allclose(after["point_b"], expected, rtol=1e-6)
@@ -77,7 +76,7 @@ def test_what_comes_back_is_that_of_the_weights_as_they_are(chain):
     ids=["padded", "padded by name", "without bias", "read by others", "not from zero", "without a cap"],
 )
 def test_what_cannot_be_moved_is_left_alone(chain, reader, weights):
-    artifact = chain(reader, **weights)
+    model = chain(reader, **weights)
 
-    assert find_capped(artifact.model) == []
-    assert recenter(artifact, {"capped": 3.0}) is artifact
+    assert find_capped(model) == []
+    assert recenter(model, {"capped": 3.0}) is model

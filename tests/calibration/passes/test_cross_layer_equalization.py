@@ -19,11 +19,11 @@ CAP = 6.0
 
 @pytest.fixture
 def chain(build, network_weights):
-    """A convolution, an activation and a depthwise convolution."""
+    """A convolution, an activation and a depthwise convolution: the model."""
 
     def chain(activation, **weights):
         chosen = {name: network_weights[name] for name in ("conv_w", "conv_b", "depthwise_w", "depthwise_b")}
-        return build(CHAIN.format(activation=activation), **{**chosen, **weights})
+        return build(CHAIN.format(activation=activation), **{**chosen, **weights}).model
 
     return chain
 
@@ -33,24 +33,23 @@ def relu6(chain):
     return chain(RELU6, low=np.float32(0), high=np.float32(CAP))
 
 
-def evened(artifact, photos):
-    limits = channel_maxima(artifact.model, find_pairs(artifact.model), [photos])
-    return equalize(artifact, limits), limits["between"]
+def evened(model, photos):
+    limits = channel_maxima(model, find_pairs(model), [photos])
+    return equalize(model, limits), limits["between"]
 
 
 def test_relu_scales_along(chain, photos, run):
-    artifact = chain(RELU)
+    model = chain(RELU)
 
-    even, _ = evened(artifact, photos)
+    even, _ = evened(model, photos)
 
-    assert even.parent == artifact.sha256
-    np.testing.assert_allclose(run(even, photos)["out"], run(artifact, photos)["out"], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(run(even, photos)["out"], run(model, photos)["out"], rtol=1e-3, atol=1e-4)
 
 
 def test_all_channels_reach_as_far_as_the_widest(chain, photos):
     even, before = evened(chain(RELU), photos)
 
-    after = channel_maxima(even.model, find_pairs(even.model), [photos])["between"]
+    after = channel_maxima(even, find_pairs(even), [photos])["between"]
 
     assert before.max() > 1.2 * before.min() > 0
     np.testing.assert_allclose(after, before.max(), rtol=1e-4)
@@ -59,7 +58,7 @@ def test_all_channels_reach_as_far_as_the_widest(chain, photos):
 def test_with_a_cap_all_channels_reach_it(relu6, photos, run):
     even, before = evened(relu6, photos)
 
-    after = channel_maxima(even.model, find_pairs(even.model), [photos])["between"]
+    after = channel_maxima(even, find_pairs(even), [photos])["between"]
 
     assert before.min() < CAP
     np.testing.assert_allclose(after, CAP, rtol=1e-4)
@@ -72,13 +71,13 @@ def test_with_a_cap_what_lies_beyond_a_limit_is_cut_off_there(relu6, photos):
     even = equalize(relu6, {"between": limit})
 
     factors = CAP / limit
-    after = channel_maxima(even.model, find_pairs(even.model), [photos])["between"]
+    after = channel_maxima(even, find_pairs(even), [photos])["between"]
     assert (after / factors <= 0.5 + 1e-6).all()
 
 
 @pytest.mark.parametrize("above", [np.inf, np.finfo(np.float32).max])
 def test_a_cap_that_caps_nothing_is_none(chain, above):
-    pairs = find_pairs(chain(RELU6, low=np.float32(0), high=np.float32(above)).model)
+    pairs = find_pairs(chain(RELU6, low=np.float32(0), high=np.float32(above)))
 
     assert [pair.cap for pair in pairs] == [None]
 
@@ -92,7 +91,7 @@ def test_a_dead_channel_is_not_blown_up_without_end(chain, photos, network_weigh
     even, before = evened(chain(RELU, conv_w=dead, conv_b=bias), photos)
 
     assert before[2] == 0
-    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in even.model.graph.initializer}
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in even.graph.initializer}
     assert all(np.isfinite(values).all() for values in weights.values())
 
 
@@ -109,10 +108,10 @@ def test_a_dead_channel_is_not_blown_up_without_end(chain, photos, network_weigh
 )
 def test_what_does_not_scale_along_is_left_alone(chain, activation):
     limits = {"below": np.float32(-1), "above": np.float32(6), "zero": np.float32(0)}
-    artifact = chain(activation, **{name: limit for name, limit in limits.items() if name in activation})
+    model = chain(activation, **{name: limit for name, limit in limits.items() if name in activation})
 
-    assert find_pairs(artifact.model) == []
-    assert equalize(artifact, {"between": np.ones(8)}) is artifact
+    assert find_pairs(model) == []
+    assert equalize(model, {"between": np.ones(8)}) is model
 
 
 def test_a_value_that_others_read_too_is_left_alone(network):

@@ -4,11 +4,31 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeproof.calibration.onnx_graph.graph import array_of, element_types, initializers, makers
-from edgeproof.calibration.passes.fp16 import HALF_MAX, HEADROOM, convert_to_fp16
-from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
+from edgeproof.calibration.passes import fp16
+from edgeproof.calibration.passes.fp16 import HALF_MAX, HEADROOM
+from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.ranges.statistics import Range, collect_ranges
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session.session import Session
+
+
+def quantize_tensorrt(artifact, *arguments, **options):
+    """As a stage does: the model, and where it came from."""
+    return artifact.derive(tensorrt.quantize_tensorrt(artifact.model, *arguments, **options), "int8", "int8")
+
+
+class Converted:
+    """An artifact as the stage makes it, and what stays float32."""
+
+    def __init__(self, artifact, result):
+        precision = "int8" if artifact.precision == "int8" else "fp16"
+        self.artifact = artifact.derive(result.model, "fp16", precision)
+        self.kept_float32 = result.kept_float32
+
+
+def convert_to_fp16(artifact, ranges):
+    return Converted(artifact, fp16.convert_to_fp16(artifact.model, ranges))
+
 
 TOLERANCE = 5e-3  # a few roundings to 11 significant bits
 

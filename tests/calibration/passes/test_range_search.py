@@ -2,11 +2,16 @@ import numpy as np
 import pytest
 
 from edgeproof.calibration.passes.range_search import choose_ranges
+from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.qdq.quantized_inputs import activations, find_sites
-from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.calibration.ranges.methods import AFFINE_INT8, METHODS, SYMMETRIC_INT8
 from edgeproof.calibration.ranges.statistics import collect_statistics
 from edgeproof.runtime.errors import ModelError
+
+
+def quantize_tensorrt(artifact, *arguments, **options):
+    """As a stage does: the model, and where it came from."""
+    return artifact.derive(tensorrt.quantize_tensorrt(artifact.model, *arguments, **options), "int8", "int8")
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,29 @@ from PIL import Image
 
 from edgeproof.calibration.dataset.calibration_set import input_of
 from edgeproof.calibration.onnx_graph.graph import array_of, initializers
-from edgeproof.calibration.passes.fp16 import convert_to_fp16
-from edgeproof.calibration.passes.uint8_input import with_uint8_input
+from edgeproof.calibration.passes import fp16, uint8_input
 from edgeproof.calibration.passes.uint8_request import Uint8Request, served_preprocess
 from edgeproof.calibration.preflight.check import is_installed, preflight
+from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.qdq.quantized_inputs import find_sites
-from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.runtime.bundle.preprocess import INTERPOLATIONS, Preprocess
 from edgeproof.runtime.errors import InputError, ModelError
+
+
+def quantize_tensorrt(artifact, *arguments, **options):
+    """As a stage does: the model, and where it came from."""
+    return artifact.derive(tensorrt.quantize_tensorrt(artifact.model, *arguments, **options), "int8", "int8")
+
+
+def convert_to_fp16(artifact, ranges):
+    return artifact.derive(fp16.convert_to_fp16(artifact.model, ranges).model, "fp16", "fp16")
+
+
+def with_uint8_input(artifact, *arguments):
+    model = uint8_input.with_uint8_input(artifact.model, *arguments)
+    return artifact.derive(model, "uint8-input", artifact.precision)
+
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TRAINED = Preprocess(resize=None, crop=(16, 16), mean=MEAN, std=STD)
@@ -150,7 +164,7 @@ def test_any_normalization_is_kept(change_network, run, frames, mean, std, padde
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])
 def test_float16_sees_the_values_that_it_was_proven_on(network, run, frames, floats, channels):
-    half = convert_to_fp16(network, collect_ranges(network.model, [floats])).artifact
+    half = convert_to_fp16(network, collect_ranges(network.model, [floats]))
     shipped = served(half, channels)
     assert operators(shipped)[:5] == ["Cast", "Transpose", "Sub", "Mul", "Cast"]
     assert "Gather" not in operators(shipped), "the swap is in the weights"
@@ -190,7 +204,7 @@ def test_grey_pictures_have_one_channel(build, run, rng):
 def test_the_compiler_takes_every_precision(change_network, floats, first):
     network = change_network(PADDED, first)
     ranges = collect_ranges(network.model, [floats])
-    made = [network, convert_to_fp16(network, ranges).artifact, quantize_tensorrt(network, ranges)]
+    made = [network, convert_to_fp16(network, ranges), quantize_tensorrt(network, ranges)]
     for artifact in made:
         result = preflight(served(artifact, "bgr").data)
         assert result, str(result)

@@ -6,10 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeproof.calibration.onnx_graph.graph import array_of, initializers
-from edgeproof.calibration.qdq.cpu import quantize_cpu
+from edgeproof.calibration.qdq import cpu
 from edgeproof.calibration.ranges.statistics import Range, collect_ranges
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session.session import Session
+
+
+def quantize_cpu(artifact, *arguments, **options):
+    """As a stage does: the model, and where it came from."""
+    return artifact.derive(cpu.quantize_cpu(artifact.model, *arguments, **options), "int8", "int8")
+
 
 IMAGES = "g (float[batch,4,6,6] x) => ({outputs}) {{ {body} }}"
 OUTPUT = "float[batch,4,6,6] y"

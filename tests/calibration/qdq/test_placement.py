@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from edgeproof.calibration.onnx_graph.graph import makers
 from edgeproof.calibration.passes.fp16 import convert_to_fp16
 from edgeproof.calibration.preflight.check import is_installed, preflight
+from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.qdq.placement import (
     CLOSE_DB,
     Tried,
@@ -16,8 +17,13 @@ from edgeproof.calibration.qdq.placement import (
     placements,
 )
 from edgeproof.calibration.qdq.quantized_inputs import Site, activations, find_sites, layers
-from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.calibration.ranges.statistics import collect_ranges
+
+
+def quantize_tensorrt(artifact, *arguments, **options):
+    """As a stage does: the model, and where it came from."""
+    return artifact.derive(tensorrt.quantize_tensorrt(artifact.model, *arguments, **options), "int8", "int8")
+
 
 NAMES = ["layers", "gate-float", "gate-int8"]
 
@@ -93,8 +99,8 @@ def test_each_keeps_the_answers(quantized, name, network, photos, run, relative_
 @pytest.mark.skipif(not is_installed(), reason="NVIDIA's compiler is not installed")
 def test_nvidias_compiler_takes_each_in_float32_and_in_float16(quantized, name, network, photos):
     ranges = collect_ranges(network.model, [photos])
-    for model in (quantized[name], convert_to_fp16(quantized[name], ranges).artifact):
-        result = preflight(model.data)
+    for model in (quantized[name].model, convert_to_fp16(quantized[name].model, ranges).model):
+        result = preflight(model.SerializeToString())
         assert result, result
         assert 0 < result.int8_layers["86"] <= result.layers["86"]
 

@@ -3,10 +3,16 @@ import pytest
 from onnx import TensorProto
 
 from edgeproof.calibration.onnx_graph.graph import array_of, initializers
-from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
+from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.ranges.statistics import Range, collect_ranges
 from edgeproof.runtime.errors import ModelError
 from edgeproof.runtime.session.session import Session
+
+
+def quantize_tensorrt(artifact, *arguments, **options):
+    """As a stage does: the model, and where it came from."""
+    return artifact.derive(tensorrt.quantize_tensorrt(artifact.model, *arguments, **options), "int8", "int8")
+
 
 QUANTIZED_ACTIVATIONS = ("image", "relu", "squeeze", "flat")  # of `network`
 QUANTIZED_WEIGHTS = {"conv_w": 0, "depthwise_w": 0, "excite_w": 0, "head_w": 0}

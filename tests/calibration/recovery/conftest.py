@@ -2,6 +2,7 @@
 
 import pytest
 
+from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.passes.cross_layer_equalization import channel_maxima, find_pairs
 from edgeproof.calibration.qdq.quantized_inputs import find_sites
 from edgeproof.calibration.ranges.statistics import collect_ranges
@@ -24,3 +25,9 @@ def simulate(network, photos):
 def student(simulate):
     """One such simulation."""
     return simulate()
+
+
+@pytest.fixture
+def answers(run, photos):
+    """The first output of a fake-quantized graph on the pictures."""
+    return lambda model: next(iter(run(OnnxArtifact(model, "fake-quantized"), photos).values()))

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from edgeproof.calibration.qdq.quantized_inputs import find_sites
 from edgeproof.calibration.ranges.statistics import collect_ranges
@@ -11,40 +10,35 @@ from edgeproof.calibration.recovery.sensitivity import rank_layers
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
 
 
-def answers(simulation, photos):
-    with torch.no_grad():
-        return simulation.run(torch.from_numpy(photos), ["logits"])["logits"].numpy()
-
-
 @pytest.fixture
 def recovered(network, student, photos):
     """The simulation, fitted to the pictures."""
-    reconstruct(network.model, student, find_sites(network.model), photos)
+    reconstruct(student, photos)
     return student
 
 
-def test_it_lowers_the_error(network, simulate, recovered, photos, run, relative_error):
-    right = run(network, photos)["logits"]
+def test_it_lowers_the_error(network, simulate, recovered, answers, relative_error):
+    right = answers(network.model)
 
-    before = relative_error(right, answers(simulate(), photos))
+    before = relative_error(right, answers(simulate().model))
 
-    assert relative_error(right, answers(recovered, photos)) < 0.9 * before
+    assert relative_error(right, answers(recovered.model)) < 0.9 * before
 
 
 def test_it_is_the_same_each_time(network, simulate, recovered, photos):
     again = simulate()
-    reconstruct(network.model, again, find_sites(network.model), photos)
+    reconstruct(again, photos)
 
-    assert all(torch.equal(recovered.weights[name], again.weights[name]) for name in again.weights)
-    assert all(torch.equal(recovered.biases[name], again.biases[name]) for name in again.biases)
+    assert all(np.array_equal(recovered.weights[name], again.weights[name]) for name in again.weights)
+    assert all(np.array_equal(recovered.biases[name], again.biases[name]) for name in again.biases)
 
 
-def test_half_the_inputs_lie_on_either_side_of_the_float_answers(network, simulate, recovered, photos, run):
-    right = run(network, photos)["logits"]
+def test_half_the_inputs_lie_on_either_side_of_the_float_answers(network, simulate, recovered, answers):
+    right = answers(network.model)
 
-    before = middle(right - answers(simulate(), photos))
+    before = middle(right - answers(simulate().model))
 
-    assert np.abs(middle(right - answers(recovered, photos))).max() < 0.02 * np.abs(before).max()
+    assert np.abs(middle(right - answers(recovered.model))).max() < 0.02 * np.abs(before).max()
 
 
 def middle(errors):
@@ -61,14 +55,14 @@ def test_a_layer_with_very_many_inputs_keeps_the_nearest_integers(vector, build,
     student = QuantizedGraph(wide.model, sites, collect_ranges(wide.model, [x]))
     before = student.weights["w"].round()
 
-    reconstruct(wide.model, student, sites, x)
+    reconstruct(student, x)
 
-    assert torch.equal(student.weights["w"].round(), before)
-    assert student.biases["b"].abs().max() > 0
+    assert np.array_equal(student.weights["w"].round(), before)
+    assert student.biases["b"].any()
 
 
 def test_layers_are_ranked_by_the_harm_that_they_do_alone(network, student, photos):
-    ranked = rank_layers(network.model, student, photos)
+    ranked = rank_layers(student, photos)
 
     assert {damage.node for damage in ranked} == {"conv", "depthwise", "excite", "logits"}
     errors = [damage.relative_l2 for damage in ranked]

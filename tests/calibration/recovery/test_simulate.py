@@ -1,14 +1,18 @@
 """The simulation rounds as the INT8 graph does."""
 
 import numpy as np
-import torch
 
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.passes.cross_layer_equalization import channel_maxima, find_pairs
+from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.qdq.quantized_inputs import find_sites
-from edgeproof.calibration.qdq.tensorrt import quantize_tensorrt
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
+
+
+def quantize_tensorrt(artifact, *arguments, **options):
+    """As a stage does: the model, and where it came from."""
+    return artifact.derive(tensorrt.quantize_tensorrt(artifact.model, *arguments, **options), "int8", "int8")
 
 
 def written(student):
@@ -18,32 +22,20 @@ def written(student):
     return quantize_tensorrt(source, recovered.ranges, weight_scales=recovered.weight_scales)
 
 
-def test_the_graph_that_is_written_computes_what_was_simulated(student, photos, run, relative_error):
-    with torch.no_grad():
-        simulated = student.run(torch.from_numpy(photos), ["logits"])["logits"].numpy()
-
-    assert relative_error(simulated, run(written(student), photos)["logits"]) < 2e-3
+def test_the_graph_that_is_written_computes_what_was_simulated(student, photos, run, answers, relative_error):
+    assert relative_error(answers(student.model), run(written(student), photos)["logits"]) < 2e-3
 
 
-def test_the_simulation_differs_from_float_as_int8_does(network, student, photos, run, relative_error):
-    right = run(network, photos)["logits"]
-    with torch.no_grad():
-        simulated = student.run(torch.from_numpy(photos), ["logits"])["logits"].numpy()
-
-    assert 1e-3 < relative_error(right, simulated) < 0.2
+def test_the_simulation_differs_from_float_as_int8_does(network, student, answers, relative_error):
+    assert 1e-3 < relative_error(answers(network.model), answers(student.model)) < 0.2
 
 
-def test_one_layer_alone_does_less_harm_than_all(network, student, photos, run, relative_error):
-    right = run(network, photos)["logits"]
-
-    def error(simulation):
-        with torch.no_grad():
-            return relative_error(
-                right, simulation.run(torch.from_numpy(photos), ["logits"])["logits"].numpy()
-            )
+def test_one_layer_alone_does_less_harm_than_all(network, student, answers, relative_error):
+    def error(model):
+        return relative_error(answers(network.model), answers(model))
 
     alone = [error(student.only({layer})) for layer in student.layers]
-    assert max(alone) < error(student) < sum(alone)
+    assert max(alone) < error(student.model) < sum(alone)
     assert error(student.only(set())) < 1e-5
 
 
@@ -57,7 +49,7 @@ def test_recovered_weights_lie_on_their_grid(student):
 
 
 def test_channels_are_scaled_behind_a_layer_that_stays_float(
-    build, network_weights, photos, run, relative_error
+    build, network_weights, photos, run, answers, relative_error
 ):
     text = """
     chain (float[batch,3,16,16] image) => (float[batch,8,16,16] out) {
@@ -79,7 +71,5 @@ def test_channels_are_scaled_behind_a_layer_that_stays_float(
         keep_float={"conv"},
     )
 
-    with torch.no_grad():
-        simulated = simulation.run(torch.from_numpy(photos), ["out"])["out"].numpy()
     assert set(limits) == {"relu"}
-    assert relative_error(simulated, run(int8, photos)["out"]) < 2e-3
+    assert relative_error(answers(simulation.model), run(int8, photos)["out"]) < 2e-3

@@ -7,11 +7,13 @@ import onnx
 import pytest
 
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
+from edgeproof.calibration.dataset.load import CalibrationInputs
 from edgeproof.calibration.onnx_graph.graph import element_types, makers
 from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.ranges.statistics import Range
-from edgeproof.calibration.targets.base import TARGETS, find_target
-from edgeproof.calibration.targets.tensorrt import Int8Request
+from edgeproof.calibration.targets.base import Int8Request
+from edgeproof.calibration.targets.quantizer import make_int8
+from edgeproof.calibration.targets.registry import TARGETS, find_target
 from edgeproof.runtime.errors import InputError
 
 KEPT = ("conv", "depthwise", "excite", "residual", "logits")
@@ -23,9 +25,9 @@ def samples(photos):
 
 
 def made(artifact, samples, name, **wanted):
-    target, quiet = find_target(name), Progress(quiet=True)
-    statistics = target.calibrate(artifact, samples, quiet)
-    return target.make(artifact, samples, statistics, Int8Request(**wanted), None, quiet)
+    target, inputs = find_target(name), CalibrationInputs(artifact, samples)
+    statistics = target.calibrate(inputs, Progress(quiet=True))
+    return make_int8(target, inputs, statistics, Int8Request(**wanted))
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -64,10 +66,10 @@ def test_by_request_it_stays_float32(network, samples):
 
 def test_a_layer_that_float16_cannot_hold_is_int8_beside_float32(network, samples):
     """The ranges say that the first layer's output may reach 65504."""
-    target, quiet = find_target("tensorrt"), Progress(quiet=True)
-    found = target.calibrate(network, samples, quiet)
+    target, inputs = find_target("tensorrt"), CalibrationInputs(network, samples)
+    found = target.calibrate(inputs, Progress(quiet=True))
     high = replace(found, ranges={**found.ranges, "conv": Range(-4e4, 4e4)})
-    result = target.make(network, samples, high, Int8Request(recover="off"), None, quiet)
+    result = make_int8(target, inputs, high, Int8Request(recover="off"))
     nodes = {node.name: node for node in result.artifact.model.graph.node}
     types, made_by = element_types(result.artifact.model), makers(result.artifact.model)
 

@@ -7,16 +7,18 @@ import onnx
 import pytest
 
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
-from edgeproof.calibration.passes.float_rest import float16_rest
+from edgeproof.calibration.dataset.load import CalibrationInputs
 from edgeproof.calibration.preflight.check import PreflightResult, is_installed
 from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.qdq.placement import PlacementChoice, placements
 from edgeproof.calibration.ranges.statistics import collect_ranges
+from edgeproof.calibration.recovery.parameters import plain
 from edgeproof.calibration.targets import placement_trial as module
 from edgeproof.calibration.targets import tensorrt as int8_module
-from edgeproof.calibration.targets.base import find_target
+from edgeproof.calibration.targets.base import Int8Request
 from edgeproof.calibration.targets.placement_trial import choose_placement
-from edgeproof.calibration.targets.tensorrt import Int8Request
+from edgeproof.calibration.targets.quantizer import make_int8
+from edgeproof.calibration.targets.registry import find_target
 
 QUIET = Progress(quiet=True)
 NAMES = ["layers", "gate-float", "gate-int8"]
@@ -30,8 +32,9 @@ def samples(photos):
 @pytest.fixture
 def chosen(network, photos, samples):
     def chosen(artifact=network, given=samples):
-        ranges = collect_ranges(artifact.model, [photos])
-        return choose_placement(artifact, given, ranges, float16_rest, QUIET)
+        ranges, target = collect_ranges(artifact.model, [photos]), find_target("tensorrt")
+        inputs = CalibrationInputs(artifact, given)
+        return choose_placement(inputs, lambda start: target.write(plain(start), ranges, {}), QUIET)
 
     return chosen
 
@@ -80,11 +83,11 @@ def test_with_a_compiler_its_engines_are_compared(chosen, pretend, monkeypatch):
 
 def test_inputs_that_judge_gave_no_ranges(chosen, network, samples, monkeypatch):
     shown, judged = [], []
-    start, judge = module.least_error_start, module.Judge
+    start, drop = module.least_error_start, module.AccuracyDrop
     monkeypatch.setattr(
         module, "least_error_start", lambda a, s, *rest: shown.append(s) or start(a, s, *rest)
     )
-    monkeypatch.setattr(module, "Judge", lambda a, s, labels: judged.append(s) or judge(a, s, labels))
+    monkeypatch.setattr(module, "AccuracyDrop", lambda m, s: judged.append(s) or drop(m, s))
     chosen()
     first, second = (np.concatenate(list(found[0].batches(8))) for found in (shown, judged))
     assert len(first) + len(second) == len(samples)
@@ -94,7 +97,7 @@ def test_inputs_that_judge_gave_no_ranges(chosen, network, samples, monkeypatch)
 def test_a_network_without_gates_is_not_tried(chosen, vector, monkeypatch):
     monkeypatch.setattr(module, "least_error_start", pytest.fail)
     artifact = vector("y = MatMul(x, w)", w=np.eye(4, dtype=np.float32))
-    placement, found = choose_placement(artifact, None, {}, float16_rest, QUIET)
+    placement, found = choose_placement(CalibrationInputs(artifact, None), pytest.fail, QUIET)
     assert (placement.name, found.tried) == ("layers", ())
     assert "no gates" in found.reason
 
@@ -107,10 +110,10 @@ def test_ranges_and_recovery_go_with_every_placement(
     placement = next(option for option in placements(network.model) if option.name == name)
     choice = PlacementChoice(name, "for the test")
     monkeypatch.setattr(int8_module, "choose_placement", lambda *_: (placement, choice))
-    target = find_target("tensorrt")
-    statistics = target.calibrate(network, samples, QUIET)
+    target, inputs = find_target("tensorrt"), CalibrationInputs(network, samples)
+    statistics = target.calibrate(inputs, QUIET)
 
-    made = target.make(network, samples, statistics, Int8Request(100, recover), None, QUIET)
+    made = make_int8(target, inputs, statistics, Int8Request(100, recover))
 
     assert_sound_child(made.artifact, network, "int8")
     assert made.recovered == (recover == "always")

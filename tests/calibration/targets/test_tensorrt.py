@@ -7,18 +7,20 @@ import onnx
 import pytest
 
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
+from edgeproof.calibration.dataset.load import CalibrationInputs
 from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.recovery.sensitivity import LayerDamage
-from edgeproof.calibration.targets.base import find_target
-from edgeproof.calibration.targets.tensorrt import Int8Request, Int8Result, as_recover, hold_budget
+from edgeproof.calibration.targets.base import Int8Request, Int8Result, as_recover
+from edgeproof.calibration.targets.quantizer import hold_budget, make_int8
+from edgeproof.calibration.targets.registry import find_target
 from edgeproof.runtime.bundle.parity import TOLERANCES, Parity
 from edgeproof.runtime.errors import InputError, ModelError
 
 
 def quantize(artifact, samples, request, labels=None, target="tensorrt"):
-    tensorrt = find_target(target)
-    statistics = tensorrt.calibrate(artifact, samples, Progress(quiet=True))
-    return tensorrt.make(artifact, samples, statistics, request, labels)
+    chosen, inputs = find_target(target), CalibrationInputs(artifact, samples, labels=labels)
+    statistics = chosen.calibrate(inputs, Progress(quiet=True))
+    return make_int8(chosen, inputs, statistics, request)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from edgeproof.calibration.onnx_graph.graph import array_of
 from edgeproof.calibration.passes.range_search import Choice
 from edgeproof.calibration.ranges.statistics import Range
 from edgeproof.calibration.recovery.sensitivity import LayerDamage
-from edgeproof.calibration.targets.tensorrt import Attempt, Int8Result
+from edgeproof.calibration.targets.base import Attempt, Int8Result
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.stages.evidence import Evidence, RequestSummary, gather
 from edgeproof.export.stages.parity import PrecisionResult

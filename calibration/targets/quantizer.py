@@ -1,0 +1,154 @@
+"""The one way from a float32 model to a judged INT8 model, whatever the target.
+
+First the ranges alone. If the answers change by more than the budget, recovery: the layers with the largest
+errors stay float, and the weights and biases of the others are re-fitted. If that is not enough, more layers
+stay float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from ..artifact import OnnxArtifact
+from ..dataset.accuracy_drop import AccuracyDrop
+from ..dataset.load import CalibrationInputs
+from ..normalize.logits import final_activation, with_final_activation, without_final_activation
+from ..passes.kept import KeptLayer, name_of
+from ..passes.range_search import Choice
+from ..progress import Progress
+from ..qdq.placement import PlacementChoice
+from ..qdq.quantized_inputs import LAYERS_ONLY, find_sites, layers
+from ..ranges.statistics import Range, Statistics
+from ..recovery.mixed_precision import recoveries
+from ..recovery.parameters import Recipe
+from .base import Attempt, Int8Request, Int8Result, Plan, Target
+
+PROBABILITIES = "it makes probabilities of the logits"
+LEFT_FLOAT = "it is part of a gate, all of which stays float"
+GIVEN = PlacementChoice(LAYERS_ONLY.name, "the scales were given for it")
+
+
+def make_int8(
+    target: Target,
+    inputs: CalibrationInputs,
+    statistics: Statistics,
+    request: Int8Request,
+    progress: Progress | None = None,
+) -> Int8Result:
+    """Quantize for a target, and recover what that costs.
+
+    Args:
+        target: what the model is made for.
+        inputs: a float32 model and its calibration inputs; their labels, where known, serve the budget alone.
+        statistics: what `target.calibrate` found on them.
+        request: the budget, and what may be done to hold it.
+        progress: shows what goes on; None for silence.
+
+    Raises:
+        ModelError: the model cannot be quantized, or recovered where that is needed.
+        DataError: a value is NaN or Inf on the calibration inputs.
+    """
+    progress = progress or Progress(quiet=True)
+    evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples, inputs.labels)
+    logits = _logits(inputs)
+    plan = target.plan(logits, statistics, progress)
+    writer = _Writer(target, inputs.artifact, evaluation, statistics.ranges, plan.choices, plan.placement)
+    return hold_budget(
+        request, writer.write(plan.baseline()), _recovered(writer, target, plan, logits, progress)
+    )
+
+
+def make_int8_with(
+    target: Target, inputs: CalibrationInputs, statistics: Statistics, ranges: Mapping[str, Range]
+) -> Int8Result:
+    """Quantize with ranges that were found elsewhere, as they are, and judge the result.
+
+    Args:
+        target: what the model is made for.
+        inputs: a float32 model, and the inputs that judge.
+        statistics: what `target.calibrate` found on them.
+        ranges: of each activation that INT8 rounds.
+
+    Raises:
+        InputError: the target cannot take them.
+        ModelError: the model cannot be quantized.
+    """
+    recipe = target.plan_given(_logits(inputs), ranges)
+    evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples)
+    return _Writer(target, inputs.artifact, evaluation, statistics.ranges, (), GIVEN).write(recipe)
+
+
+def _logits(inputs: CalibrationInputs) -> CalibrationInputs:
+    """The same without the Softmax or Sigmoid that may end the model."""
+    model = without_final_activation(inputs.artifact.model)
+    return replace(inputs, artifact=replace(inputs.artifact, model=model))
+
+
+def _recovered(
+    writer: _Writer, target: Target, plan: Plan, inputs: CalibrationInputs, progress: Progress
+) -> Iterator[Int8Result]:
+    for recovery in recoveries(plan.recovery_start(), target.float_share, inputs.samples, progress):
+        result = writer.write(plan.recovered(recovery))
+        yield replace(result, recovered=True, ranked=recovery.ranked)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Writes INT8 models as they are handed over, and judges each on the calibration inputs."""
+
+    target: Target
+    artifact: OnnxArtifact
+    evaluation: AccuracyDrop
+    ranges: Mapping[str, Range]
+    choices: tuple[Choice, ...]
+    placement: PlacementChoice
+
+    def write(self, recipe: Recipe) -> Int8Result:
+        could = layers(find_sites(self.artifact.model))
+        left = {layer: LEFT_FLOAT for layer in could if layer in recipe.placement.left_float}
+        kept = {**left, **recipe.kept_float}
+        names = {node.output[0]: name_of(node) for node in recipe.source.graph.node}
+        written = self.target.write(recipe, self.ranges, {names[node]: why for node, why in kept.items()})
+        whole = self.artifact.model
+        model = with_final_activation(written.model, whole)
+        parity, drop = self.evaluation.measure(model)
+        last = final_activation(whole)
+        ending = {name_of(last): KeptLayer("float32", PROBABILITIES)} if last else {}
+        return Int8Result(
+            self.artifact.derive(model, "int8", "int8"),
+            parity,
+            drop,
+            self.choices,
+            recovered=False,
+            kept_float={**written.kept_float, **ending},
+            layers=len(could),
+            quantized=sum(layer not in kept for layer in could),
+            placement=self.placement,
+        )
+
+
+def hold_budget(request: Int8Request, baseline: Int8Result, recovered: Iterable[Int8Result]) -> Int8Result:
+    """The baseline if that is enough; else the first recovered model that holds the budget, or the best.
+
+    Args:
+        request: the budget, and whether there may or must be recovery.
+        baseline: what the ranges alone give.
+        recovered: each is made when it is asked for.
+    """
+    enough = request.recover == "off" or (request.recover == "auto" and baseline.drop <= request.max_drop)
+    best, taken, ranked, tried = baseline, 0, baseline.ranked, [_attempt(baseline)]
+    for number, found in enumerate(() if enough else recovered, start=1):
+        tried.append(_attempt(found))
+        ranked = found.ranked or ranked
+        if number == 1 or found.drop < best.drop:
+            best, taken = found, number
+        if best.drop <= request.max_drop:
+            break
+    tried[taken] = replace(tried[taken], taken=True)
+    return replace(best, ranked=ranked, tried=tuple(tried))
+
+
+def _attempt(result: Int8Result) -> Attempt:
+    float_layers = result.layers - result.quantized
+    return Attempt(result.recovered, float_layers, result.drop, result.parity.sqnr_db)
