@@ -209,8 +209,8 @@ def network_of(bundle: Bundle) -> Any:
         print(f"PyTorch's network is left out: {gist(error)}", file=sys.stderr)
         return None
     spec = registry.find(bundle.manifest.architecture)
-    form = choose_variant(spec, bundle.manifest.form, small_data=False)
-    return form.build(len(bundle.manifest.labels))
+    variant = choose_variant(spec, bundle.manifest.form, small_data=False)
+    return variant.build(len(bundle.manifest.labels))
 
 
 def race(
