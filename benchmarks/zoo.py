@@ -29,7 +29,7 @@ from edgeproof.calibration.onnx_graph.cost import multiply_adds
 
 BUNDLES = Path("artifacts/zoo")
 LARGE_SIDE = 128  # inputs from here on are ImageNet-size: too slow to train here
-SMALL_VARIANTS = ("mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large")  # trained here in their small variant
+SMALL_VARIANTS = ("mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large")  # trained here in that size
 EPOCHS = {"senet18": 2, "hybridsn": 3, "hybridsn_plain": 1}  # whose own recipe takes long on a CPU
 PRECISIONS = ("fp32", "fp16", "int8")
 COLUMNS = (
