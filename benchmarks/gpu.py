@@ -208,13 +208,13 @@ def network_of(bundle: Bundle) -> Any:
     """The bundle's architecture in PyTorch, with fresh weights; None where a package for it is missing."""
     try:
         from edgeproof.export.sources import registry
-        from edgeproof.export.sources.resolve import choose_form
+        from edgeproof.export.sources.resolve import choose_variant
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that is made for another torch
         print(f"PyTorch's network is left out: {gist(error)}", file=sys.stderr)
         return None
     spec = registry.find(bundle.manifest.architecture)
-    form = choose_form(spec, bundle.manifest.form, small_data=False)
-    return form.build(len(bundle.manifest.labels))
+    variant = choose_variant(spec, bundle.manifest.form, small_data=False)
+    return variant.build(len(bundle.manifest.labels))
 
 
 def race(

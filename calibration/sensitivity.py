@@ -9,7 +9,7 @@ from typing import Any
 from ..runtime.errors import ModelError
 from .dataset.load import CalibrationInputs
 from .normalize.logits import without_final_activation
-from .progress import Stages
+from .progress import Progress
 from .qdq.quantized_inputs import LAYERS_ONLY, find_sites
 from .qdq.tensorrt import NOTHING_TO_QUANTIZE
 from .recovery.mixed_precision import least_error_plans
@@ -17,7 +17,7 @@ from .recovery.mixed_precision import rank as rank_layers
 from .recovery.sensitivity import LayerSensitivity
 
 
-def rank(inputs: CalibrationInputs, stages: Stages) -> list[LayerSensitivity]:
+def rank(inputs: CalibrationInputs, progress: Progress) -> list[LayerSensitivity]:
     """Every layer that INT8 for TensorRT rounds, with the error at the scores when it alone is rounded.
 
     Ranges are those of least square error, with channels equalized and values moved as `edgeproof quantize`
@@ -25,7 +25,7 @@ def rank(inputs: CalibrationInputs, stages: Stages) -> list[LayerSensitivity]:
 
     Args:
         inputs: the model and its calibration inputs.
-        stages: shows what goes on.
+        progress: shows what goes on.
 
     Returns:
         The layers, the worst first.
@@ -38,10 +38,10 @@ def rank(inputs: CalibrationInputs, stages: Stages) -> list[LayerSensitivity]:
     artifact = replace(inputs.artifact, model=model)
     if not find_sites(model):
         raise ModelError(NOTHING_TO_QUANTIZE)
-    with stages.stage("calibrate"):
-        (plan,) = least_error_plans(artifact, samples, stages, [LAYERS_ONLY])
-    with stages.stage("rank"):
-        return rank_layers(plan, samples, stages)
+    with progress.stage("calibrate"):
+        (plan,) = least_error_plans(artifact, samples, progress, [LAYERS_ONLY])
+    with progress.stage("rank"):
+        return rank_layers(plan, samples, progress)
 
 
 def summarize(ranked: Sequence[LayerSensitivity]) -> str:

@@ -14,7 +14,7 @@ from ..dataset.accuracy_drop import batches
 from ..dataset.calibration_set import CalibrationSet
 from ..passes.activation_shift import best_offsets
 from ..passes.cross_layer_equalization import channel_maxima, find_pairs
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.quantized_inputs import LAYERS_ONLY, Placement, Site, activations, find_sites, layers
 from ..ranges.integer_format import ACTIVATION_INT8
 from ..ranges.methods import mse_range
@@ -50,14 +50,14 @@ class QuantizationPlan:
 
 
 def least_error_plans(
-    artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages, options: Sequence[Placement]
+    artifact: OnnxArtifact, samples: CalibrationSet, progress: Progress, options: Sequence[Placement]
 ) -> list[QuantizationPlan]:
     """For each placement what calibration says of it, with ranges of least square error.
 
     Args:
         artifact: a float32 model.
         samples: calibration inputs.
-        stages: shows what goes on.
+        progress: shows what goes on.
         options: the placements.
 
     Raises:
@@ -66,13 +66,13 @@ def least_error_plans(
     model = artifact.model
     sites = {option: find_sites(model, placement=option) for option in options}
     names = dict.fromkeys(name for found in sites.values() for name in activations(found))
-    shown = batches(model, samples, stages, "calibrating")
+    shown = batches(model, samples, progress, "calibrating")
     histograms = collect_statistics(model, shown, list(names)).histograms
     ranges = {name: mse_range(histogram, ACTIVATION_INT8) for name, histogram in histograms.items()}
     offsets = best_offsets(model, histograms)
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
     # A value that can be equalized has one reader, so it is no gate's: all placements have these limits.
-    limits = equalization_limits(artifact, sites[options[0]], samples, stages)
+    limits = equalization_limits(artifact, sites[options[0]], samples, progress)
     return [
         QuantizationPlan(artifact, found, ranges, offsets, limits, option) for option, found in sites.items()
     ]
@@ -94,18 +94,18 @@ class Recovery:
 
 
 def equalization_limits(
-    artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, stages: Stages
+    artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, progress: Progress
 ) -> dict[str, NDArray[np.float64]]:
     """The largest magnitude of each channel that can be equalized."""
     read = Counter(site.value for site in sites)
     pairs = [pair for pair in find_pairs(artifact.model) if read[pair.value] == 1]
     if not pairs:
         return {}
-    return channel_maxima(artifact.model, pairs, batches(artifact.model, samples, stages, "equalizing"))
+    return channel_maxima(artifact.model, pairs, batches(artifact.model, samples, progress, "equalizing"))
 
 
 def recoveries(
-    plan: QuantizationPlan, float_share: float, samples: CalibrationSet, stages: Stages
+    plan: QuantizationPlan, float_share: float, samples: CalibrationSet, progress: Progress
 ) -> Iterator[Recovery]:
     """Recovered graphs, each with more layers in float than the one before.
 
@@ -113,17 +113,17 @@ def recoveries(
         plan: what is quantized, and how.
         float_share: share of the layers, those with the largest errors, that stays float at first.
         samples: calibration inputs.
-        stages: shows what goes on.
+        progress: shows what goes on.
     """
     count = int(float_share * len(layers(plan.sites)))
     if not count:
-        yield Recovery(reconstructed(plan, samples, stages), {})
-    ranked = rank(plan, samples, stages)
+        yield Recovery(reconstructed(plan, samples, progress), {})
+    ranked = rank(plan, samples, progress)
     count = count or 1
     while count <= MAX_FLOAT * len(ranked):
         kept = _reasons(ranked[:count])
         mixed = replace(plan, sites=find_sites(plan.source.model, kept, plan.placement))
-        yield Recovery(reconstructed(mixed, samples, stages), kept, tuple(ranked))
+        yield Recovery(reconstructed(mixed, samples, progress), kept, tuple(ranked))
         count *= 2
 
 
@@ -132,15 +132,15 @@ def simulated(plan: QuantizationPlan) -> QuantizedGraph:
     return QuantizedGraph(plan.source.model, plan.sites, plan.ranges, plan.limits, plan.offsets)
 
 
-def reconstructed(plan: QuantizationPlan, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
+def reconstructed(plan: QuantizationPlan, samples: CalibrationSet, progress: Progress) -> QuantizedGraph:
     """The simulated INT8 graph, its weights and biases fitted to the calibration inputs."""
     student = simulated(plan)
     some = samples.sample(max(1, int(RECOVERY_ELEMENTS / samples.sample(1).size)))
-    reconstruct(student, some, lambda nodes: stages.track(nodes, len(nodes), "recovering"))
+    reconstruct(student, some, lambda nodes: progress.track(nodes, len(nodes), "recovering"))
     return student
 
 
-def rank(plan: QuantizationPlan, samples: CalibrationSet, stages: Stages) -> list[LayerSensitivity]:
+def rank(plan: QuantizationPlan, samples: CalibrationSet, progress: Progress) -> list[LayerSensitivity]:
     """Every layer with its error on some calibration inputs, the worst first.
 
     Nothing is fitted for it: a bias that makes up for the layers before would be an error of its own where
@@ -148,7 +148,7 @@ def rank(plan: QuantizationPlan, samples: CalibrationSet, stages: Stages) -> lis
     """
     student = simulated(plan)
     some, count = samples.sample(RANKING_SAMPLES), len(student.layers)
-    return rank_layers(student, some, lambda layers: stages.track(layers, count, "ranking layers"))
+    return rank_layers(student, some, lambda layers: progress.track(layers, count, "ranking layers"))
 
 
 def _reasons(ranked: list[LayerSensitivity]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from ..dataset.load import CalibrationInputs
 from ..passes.float_rest import Mixed
 from ..passes.kept import KeptLayer
 from ..passes.range_search import Choice
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.placement import NO_CHOICE, PlacementChoice
 from ..ranges.statistics import Range, Statistics, collect_statistics
 from ..recovery.mixed_precision import QuantizationPlan, Recovery
@@ -160,7 +160,7 @@ class Target(ABC):
         """The values whose distribution it needs."""
 
     @abstractmethod
-    def plan(self, inputs: CalibrationInputs, statistics: Statistics, stages: Stages) -> Plan:
+    def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> Plan:
         """Choose ranges, and where pairs stand.
 
         Raises:
@@ -194,7 +194,7 @@ class Target(ABC):
             ModelError: the model cannot be quantized.
         """
 
-    def calibrate(self, inputs: CalibrationInputs, stages: Stages) -> Statistics:
+    def calibrate(self, inputs: CalibrationInputs, progress: Progress) -> Statistics:
         """Extremes of every float value, and histograms of those that this target rounds.
 
         Raises:
@@ -203,5 +203,5 @@ class Target(ABC):
         """
         self.require_judge()
         model = inputs.artifact.model
-        shown = batches(model, inputs.samples, stages, "calibrating")
+        shown = batches(model, inputs.samples, progress, "calibrating")
         return collect_statistics(model, shown, self.counted(model))

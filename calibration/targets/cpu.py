@@ -16,7 +16,7 @@ from ..onnx_graph.graph import float_values
 from ..passes.cross_layer_equalization import equalize
 from ..passes.float_rest import Mixed, float32_rest
 from ..passes.range_search import Choice
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.cpu import quantize_cpu
 from ..qdq.placement import PlacementChoice
 from ..qdq.quantized_inputs import LAYERS_ONLY, activations, find_sites
@@ -42,10 +42,10 @@ class CpuTarget(Target):
         """Every float value: integers flow from one operator to the next."""
         return [input_of(model).name, *float_values(model)]
 
-    def plan(self, inputs: CalibrationInputs, statistics: Statistics, stages: Stages) -> CpuPlan:
+    def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> CpuPlan:
         """Ranges of least square error; there is one placement."""
         names = self.counted(inputs.artifact.model)
-        return CpuPlan(inputs, _least_error(statistics, names), stages)
+        return CpuPlan(inputs, _least_error(statistics, names), progress)
 
     def write(
         self, params: QuantizationParams, ranges: Mapping[str, Range], reasons: Mapping[str, str]
@@ -64,12 +64,12 @@ class CpuPlan:
     Attributes:
         inputs: the model and its calibration inputs.
         ranges: of every float value.
-        stages: shows what goes on.
+        progress: shows what goes on.
     """
 
     inputs: CalibrationInputs
     ranges: Mapping[str, Range]
-    stages: Stages
+    progress: Progress
     placement = PlacementChoice(LAYERS_ONLY.name, "the target cpu has one placement")
 
     @property
@@ -99,11 +99,11 @@ class CpuPlan:
     def _equalized(self) -> tuple[OnnxArtifact, Mapping[str, Range]]:
         """The model with its channels equalized, and the ranges of its values then."""
         artifact, samples = self.inputs.artifact, self.inputs.samples
-        limits = equalization_limits(artifact, find_sites(artifact.model), samples, self.stages)
+        limits = equalization_limits(artifact, find_sites(artifact.model), samples, self.progress)
         even = equalize(artifact.model, limits)
         if even is artifact.model:
             return artifact, self.ranges
-        shown = batches(even, samples, self.stages, "calibrating")
+        shown = batches(even, samples, self.progress, "calibrating")
         statistics = collect_statistics(even, shown, list(self.ranges))
         return artifact.derive(even, "equalize", "fp32"), _least_error(statistics, self.ranges)
 

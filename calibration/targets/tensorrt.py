@@ -19,7 +19,7 @@ from ..onnx_graph.cost import multiply_adds
 from ..passes.activation_shift import best_offsets
 from ..passes.float_rest import Mixed, float16_rest, float32_rest, require_rounding
 from ..passes.range_search import Choice, choose_ranges
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.placement import PlacementChoice, activations_of_all
 from ..qdq.quantized_inputs import Placement, activations, find_sites
 from ..qdq.tensorrt import quantize_tensorrt
@@ -49,14 +49,14 @@ class TensorRTTarget(Target):
         """The activations that any placement quantizes."""
         return activations_of_all(model)
 
-    def plan(self, inputs: CalibrationInputs, statistics: Statistics, stages: Stages) -> TensorRTPlan:
+    def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> TensorRTPlan:
         """The placement by trial, then the ranges by their effect on the answers."""
 
         def write(plan: QuantizationPlan) -> Mixed:
             return self.write(baseline(plan), statistics.ranges, {})
 
-        placement, chosen = choose_placement(inputs, write, stages)
-        quantization, choices = _prepare(inputs, statistics, placement, stages)
+        placement, chosen = choose_placement(inputs, write, progress)
+        quantization, choices = _prepare(inputs, statistics, placement, progress)
         return TensorRTPlan(quantization, choices, chosen)
 
     def plan_given(self, inputs: CalibrationInputs, ranges: Mapping[str, Range]) -> QuantizationParams:
@@ -126,7 +126,7 @@ def _write(params: QuantizationParams) -> onnx.ModelProto:
 
 
 def _prepare(
-    inputs: CalibrationInputs, statistics: Statistics, placement: Placement, stages: Stages
+    inputs: CalibrationInputs, statistics: Statistics, placement: Placement, progress: Progress
 ) -> tuple[QuantizationPlan, tuple[Choice, ...]]:
     """Choose the ranges, and move the values that then have twice the levels."""
     artifact, samples = inputs.artifact, inputs.samples
@@ -136,10 +136,10 @@ def _prepare(
     others = [site for site in sites if site.value not in offsets]
     some = _choosing_samples(artifact.model, samples, len(named))
     chosen = choose_ranges(artifact.model, others, histograms, some, ACTIVATION_INT8)
-    choices = tuple(stages.track(chosen, len(activations(others)), "choosing ranges"))
+    choices = tuple(progress.track(chosen, len(activations(others)), "choosing ranges"))
     ranges = {choice.value: choice.range for choice in choices}
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
-    limits = equalization_limits(artifact, sites, samples, stages)
+    limits = equalization_limits(artifact, sites, samples, progress)
     moved = [Choice(name, "mse", Range(0.0, 2 * half), {}) for name, half in offsets.items()]
     return QuantizationPlan(artifact, sites, ranges, offsets, limits, placement), (*choices, *moved)
 

@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from edgeproof.calibration import cli
 from edgeproof.calibration.dataset.load import read_inputs
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.sensitivity import rank, summarize
 from edgeproof.runtime import cli as runtime_cli
 from edgeproof.runtime.errors import DataError, InputError, ModelError
 
-QUIET = Stages(quiet=True)
+QUIET = Progress(quiet=True)
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import pytest
 
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.qdq.quantized_inputs import LAYERS_ONLY
 from edgeproof.calibration.recovery import activations
 from edgeproof.calibration.recovery.mixed_precision import least_error_plans, rank, reconstructed
 from edgeproof.calibration.recovery.parameters import baseline, recovered
 from edgeproof.calibration.targets.registry import find_target
 
-QUIET = Stages(quiet=True)
+QUIET = Progress(quiet=True)
 UP_AND_DOWN = """
 network (float[batch,3,16,16] image) => (float[batch,5] logits) {
     down = Conv<pads=[1,1,1,1], strides=[2,2]>(image, conv_w, conv_b)

@@ -9,7 +9,7 @@ import pytest
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.dataset.load import CalibrationInputs
 from edgeproof.calibration.preflight.check import PreflightResult, is_installed
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.qdq.placement import PlacementChoice, placements
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.calibration.recovery.parameters import baseline
@@ -20,7 +20,7 @@ from edgeproof.calibration.targets.placement_trial import choose_placement
 from edgeproof.calibration.targets.quantizer import make_int8
 from edgeproof.calibration.targets.registry import find_target
 
-QUIET = Stages(quiet=True)
+QUIET = Progress(quiet=True)
 NAMES = ["layers", "gate-float", "gate-int8"]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.dataset.load import CalibrationInputs
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.recovery.sensitivity import LayerSensitivity
 from edgeproof.calibration.targets.base import Int8Request, Int8Result, as_recover
 from edgeproof.calibration.targets.quantizer import hold_budget, make_int8
@@ -19,7 +19,7 @@ from edgeproof.runtime.errors import InputError, ModelError
 
 def quantize(artifact, samples, request, labels=None, target="tensorrt"):
     chosen, inputs = find_target(target), CalibrationInputs(artifact, samples, labels=labels)
-    statistics = chosen.calibrate(inputs, Stages(quiet=True))
+    statistics = chosen.calibrate(inputs, Progress(quiet=True))
     return make_int8(chosen, inputs, statistics, request)
 
 
