@@ -98,8 +98,9 @@ wheel: $(READY) ## build the wheel for the device in dist/
 	rm -rf build
 	$(RUN)python -m build --wheel --no-isolation --outdir $(DIST) . >/dev/null
 
-docs: $(READY) export ## write the README's table and docs/commands.md from the program
+docs: $(READY) export ## write the README's table, docs/commands.md and docs/api.md from the program
 	$(RUN)python docs/generate.py $(OUT)
+	$(RUN)python docs/api.py
 
 constraints: $(READY) ## write the versions of this environment to constraints.txt
 	{ sed -n '/^#/p' constraints.txt; $(RUN)python -m pip freeze --exclude-editable; } > constraints.new

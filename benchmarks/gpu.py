@@ -36,8 +36,9 @@ from edgeproof.runtime.device.gpu import Driver
 from edgeproof.runtime.errors import EdgeproofError, gist
 from edgeproof.runtime.files import publish_file
 from edgeproof.runtime.inference.verification import verify
-from edgeproof.runtime.providers.request import ProviderRequest
-from edgeproof.runtime.session.builder import ensure_usable
+from edgeproof.runtime.providers.cuda import CUDA
+from edgeproof.runtime.providers.request import EngineOptions, ProviderRequest
+from edgeproof.runtime.providers.tensorrt import TENSORRT
 from edgeproof.runtime.session.session import load_onnxruntime
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +67,7 @@ def main() -> None:
         if network is None:
             report.add(["**PyTorch: not run.** Its network needs torchvision, which cannot be imported.", ""])
         for batch in batches:
-            lines = race(ort, bundle, requests, network, "cuda", batch, options.seconds, clock.over)
+            lines = race(bundle, requests, network, "cuda", batch, options.seconds, clock.over)
             report.add(speed_section(batch, lines, options.seconds))
     except EdgeproofError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -129,7 +130,7 @@ def usable_or_leave() -> tuple[Any, Driver]:
     """onnxruntime and the driver where CUDA can be used; else the process ends with what is missing."""
     try:
         ort = load_onnxruntime()
-        return ort, ensure_usable(ort, "cuda")
+        return ort, CUDA.require_usable(ort)
     except EdgeproofError as error:
         print(f"error: Nothing can be measured on a GPU here. {error}", file=sys.stderr)
         sys.exit(2)
@@ -155,7 +156,7 @@ def exported() -> Path:
 def present_providers(ort: Any) -> tuple[list[str], str]:
     """CUDA, and TensorRT where it can be used; else why it cannot."""
     try:
-        ensure_usable(ort, "tensorrt")
+        TENSORRT.require_usable(ort)
     except EdgeproofError as error:
         return ["cuda"], one_line(error)
     return ["cuda", "tensorrt"], ""
@@ -183,7 +184,10 @@ def requests_for(provider: str, precisions: Sequence[str]) -> list[ProviderReque
     graphs = (False,) if provider == "cpu" else (False, True)
     return [
         ProviderRequest(
-            provider, precision, cuda_graph=graph, allow_fallback=precision == "int8" and not graph
+            provider,
+            precision,
+            allow_fallback=precision == "int8" and not graph,
+            engine=EngineOptions(cuda_graph=graph),
         )
         for graph in graphs
         for precision in precisions
@@ -204,17 +208,16 @@ def network_of(bundle: Bundle) -> Any:
     """The bundle's architecture in PyTorch, with fresh weights; None where a package for it is missing."""
     try:
         from edgeproof.export.sources import registry
-        from edgeproof.export.sources.resolve import choose_form
+        from edgeproof.export.sources.resolve import choose_variant
     except (ImportError, RuntimeError) as error:  # RuntimeError: a torchvision that is made for another torch
         print(f"PyTorch's network is left out: {gist(error)}", file=sys.stderr)
         return None
     spec = registry.find(bundle.manifest.architecture)
-    form = choose_form(spec, bundle.manifest.form, small_data=False)
-    return form.build(len(bundle.manifest.labels))
+    variant = choose_variant(spec, bundle.manifest.form, small_data=False)
+    return variant.build(len(bundle.manifest.labels))
 
 
 def race(
-    ort: Any,
     bundle: Bundle,
     requests: Sequence[ProviderRequest],
     network: Any,
@@ -227,7 +230,7 @@ def race(
     """All requests and PyTorch's ways, with one batch of golden inputs; the slowest to open come last."""
     samples = golden_batch(bundle, batch)
     models = {request.precision: bundle.model_bytes(request.precision) for request in requests}
-    ours = our_openers(ort, models, requests, samples)
+    ours = our_openers(models, requests, samples)
     theirs = {} if network is None else torch_openers(network, samples, device, modes)
     return compete({**ours, **theirs}, seconds, over)
 

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from edgeproof.runtime.bench.latency import summarize_latency
 from edgeproof.runtime.device.memory import gpu_bytes_used
 from edgeproof.runtime.errors import gist
-from edgeproof.runtime.providers.request import EXECUTION_PROVIDERS, ProviderRequest, cuda_options
+from edgeproof.runtime.providers.cuda import CUDA
+from edgeproof.runtime.providers.request import ProviderRequest
 
 # The values that are tried; the first of each is what ONNX Runtime takes where nothing is said.
 SEARCH = ("cudnn_conv_algo_search", ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"))
@@ -70,7 +71,7 @@ class Alternation:
 
 def chosen(precision: str) -> dict[str, str]:
     """What edgeproof asks for today, ONNX Runtime's own defaults included."""
-    asked = cuda_options(ProviderRequest("cuda", precision))
+    asked = CUDA.options(ProviderRequest("cuda", precision))
     return {key: asked.get(key, values[0]) for key, values in (SEARCH, LAYOUT, ARENA)}
 
 
@@ -123,10 +124,10 @@ def _runner(
 ) -> Callable[[NDArray[Any]], object]:
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    asked = {**cuda_options(ProviderRequest("cuda", precision)), **choice}
-    providers = [(EXECUTION_PROVIDERS["cuda"], asked)]
+    asked = {**CUDA.options(ProviderRequest("cuda", precision)), **choice}
+    providers = [(CUDA.ort_name, asked)]
     session = ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
-    if EXECUTION_PROVIDERS["cuda"] not in session.get_providers():
+    if CUDA.ort_name not in session.get_providers():
         raise RuntimeError("ONNX Runtime left the CUDA provider out, and would compute on the CPU")
     (name,) = (found.name for found in session.get_inputs())
     return lambda batch: session.run(None, {name: batch})

@@ -20,11 +20,11 @@ from gpu_options import NO_TIME
 from numpy.typing import NDArray
 
 from edgeproof.runtime.bench.latency import Latency, summarize_latency
-from edgeproof.runtime.bench.measurement import Contender
+from edgeproof.runtime.bench.measurement import BenchmarkCase
 from edgeproof.runtime.device.power import Meter, read_sensors
 from edgeproof.runtime.errors import gist
 from edgeproof.runtime.providers.request import Batches, ProviderRequest
-from edgeproof.runtime.session.builder import single
+from edgeproof.runtime.session.session import Session
 
 TURNS = 5
 HALF = "fp16"
@@ -65,7 +65,7 @@ class Side(Protocol):
     def warm_up(self, seconds: float) -> None:
         """Run for that long, at least once."""
 
-    def take_turn(self, seconds: float) -> None:
+    def measure(self, seconds: float) -> None:
         """Measure for that long."""
 
     def speed(self) -> Speed:
@@ -76,23 +76,27 @@ class OurSide:
     """A model on a provider.
 
     Args:
-        ort: the onnxruntime module.
         model: the serialized ONNX model.
         request: where and how to run it; its batches become the size of `samples`.
         samples: the batch.
     """
 
-    def __init__(self, ort: Any, model: bytes, request: ProviderRequest, samples: NDArray[Any]) -> None:
-        exact = replace(request, batches=Batches(*[len(samples)] * 3))
-        self._contender = Contender(
-            ort, single(model, exact), exact, samples, time.perf_counter, Meter(read_sensors)
+    def __init__(self, model: bytes, request: ProviderRequest, samples: NDArray[Any]) -> None:
+        batches = Batches(*[len(samples)] * 3)
+        request = replace(request, engine=replace(request.engine, batches=batches))
+        self._case = BenchmarkCase(
+            lambda: Session(model, provider=request),
+            samples,
+            time.perf_counter,
+            Meter(read_sensors),
+            request.device,
         )
-        self.warm_up = self._contender.warm_up
-        self.take_turn = self._contender.take_turn
+        self.warm_up = self._case.warm_up
+        self.measure = self._case.measure
 
     def speed(self) -> Speed:
         """What all turns gave."""
-        found = self._contender.measurement(None)
+        found = self._case.measurement(None)
         return Speed(found.provider, found.latency, found.throughput, found.device_ms, found.gpu_bytes)
 
 
@@ -120,7 +124,7 @@ class TorchSide:
         while time.perf_counter() < end:
             self.scores()
 
-    def take_turn(self, seconds: float) -> None:
+    def measure(self, seconds: float) -> None:
         """Measure for that long; the first run after another's turn finds cold caches and does not count."""
         self.scores()
         start = now = time.perf_counter()
@@ -144,12 +148,12 @@ class TorchSide:
 
 
 def our_openers(
-    ort: Any, models: Mapping[str, bytes], requests: Iterable[ProviderRequest], samples: NDArray[Any]
+    models: Mapping[str, bytes], requests: Iterable[ProviderRequest], samples: NDArray[Any]
 ) -> dict[str, Callable[[], Side]]:
     """What opens each request, by its name; `models` are the ONNX files by precision."""
 
     def opener(request: ProviderRequest) -> Callable[[], Side]:
-        return lambda: OurSide(ort, models[request.precision], request, samples)
+        return lambda: OurSide(models[request.precision], request, samples)
 
     return {name_of(request): opener(request) for request in requests}
 
@@ -212,7 +216,7 @@ def compete(
         if turn and over():
             break
         for name, side in list(sides.items()):
-            attempt(name, lambda side=side: side.take_turn(seconds / TURNS))
+            attempt(name, lambda side=side: side.measure(seconds / TURNS))
     return [
         Line(name, sides[name].speed()) if name in sides else Line(name, None, errors[name])
         for name in openers
@@ -221,4 +225,4 @@ def compete(
 
 def name_of(request: ProviderRequest) -> str:
     """A request in words."""
-    return f"{request.provider} {request.precision}" + (", CUDA graph" if request.cuda_graph else "")
+    return f"{request.provider} {request.precision}" + (", CUDA graph" if request.engine.cuda_graph else "")

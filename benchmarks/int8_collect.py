@@ -15,7 +15,7 @@ from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.dataset.load import CalibrationInputs, normal_form
 from edgeproof.calibration.onnx_graph.read import read_onnx
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.targets.registry import find_target
 
 
@@ -29,7 +29,7 @@ def main() -> None:
 
     samples = CalibrationSet(read, count, "")
     inputs_of = CalibrationInputs(normal_form(OnnxArtifact(read_onnx(model), "file")), samples)
-    find_target("tensorrt").calibrate(inputs_of, Stages(quiet=True))
+    find_target("tensorrt").calibrate(inputs_of, Progress(quiet=True))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from PIL import Image
 from edgeproof.runtime.bundle.bundle import Bundle
 from edgeproof.runtime.inference.concurrency import cores
 from edgeproof.runtime.inference.runner import Prediction, Runner
-from edgeproof.runtime.inference.workers import Stage
+from edgeproof.runtime.inference.workers import OrderedWorkers
 from edgeproof.runtime.sources.frames import Frame
 from edgeproof.runtime.sources.readers import read_image
 from edgeproof.runtime.testing import fake_runner, memory
@@ -110,7 +110,7 @@ def one_thread(bundle: Bundle) -> Any:
 
 def spread(work: Callable[[Any], object], items: Iterable[Any]) -> None:
     """Do a work on every item with a thread a core."""
-    with Stage(work, items, workers=cores(), depth=2 * cores()) as stage:
+    with OrderedWorkers(work, items, workers=cores(), depth=2 * cores()) as stage:
         for _ in stage:
             pass
 

@@ -29,7 +29,7 @@ from edgeproof.calibration.onnx_graph.cost import multiply_adds
 
 BUNDLES = Path("artifacts/zoo")
 LARGE_SIDE = 128  # inputs from here on are ImageNet-size: too slow to train here
-SMALL_FORMS = ("mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large")  # trained here in their small form
+SMALL_VARIANTS = ("mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large")  # trained here in that size
 EPOCHS = {"senet18": 2, "hybridsn": 3, "hybridsn_plain": 1}  # whose own recipe takes long on a CPU
 PRECISIONS = ("fp32", "fp16", "int8")
 COLUMNS = (
@@ -100,7 +100,7 @@ def choose(name: str, entry: Mapping[str, Any], material: Material) -> list[str]
         return weights_of(finished)
     if name in EPOCHS:
         return weights_of(quick_folder(name))
-    if name in SMALL_FORMS or entry["input"][-1] < LARGE_SIDE:
+    if name in SMALL_VARIANTS or entry["input"][-1] < LARGE_SIDE:
         return ["--weights", "demo", "--data", entry["data"][0]]
     photographs = material.photographs
     seen = ["--data", f"imagefolder:{photographs}"] if photographs else ["--data", "digits"]

@@ -126,7 +126,7 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
     _require_onnx("Quantization")
     from ..runtime.bundle.preprocess import read_preprocess
     from .passes.uint8_request import uint8_request
-    from .progress import Stages
+    from .progress import Progress
     from .quantize import QuantizeRequest, describe, summarize
     from .quantize import quantize as carry_out
     from .targets.base import Int8Request, as_recover
@@ -142,7 +142,7 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
         scales,
         uint8_request(uint8_input, channels),
     )
-    result = carry_out(request, Stages())
+    result = carry_out(request, Progress())
     emit(json.dumps(describe(result), indent=2) if as_json else f"{summarize(result)}\nmodel: {out}")
 
 
@@ -159,12 +159,12 @@ def sensitivity(
     _require_onnx("Sensitivity")
     from ..runtime.bundle.preprocess import read_preprocess
     from .dataset.load import read_inputs
-    from .progress import Stages
+    from .progress import Progress
     from .sensitivity import describe, rank, summarize
 
-    stages = Stages()
+    progress = Progress()
     prepared = read_preprocess(preprocess) if preprocess else None
-    ranked = rank(read_inputs(model, calibration, prepared, stages), stages)
+    ranked = rank(read_inputs(model, calibration, prepared, progress), progress)
     emit(json.dumps(describe(ranked), indent=2) if as_json else summarize(ranked))
 
 

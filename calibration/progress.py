@@ -8,16 +8,20 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 
 Item = TypeVar("Item")
 
 
-class Stages:
-    """Announces stages and remembers how long each took.
+class Progress:
+    """Says which stage is running, and remembers how long each took.
 
     Args:
         quiet: say nothing; for use as a library.
+
+    Attributes:
+        seconds: wall time of each stage that has ended, by name.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -51,5 +55,5 @@ class Stages:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self._console, transient=True) as progress:
-            yield from progress.track(items, total=total, description=title)
+        with ProgressBar(*columns, console=self._console, transient=True) as bar:
+            yield from bar.track(items, total=total, description=title)

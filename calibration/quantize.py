@@ -15,7 +15,7 @@ from .dataset.calibration_set import CalibrationSet
 from .dataset.load import CalibrationInputs, read_inputs
 from .passes.uint8_input import pixels_of, with_uint8_input
 from .passes.uint8_request import Uint8Request, served_preprocess
-from .progress import Stages
+from .progress import Progress
 from .qdq.quantized_inputs import activations, find_sites
 from .ranges.trt_cache import read_calibration_cache
 from .targets.base import Int8Request, Int8Result, Target
@@ -48,7 +48,7 @@ class QuantizeRequest:
     uint8: Uint8Request | None = None
 
 
-def quantize(request: QuantizeRequest, stages: Stages) -> Int8Result:
+def quantize(request: QuantizeRequest, progress: Progress) -> Int8Result:
     """Quantize, prove the result on the calibration inputs, and write it.
 
     Without labels every answer that INT8 changes counts against the budget: the drop of top-1 is never more.
@@ -62,17 +62,17 @@ def quantize(request: QuantizeRequest, stages: Stages) -> Int8Result:
     if request.out.is_dir():
         raise OutputError(f"The output {request.out} is a folder.", todo="name a file: --out FILE.onnx")
     with publish_file(request.out) as draft:  # before the work: a place that cannot be written is found now
-        result = _proven(request, stages)
+        result = _proven(request, progress)
         draft.write_bytes(result.artifact.data)
     return result
 
 
-def _proven(request: QuantizeRequest, stages: Stages) -> Int8Result:
-    inputs = read_inputs(request.model, request.calibration, request.preprocess, stages)
+def _proven(request: QuantizeRequest, progress: Progress) -> Int8Result:
+    inputs = read_inputs(request.model, request.calibration, request.preprocess, progress)
     served = served_preprocess(request.uint8, inputs.preprocess) if request.uint8 else None
-    result = _quantized(request, inputs, stages)
+    result = _quantized(request, inputs, progress)
     if served:
-        with stages.stage("uint8-input"):
+        with progress.stage("uint8-input"):
             result = _for_pixels(result, inputs, served)
     if not result.parity or result.drop > request.int8.max_drop:
         raise AccuracyError(
@@ -84,16 +84,16 @@ def _proven(request: QuantizeRequest, stages: Stages) -> Int8Result:
     return result
 
 
-def _quantized(request: QuantizeRequest, inputs: CalibrationInputs, stages: Stages) -> Int8Result:
+def _quantized(request: QuantizeRequest, inputs: CalibrationInputs, progress: Progress) -> Int8Result:
     ranges = None
     if request.scales is not None:
         ranges = read_calibration_cache(request.scales, activations(find_sites(inputs.artifact.model)))
-    with stages.stage("calibrate"):
-        statistics = request.target.calibrate(inputs, stages)
-    with stages.stage("int8"):
+    with progress.stage("calibrate"):
+        statistics = request.target.calibrate(inputs, progress)
+    with progress.stage("int8"):
         if ranges is not None:
             return make_int8_with(request.target, inputs, statistics, ranges)
-        return make_int8(request.target, inputs, statistics, request.int8, stages)
+        return make_int8(request.target, inputs, statistics, request.int8, progress)
 
 
 def _for_pixels(result: Int8Result, inputs: CalibrationInputs, served: Preprocess) -> Int8Result:

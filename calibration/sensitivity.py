@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..runtime.errors import ModelError
 from .dataset.load import CalibrationInputs
 from .normalize.logits import without_final_activation
-from .progress import Stages
+from .progress import Progress
 from .qdq.quantized_inputs import LAYERS_ONLY, find_sites
 from .qdq.tensorrt import NOTHING_TO_QUANTIZE
-from .recovery.mixed_precision import least_error_start, simulated
-from .recovery.mixed_precision import rank as rank_simulated
-
-if TYPE_CHECKING:
-    from .recovery.sensitivity import LayerDamage
+from .recovery.mixed_precision import least_error_plans
+from .recovery.mixed_precision import rank as rank_layers
+from .recovery.sensitivity import LayerSensitivity
 
 
-def rank(inputs: CalibrationInputs, stages: Stages) -> list[LayerDamage]:
+def rank(inputs: CalibrationInputs, progress: Progress) -> list[LayerSensitivity]:
     """Every layer that INT8 for TensorRT rounds, with the error at the scores when it alone is rounded.
 
     Ranges are those of least square error, with channels equalized and values moved as `edgeproof quantize`
@@ -27,42 +25,42 @@ def rank(inputs: CalibrationInputs, stages: Stages) -> list[LayerDamage]:
 
     Args:
         inputs: the model and its calibration inputs.
-        stages: shows what goes on.
+        progress: shows what goes on.
 
     Returns:
         The layers, the worst first.
 
     Raises:
-        ModelError: the model has no such layer, or an operator cannot be simulated.
+        ModelError: the model has no such layer, or ONNX Runtime does not accept it.
         DataError: a value is NaN or Inf on the inputs.
     """
     model, samples = without_final_activation(inputs.artifact.model), inputs.samples
     artifact = replace(inputs.artifact, model=model)
     if not find_sites(model):
         raise ModelError(NOTHING_TO_QUANTIZE)
-    with stages.stage("calibrate"):
-        (start,) = least_error_start(artifact, samples, stages, [LAYERS_ONLY])
-    with stages.stage("rank"):
-        return rank_simulated(start, simulated(start), samples, stages)
+    with progress.stage("calibrate"):
+        (plan,) = least_error_plans(artifact, samples, progress, [LAYERS_ONLY])
+    with progress.stage("rank"):
+        return rank_layers(plan, samples, progress)
 
 
-def summarize(ranked: Sequence[LayerDamage]) -> str:
+def summarize(ranked: Sequence[LayerSensitivity]) -> str:
     """The layers as a table."""
     lines = [" error   share  layer"]
-    for damage, share in zip(ranked, _shares(ranked), strict=True):
-        lines.append(f"{damage.relative_l2:6.4f}  {share:5.1%}  {damage.layer}")
+    for layer, share in zip(ranked, _shares(ranked), strict=True):
+        lines.append(f"{layer.error:6.4f}  {share:5.1%}  {layer.layer}")
     return "\n".join(lines)
 
 
-def describe(ranked: Sequence[LayerDamage]) -> list[dict[str, Any]]:
+def describe(ranked: Sequence[LayerSensitivity]) -> list[dict[str, Any]]:
     """The same as plain values."""
     return [
-        {"node": damage.node, "layer": damage.layer, "relative_l2": damage.relative_l2, "share": share}
-        for damage, share in zip(ranked, _shares(ranked), strict=True)
+        {"node": layer.node, "layer": layer.layer, "relative_l2": layer.error, "share": share}
+        for layer, share in zip(ranked, _shares(ranked), strict=True)
     ]
 
 
-def _shares(ranked: Sequence[LayerDamage]) -> list[float]:
+def _shares(ranked: Sequence[LayerSensitivity]) -> list[float]:
     """Each layer's part of the sum of squares, which is about the square of the error of all together."""
-    squares = [damage.relative_l2**2 for damage in ranked]
+    squares = [layer.error**2 for layer in ranked]
     return [square / (sum(squares) or 1.0) for square in squares]

@@ -1,4 +1,51 @@
 """The top floor: PyTorch to a proven bundle. Needs the extra `edgeproof[export]`.
 
-The pipeline composes the stages; the command is a thin face over the library.
+Names are loaded when they are first used: the command `edgeproof` also serves devices without torch.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..calibration.passes.uint8_request import Uint8Request
+    from ..calibration.progress import Progress
+    from .data.arrays import array_dataset
+    from .data.dataset import Dataset, Split
+    from .pipeline import export_bundle
+    from .request import ExportRequest
+    from .training.run import Training, TrainRequest, train_model
+
+_HOME = {
+    "Dataset": ".data.dataset",
+    "ExportRequest": ".request",
+    "Progress": "..calibration.progress",
+    "Split": ".data.dataset",
+    "TrainRequest": ".training.run",
+    "Training": ".training.run",
+    "Uint8Request": "..calibration.passes.uint8_request",
+    "array_dataset": ".data.arrays",
+    "export_bundle": ".pipeline",
+    "train_model": ".training.run",
+}
+
+__all__ = [
+    "Dataset",
+    "ExportRequest",
+    "Progress",
+    "Split",
+    "TrainRequest",
+    "Training",
+    "Uint8Request",
+    "array_dataset",
+    "export_bundle",
+    "train_model",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module, once (PEP 562)."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name], __name__), name)
+    globals()[name] = value
+    return value

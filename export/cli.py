@@ -56,7 +56,9 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may cost.")] = 1.0,
     target: TargetOption = "tensorrt",
     recover: RecoverOption = "auto",
-    evaluation: Annotated[int, typer.Option(min=2, help="At most this many pictures judge.")] = 2000,
+    evaluation: Annotated[
+        int, typer.Option(min=2, help="Largest number of pictures on which accuracy is measured.")
+    ] = 2000,
     input_shape: InputOption = None,
     preprocess: PreprocessOption = None,
     uint8_input: Uint8Option = False,
@@ -77,7 +79,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     """Take a PyTorch model to a proven bundle: ONNX, simplified, FP16, INT8, each compared with PyTorch."""
     _require_packages()
     from ..calibration.passes.uint8_request import uint8_request
-    from ..calibration.progress import Stages
+    from ..calibration.progress import Progress
     from ..runtime.bundle.preprocess import read_preprocess
     from ..runtime.bundle.summary import summarize
     from .pipeline import ExportRequest, export_bundle
@@ -87,7 +89,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         out=out or Path("artifacts") / _folder_name(model),
         weights=weights,
         data=data,
-        form=form,
+        variant=form,
         options=dict(_parse_option(text) for text in options or ()),
         precisions=tuple(part.strip() for part in precision.split(",")),
         input_shape=_parse_shape(input_shape) if input_shape else None,
@@ -99,7 +101,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         uint8=uint8_request(uint8_input, channels, resize, source),
         force=force,
     )
-    bundle = export_bundle(request, Stages())
+    bundle = export_bundle(request, Progress())
     emit(
         bundle.manifest.to_json().rstrip()
         if as_json
@@ -136,9 +138,9 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a network by its recipe: weights, history.json and curves.png; goes on after an interrupt."""
+    """Train a network by its recipe: weights, history.json and curves.png; continues after an interrupt."""
     _require_packages("matplotlib")
-    from ..calibration.progress import Stages
+    from ..calibration.progress import Progress
     from ..runtime.records import encode
     from .training.folder import WEIGHTS
     from .training.run import TrainRequest, train_model
@@ -147,7 +149,7 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
     request = TrainRequest(
         model=model,
         data=data,
-        form=form,
+        variant=form,
         options=dict(_parse_option(text) for text in options or ()),
         input_shape=_parse_shape(input_shape) if input_shape else None,
         samples=samples,
@@ -155,7 +157,7 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
         out=out,
         fresh=fresh,
     )
-    training = train_model(request, Stages())
+    training = train_model(request, Progress())
     if as_json:
         emit(json.dumps({"folder": str(training.folder), **encode(training.history)}, indent=2))
         return
@@ -172,7 +174,7 @@ def models(as_json: JsonOption = False) -> None:
     _require_packages()
     from .sources import table
 
-    emit(json.dumps(table.describe(), indent=2) if as_json else table.text())
+    emit(json.dumps(table.as_data(), indent=2) if as_json else table.as_text())
 
 
 def build_app() -> typer.Typer:

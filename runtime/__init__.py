@@ -1,6 +1,7 @@
-"""The ground floor: what runs on the device. numpy, Pillow, typer and an onnxruntime; never torch.
+"""What runs on the device: opens a bundle, labels pictures with it, verifies it there. Never needs torch.
 
-Names are loaded when they are first used, so that a process pays only for what it needs.
+The names in `__all__` are the public API; everything else may change. Each is loaded when it is first used,
+so that a process pays only for what it needs.
 """
 
 from importlib import import_module
@@ -11,54 +12,77 @@ if TYPE_CHECKING:
     from .bundle.manifest import Manifest
     from .bundle.parity import Parity, Tolerance, compare
     from .bundle.preprocess import Preprocess
-    from .errors import EdgeproofError, InputError, PlacementError, ProofError
-    from .inference.results import Totals
-    from .inference.runner import BadFrame, Prediction, Runner, Score
+    from .errors import (
+        BundleError,
+        EdgeproofError,
+        FrameError,
+        ImageError,
+        InputError,
+        MissingDependency,
+        ModelError,
+        OutputError,
+        PlacementError,
+        PrecisionError,
+        ProofError,
+        TensorError,
+    )
+    from .inference.results import BadFrame, Prediction, Score, Totals
+    from .inference.runner import Runner
     from .inference.verification import Replay, verify
     from .providers.placement import Placement
-    from .providers.request import Batches, ProviderRequest
+    from .providers.request import Batches, EngineOptions, ProviderRequest
     from .session.session import Session
     from .sources.frames import Frame, Source
 
-_HOME = {
-    "BadFrame": "inference.runner",
-    "Batches": "providers.request",
-    "Bundle": "bundle.bundle",
-    "EdgeproofError": "errors",
-    "Frame": "sources.frames",
-    "Golden": "bundle.bundle",
-    "InputError": "errors",
-    "Manifest": "bundle.manifest",
-    "Parity": "bundle.parity",
-    "Placement": "providers.placement",
-    "PlacementError": "errors",
-    "Prediction": "inference.runner",
-    "Preprocess": "bundle.preprocess",
-    "ProofError": "errors",
-    "ProviderRequest": "providers.request",
-    "Replay": "inference.verification",
-    "Runner": "inference.runner",
-    "Score": "inference.runner",
-    "Session": "session.session",
-    "Source": "sources.frames",
-    "Tolerance": "bundle.parity",
-    "Totals": "inference.results",
-    "compare": "bundle.parity",
-    "verify": "inference.verification",
+_MODULES = {
+    "bundle.bundle": ("Bundle", "Golden"),
+    "bundle.manifest": ("Manifest",),
+    "bundle.parity": ("Parity", "Tolerance", "compare"),
+    "bundle.preprocess": ("Preprocess",),
+    "errors": (
+        "BundleError",
+        "EdgeproofError",
+        "FrameError",
+        "ImageError",
+        "InputError",
+        "MissingDependency",
+        "ModelError",
+        "OutputError",
+        "PlacementError",
+        "PrecisionError",
+        "ProofError",
+        "TensorError",
+    ),
+    "inference.results": ("BadFrame", "Prediction", "Score", "Totals"),
+    "inference.runner": ("Runner",),
+    "inference.verification": ("Replay", "verify"),
+    "providers.placement": ("Placement",),
+    "providers.request": ("Batches", "EngineOptions", "ProviderRequest"),
+    "session.session": ("Session",),
+    "sources.frames": ("Frame", "Source"),
 }
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "BadFrame",
     "Batches",
     "Bundle",
+    "BundleError",
     "EdgeproofError",
+    "EngineOptions",
     "Frame",
+    "FrameError",
     "Golden",
+    "ImageError",
     "InputError",
     "Manifest",
+    "MissingDependency",
+    "ModelError",
+    "OutputError",
     "Parity",
     "Placement",
     "PlacementError",
+    "PrecisionError",
     "Prediction",
     "Preprocess",
     "ProofError",
@@ -68,6 +92,7 @@ __all__ = [
     "Score",
     "Session",
     "Source",
+    "TensorError",
     "Tolerance",
     "Totals",
     "compare",

@@ -1,4 +1,4 @@
-"""Where work that need not be done twice is kept: engines here, weights and data sets on the floors above."""
+"""The cache folder: compiled engines; the floors above keep weights and data sets there."""
 
 from __future__ import annotations
 

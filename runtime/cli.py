@@ -14,13 +14,13 @@ import typer
 
 from .command import EXIT_BAD_INPUT, EXIT_PROOF_FAILED, SIGNALS, JsonOption, emit, stop_at_once
 from .errors import PrecisionError, ProofError
-from .notices import tell_placement, tell_replays, tell_totals, ticking
+from .notices import elapsed_notices, tell_placement, tell_replays, tell_totals
 
 if TYPE_CHECKING:
     from .bundle.bundle import Bundle
     from .inference.runner import Runner
     from .inference.verification import Replay
-    from .providers.request import Batches, ProviderRequest
+    from .providers.request import EngineOptions, ProviderRequest
 
 BundleArgument = Annotated[
     Path, typer.Argument(metavar="BUNDLE", help="A folder that `edgeproof export` wrote.")
@@ -104,19 +104,16 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
 
     request = ProviderRequest(
         provider=provider,
-        batches=_batches(batch, cuda_graph),
+        precision=precision,
         allow_fallback=allow_fallback,
         device=device,
-        dla_core=dla,
-        workspace=_bytes(workspace),
-        cuda_graph=cuda_graph,
         threads=threads,
-        streams=streams,
+        engine=_engine(dla, workspace, batch, cuda_graph),
     )
     visit = Annotator(annotate) if annotate else None
     with (
-        Runner.open(bundle, precision=precision, provider=request, top=top, workers=workers) as runner,
-        _finishing(runner) as signals,
+        Runner.open(bundle, provider=request, top=top, workers=workers, streams=streams) as runner,
+        _stopped_by_signals(runner) as signals,
     ):
         tell_placement(runner, precision)
         classes = min(top, len(runner.bundle.manifest.labels))
@@ -149,7 +146,7 @@ def verify(
     ONNX Runtime is known to compute wrongly is left out, and named on stderr.
     """
     from .bundle.bundle import Bundle
-    from .inference.verification import replayed
+    from .inference.verification import replay_line
     from .providers.request import ProviderRequest
     from .records import encode
 
@@ -159,11 +156,7 @@ def verify(
     if not chosen:
         raise ProofError(f"No precision of the bundle {opened.manifest.name} was proven at its export.")
     request = ProviderRequest(
-        provider=provider,
-        allow_fallback=allow_fallback,
-        device=device,
-        dla_core=dla,
-        workspace=_bytes(workspace),
+        provider=provider, allow_fallback=allow_fallback, device=device, engine=_engine(dla, workspace)
     )
     results = _replay(opened, chosen, request, asked=precision is not None)
     tell_replays(results, provider)
@@ -173,7 +166,7 @@ def verify(
         for name, result in results.items():
             for title, found in ((name, result), (f"{name} without TF32", result.exact)):
                 if found is not None:
-                    emit(f"{title}: {replayed(found)}")
+                    emit(f"{title}: {replay_line(found)}")
     if not all(results.values()):
         raise typer.Exit(EXIT_PROOF_FAILED)
 
@@ -206,13 +199,10 @@ def build(
     request = ProviderRequest(
         provider=provider,
         precision=precision,
-        batches=_batches(batch, cuda_graph),
         device=device,
-        dla_core=dla,
-        workspace=_bytes(workspace),
-        cuda_graph=cuda_graph,
+        engine=_engine(dla, workspace, batch, cuda_graph),
     )
-    with ticking(f"compiling {opened.manifest.name}"):
+    with elapsed_notices(f"compiling {opened.manifest.name}"):
         result = compile_engine(opened, request, context)
     if as_json:
         emit(json.dumps(encode(result), indent=2))
@@ -253,7 +243,7 @@ def bench(  # noqa: PLR0913 - a command has as many arguments as options
     measured (nearest rank), and is given only with a sample beyond it: p99.9 takes 1000 of them.
     """
     from .bench import report as bench_report
-    from .bench.bench import Plan, parse_batches, parse_rivals
+    from .bench.bench import BenchmarkPlan, parse_batches, parse_requests
     from .bench.bench import bench as measure
     from .bundle.bundle import Bundle
     from .providers.request import ProviderRequest
@@ -267,13 +257,11 @@ def bench(  # noqa: PLR0913 - a command has as many arguments as options
         precision=precision,
         allow_fallback=allow_fallback,
         device=device,
-        dla_core=dla,
-        workspace=_bytes(workspace),
-        cuda_graph=cuda_graph,
         threads=threads,
+        engine=_engine(dla, workspace, cuda_graph=cuda_graph),
     )
-    rivals = parse_rivals(compare, request) if compare else ()
-    plan = Plan((request, *rivals), parse_batches(batch), warm_up, duration)
+    others = parse_requests(compare, request) if compare else ()
+    plan = BenchmarkPlan((request, *others), parse_batches(batch), warm_up, duration)
     report = measure(opened, plan, tell=lambda line: typer.echo(line, err=True))
     for found in report.measurements:
         if found.wanted == "auto" or found.fallback:
@@ -307,19 +295,18 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def _bytes(mebibytes: int | None) -> int | None:
-    return mebibytes << 20 if mebibytes else None
+def _engine(
+    dla: int | None, workspace_mib: int | None, batch: int = 1, cuda_graph: bool = False
+) -> EngineOptions:
+    """Options of the engine; the same for `build` as for `run`, which must find what `build` compiled."""
+    from .providers.request import Batches, EngineOptions
 
-
-def _batches(most: int, cuda_graph: bool) -> Batches:
-    """The batches of a stream that takes what is ready: `build` must name the same as `run`."""
-    from .providers.request import Batches
-
-    return Batches(most if cuda_graph else 1, most, most)
+    batches = Batches(batch if cuda_graph else 1, batch, batch)
+    return EngineOptions(batches, cuda_graph, dla, workspace_mib << 20 if workspace_mib else None)
 
 
 def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked: bool) -> dict[str, Replay]:
-    """Replays by precision; one that nobody asked for by name is left out where it cannot be computed."""
+    """Replays by precision; one that was not requested by name is left out where it cannot be computed."""
     from .inference.verification import verify as replay
 
     results: dict[str, Replay] = {}
@@ -336,7 +323,7 @@ def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked
 
 
 @contextmanager
-def _finishing(runner: Runner) -> Iterator[list[int]]:
+def _stopped_by_signals(runner: Runner) -> Iterator[list[int]]:
     """Let the first signal end the runner's stream, and a second one the process; gives those received."""
     received: list[int] = []
 

@@ -1,4 +1,4 @@
-"""The one edge of every command: where errors become messages and exit statuses, and output leaves."""
+"""What every command shares: output, and errors as messages with exit statuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this machine has, what it lacks, and the line to type for each lack."""
+"""The doctor: what this machine has, what it lacks, and what to type for each lack."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from typing import Any, Literal
 from .cache import cache_folder
 from .device import jetson
 from .device.gpu import read_driver
-from .device.libraries import BrokenLibrary, broken_libraries, cuda_version, cudnn_version, tensorrt_version
+from .device.libraries import BrokenLibrary, cuda_version, cudnn_version, tensorrt_version
 from .device.remedies import DRIVER, remedy
 from .errors import EdgeproofError, MissingDependency
-from .providers.request import EXECUTION_PROVIDERS, ProviderRequest
+from .providers.registry import PROVIDERS
 from .session.session import Session, load_onnxruntime
 
 State = Literal["ok", "missing", "note"]
-# y = Relu(x) on a float tensor of shape (1, 1, 2, 2), serialized: the least that a provider must run.
-RELU = (
+# y = Relu(x) on a float tensor of shape (1, 1, 2, 2), serialized: any provider must run it.
+RELU_MODEL = (
     b'\x08\x08:Q\n\x12\n\x01x\x12\x01y\x1a\x04relu"\x04Relu\x12\x01gZ\x1b\n\x01x\x12\x16\n\x14\x08\x01\x12\x10'
     b"\n\x02\x08\x01\n\x02\x08\x01\n\x02\x08\x02\n\x02\x08\x02b\x1b\n\x01y\x12\x16\n\x14\x08\x01\x12\x10\n\x02"
     b"\x08\x01\n\x02\x08\x01\n\x02\x08\x02\n\x02\x08\x02B\x04\n\x00\x10\x11"
 )
 WHEELS = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-qnn", "onnxruntime-openvino")
-LOW_ON_DISK = 1 << 30
+MIN_FREE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def examine(
     load: Callable[[str], Any] = ctypes.CDLL,
     onnxruntime: Callable[[Path], Any] = load_onnxruntime,
 ) -> list[Finding]:
-    """Look at the machine: never fails, whatever it lacks.
+    """Look at the machine. Never fails, whatever is missing.
 
     Args:
         root: where the file system starts.
@@ -126,8 +126,8 @@ def _libraries(root: Path, load: Callable[[str], Any], ort: Any) -> Iterator[Fin
     on_jetson = jetson.is_jetson(root)
     broken = {
         library.name: library
-        for name in ("cuda", "tensorrt")
-        for library in broken_libraries(ort, name, load)
+        for provider in PROVIDERS.values()
+        for library in provider.broken_libraries(ort, load)
         if not library.name.startswith(DRIVER)
     }
     tensorrt = tensorrt_version(ort, load)
@@ -162,12 +162,12 @@ def _runtime(ort: Any) -> Iterator[Finding]:
 def _providers(ort: Any) -> Iterator[Finding]:
     """Whether each provider really runs a model, whatever ONNX Runtime lists."""
     built = ort.get_available_providers()
-    for provider, name in EXECUTION_PROVIDERS.items():
-        if name not in built:
+    for provider in PROVIDERS:
+        if PROVIDERS[provider].ort_name not in built:
             yield Finding(f"provider {provider}", "note", "not in this build of ONNX Runtime")
             continue
         try:
-            Session(RELU, provider=ProviderRequest(provider)).close()
+            Session(RELU_MODEL, provider=provider).close()
         except EdgeproofError as error:
             found = f"{error.message} {error.details['got']}".rstrip()
             lines = error.details["to do"].splitlines()
@@ -205,7 +205,7 @@ def _disk(folder: Path) -> Finding:
     value = f"{folder}: {free / 2**30:.1f} GiB free"
     if not os.access(place, os.W_OK):
         return Finding("cache", "missing", f"{folder} cannot be written", "export EDGEPROOF_CACHE=DIR")
-    if free < LOW_ON_DISK:
+    if free < MIN_FREE_BYTES:
         return Finding("cache", "missing", value, "make room there, or: export EDGEPROOF_CACHE=DIR")
     return Finding("cache", "ok", value)
 

@@ -14,11 +14,16 @@ EdgeproofError
 └── ProofError            exit 1: a step was carried out and its proof failed
     ├── ExportError         PyTorch's exporter could not express the model
     ├── ParityError         two forms of the model give different answers
-    └── PlacementError      the provider that was asked for is not the one that runs the model
+    ├── AccuracyError       a lower precision costs more accuracy than it may
+    └── PlacementError      the requested provider is not the one that runs the model
         └── PrecisionError    the provider would run it, and compute this precision wrongly
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+MAX_NAMES = 10  # in a message
 
 
 class EdgeproofError(Exception):
@@ -57,6 +62,12 @@ def gist(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:300] if lines else 'no message'}"
 
 
+def first_names(names: Sequence[str]) -> str:
+    """The first names of a long list, and how many more there are."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(names[:MAX_NAMES]) + more
+
+
 class InputError(EdgeproofError):
     """The request, or something given with it, cannot be used."""
 
@@ -90,7 +101,7 @@ class TensorError(FrameError):
 
 
 class OutputError(InputError):
-    """The result has no place to go."""
+    """The output cannot be written."""
 
 
 class MissingDependency(InputError):
@@ -131,7 +142,7 @@ class AccuracyError(ProofError):
 
 
 class PlacementError(ProofError):
-    """The provider that was asked for cannot be used here, or leaves nodes to another."""
+    """The requested provider cannot be used here, or leaves nodes to another."""
 
 
 class PrecisionError(PlacementError):

@@ -16,22 +16,25 @@ if TYPE_CHECKING:
     from .inference.runner import Runner
     from .inference.verification import Replay
 
-TICK = 5.0  # seconds
+NOTICE_SECONDS = 5.0  # seconds
 
 
 def tell_placement(runner: Runner, asked: str | None) -> None:
-    """Say on stderr where the model runs and in which precision, where that was not simply as asked."""
+    """Say on stderr where the model runs and in which precision, unless both are just what was requested."""
+    from .providers.registry import AUTO
     from .session.selection import explain_precision
 
     placement, precision = runner.placement, runner.precision
     why = "" if asked else explain_precision(runner.bundle.manifest, placement.provider, precision)
-    if placement.wanted == "auto" or placement.fallback or placement.dla or why:
+    if placement.wanted == AUTO or placement.fallback or placement.dla or why:
         typer.echo(f"{placement}\n  precision {precision}" + (f" ({why})" if why else ""), err=True)
 
 
 def tell_replays(results: Mapping[str, Replay], provider: str) -> None:
-    """Say on stderr where each precision was replayed, where that was not simply as asked."""
-    if provider != "auto" and not any(result.fallback for result in results.values()):
+    """Say on stderr where each precision was replayed, unless that is just what was requested."""
+    from .providers.registry import AUTO
+
+    if provider != AUTO and not any(result.fallback for result in results.values()):
         return
     for placement in dict.fromkeys(result.placement for result in results.values()):
         names = [name for name, result in results.items() if result.placement == placement]
@@ -39,11 +42,11 @@ def tell_replays(results: Mapping[str, Replay], provider: str) -> None:
 
 
 def tell_totals(totals: Totals, signals: list[int]) -> None:
-    """Say on stderr what a stream came to, where not every frame of it simply got its labels."""
+    """Say on stderr how many frames were labelled, bad or dropped, unless all were labelled."""
     frames = totals.labelled + totals.bad
-    if totals.sideways:
+    if totals.rotation_ignored:
         typer.echo(
-            f"{totals.sideways} of {frames} pictures note a rotation in their EXIF data. It is not "
+            f"{totals.rotation_ignored} of {frames} pictures note a rotation in their EXIF data. It is not "
             "carried out, as in torchvision's loaders (preprocess.exif_transpose in the manifest).",
             err=True,
         )
@@ -54,12 +57,12 @@ def tell_totals(totals: Totals, signals: list[int]) -> None:
 
 
 @contextmanager
-def ticking(what: str) -> Iterator[None]:
-    """Tell on stderr every few seconds that a work that tells nothing itself still goes on."""
+def elapsed_notices(what: str) -> Iterator[None]:
+    """Say on stderr every few seconds that a long call, which prints nothing itself, is still running."""
     done, start = threading.Event(), time.monotonic()
 
     def tick() -> None:
-        while not done.wait(TICK):
+        while not done.wait(NOTICE_SECONDS):
             typer.echo(f"{what}: {time.monotonic() - start:.0f} s", err=True)
 
     ticker = threading.Thread(target=tick, daemon=True)

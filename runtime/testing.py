@@ -1,4 +1,4 @@
-"""Stand-ins for tests, yours as well as ours: a runner without a provider, frames from memory, a camera.
+"""Fakes for tests: a runner without a provider, frames from memory, a camera.
 
     def test_my_loop_counts_what_it_cannot_read():
         picture = Image.new("RGB", (8, 8), "red")
@@ -6,14 +6,13 @@
             results = list(runner.stream(memory([picture, ImageError("torn")])))
         assert [type(result) for result in results] == [Prediction, BadFrame]
 
-The stand-ins obey the same protocols as what they stand for; everything between them is the real code.
+The fakes obey the same protocols as the real objects; everything between them is the real code.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,11 @@ from .bundle.preprocess import Preprocess
 from .bundle.shapes import fits
 from .errors import FrameError, InputError
 from .inference.runner import Runner
+from .providers.base import Shape
 from .providers.placement import Placement
-from .providers.request import ProviderRequest, Shape
+from .providers.request import ProviderRequest
 from .sources.camera import Camera
-from .sources.frames import Frame, Sample, failed
+from .sources.frames import MEMORY, Frame, Sample, failed_frame
 
 INPUT, OUTPUT = "input", "scores"
 SIDE = 8
@@ -45,7 +45,7 @@ class FakeSession:
         answer: from a batch to scores of shape (N, classes), as a model's logits.
         shape: of the input; an axis that may vary is not an int.
         dtype: numpy's name of the input's type.
-        placement: what it says of where it runs.
+        placement: where it claims to run.
 
     Attributes:
         batches: the sizes of the batches that were run, in the order in which they came.
@@ -93,7 +93,7 @@ class FakeSession:
 
 
 def fake_bundle(labels: Sequence[str] = ("dark", "bright"), *, pictures: bool = True) -> Bundle:
-    """A bundle that stands on no disk, for inputs of shape (3, 8, 8) in -1..1.
+    """A bundle without files, for inputs of shape (3, 8, 8) in -1..1.
 
     Args:
         labels: one for each class.
@@ -143,26 +143,28 @@ def fake_runner(
     request: ProviderRequest | None = None,
     top: int = 5,
     workers: int | None = None,
+    streams: int | None = None,
 ) -> Runner:
     """A runner with a `FakeSession` and a `fake_bundle`.
 
     Args:
         answer: from a batch to scores; by default `brightness`.
         labels, pictures: of the bundle.
-        request: with `batches` it sets how many frames go together.
-        top, workers: as for `Runner`.
+        request: its `engine.batches` say how many frames go together.
+        top, workers, streams: as for `Runner`.
     """
     session = FakeSession(answer or brightness(len(labels)))
-    return Runner(fake_bundle(labels, pictures=pictures), session, request, top=top, workers=workers)
+    bundle = fake_bundle(labels, pictures=pictures)
+    return Runner(bundle, session, request, top=top, workers=workers, streams=streams)
 
 
-def memory(samples: Iterable[Sample | FrameError], source: str = "memory") -> Iterator[Frame]:
+def memory(samples: Iterable[Sample | FrameError], source: str = MEMORY) -> Iterator[Frame]:
     """Frames from pictures or tensors in memory; an error stands for a frame that cannot be read."""
     for number, sample in enumerate(samples):
         if isinstance(sample, FrameError):
-            yield failed(source, number, sample)
+            yield failed_frame(source, number, sample)
         else:
-            yield Frame(source, number, partial(_same, sample))
+            yield Frame.from_sample(source, number, sample)
 
 
 class FakeCamera:
@@ -187,15 +189,15 @@ class FakeCamera:
         self.over = threading.Event()
         self._connections = list(connections)
 
-    def camera(self, name: str = "camera:fake", *, delay: float = 0.001, form: str = "") -> Camera:
+    def camera(self, name: str = "camera:fake", *, delay: float = 0.001, pixel_format: str = "") -> Camera:
         """A live source that reads it.
 
         Args:
             name: the source in results.
             delay: how long it waits before it tries again, in seconds.
-            form: GStreamer's name of the pictures' format.
+            pixel_format: GStreamer's name of the pictures' format.
         """
-        return Camera(name, self.connect, delay=delay, form=form)
+        return Camera(name, self.connect, delay=delay, pixel_format=pixel_format)
 
     def connect(self) -> FakeCapture | None:
         """Reach it, or give None."""
@@ -229,7 +231,3 @@ class FakeCapture:
     def release(self) -> None:
         """Let go of the camera."""
         self._camera.released += 1
-
-
-def _same(sample: Sample) -> Sample:
-    return sample

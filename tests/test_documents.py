@@ -24,12 +24,30 @@ COMMANDS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def generate():
-    found = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def script(name: str):
+    found = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generate():
+    return script("generate")
+
+
+def test_the_python_api_in_the_documents_is_the_programs_own():
+    assert (ROOT / "docs" / "api.md").read_text() == script("api").api(), "run `make docs`"
+
+
+def test_the_examples_of_the_python_api_run(tmp_path):
+    """In the document's order, in one folder: what the first makes, the next ones read."""
+    api = script("api")
+    examples = [path for floor in api.FLOORS if (path := api.DOCS / "examples" / f"{floor}.py").is_file()]
+    assert {path.stem for path in examples} >= {"export", "runtime"}
+    for path in examples:
+        done = subprocess.run([sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, ""), path.name
 
 
 def test_the_help_in_the_documents_is_the_programs_own(generate):

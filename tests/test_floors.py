@@ -84,7 +84,16 @@ def test_what_contributing_names_is_there():
 
 
 def test_nothing_stands_at_the_top_but_what_the_design_names():
-    allowed = {*FLOORS, "tests", "benchmarks", "docs", "Makefile", "pyproject.toml", "constraints.txt"}
+    allowed = {
+        *FLOORS,
+        "edgeproof",
+        "tests",
+        "benchmarks",
+        "docs",
+        "Makefile",
+        "pyproject.toml",
+        "constraints.txt",
+    }
     allowed |= {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "artifacts", "build", "dist"}
     present = {entry.name for entry in ROOT.iterdir() if not entry.name.startswith(".")}
     assert {name for name in present - allowed if not name.endswith(".egg-info")} == set()

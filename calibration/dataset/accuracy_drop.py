@@ -13,7 +13,7 @@ from ...runtime.bundle.parity import TOLERANCES, Parity, compare
 from ...runtime.errors import ModelError
 from ...runtime.session.session import Session
 from ..normalize.logits import without_final_activation
-from ..progress import Stages
+from ..progress import Progress
 from .calibration_set import CalibrationSet, input_of
 
 BATCH = 2
@@ -87,8 +87,8 @@ def batch_of(model: onnx.ModelProto) -> int:
 
 
 def batches(
-    model: onnx.ModelProto, samples: CalibrationSet, stages: Stages, title: str
+    model: onnx.ModelProto, samples: CalibrationSet, progress: Progress, title: str
 ) -> Iterable[NDArray[Any]]:
     """The calibration inputs in batches that the model takes, with progress."""
     size = batch_of(model)
-    return stages.track(samples.full_batches(size), -(-len(samples) // size), title)
+    return progress.track(samples.full_batches(size), -(-len(samples) // size), title)

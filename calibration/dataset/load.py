@@ -20,7 +20,7 @@ from ..artifact import OnnxArtifact
 from ..normalize.dynamic_reshape import keep_batch
 from ..normalize.passes import normalize
 from ..onnx_graph.read import parse_onnx, read_onnx
-from ..progress import Stages
+from ..progress import Progress
 from .accuracy_drop import batch_of
 from .calibration_set import CalibrationSet, input_of, inspect, read_calibration
 
@@ -57,7 +57,7 @@ def normal_form(artifact: OnnxArtifact) -> OnnxArtifact:
 
 
 def read_inputs(
-    model: Path, calibration: str, preprocess: Preprocess | None, stages: Stages
+    model: Path, calibration: str, preprocess: Preprocess | None, progress: Progress
 ) -> CalibrationInputs:
     """Read and normalize a model, read its inputs, and prove on some that it still answers as before.
 
@@ -65,18 +65,18 @@ def read_inputs(
         model: an ONNX file, or a bundle, whose float32 model is taken.
         calibration: a .npz or .npy file of preprocessed inputs, or `images:DIR`.
         preprocess: how its inputs are made of pictures; None for the bundle's own.
-        stages: shows what goes on.
+        progress: shows what goes on.
 
     Raises:
         InputError: the model or the inputs cannot be used.
         ParityError: the normalized model gives other answers.
     """
-    with stages.stage("model"):
+    with progress.stage("model"):
         original, own = _read(model)
         artifact = normal_form(original)
-    with stages.stage("samples"):
+    with progress.stage("samples"):
         samples = _samples(calibration, input_of(artifact.model), preprocess or own)
-    with stages.stage("normalize"):
+    with progress.stage("normalize"):
         prove_same(original, artifact, samples)
     return CalibrationInputs(artifact, samples, preprocess or own)
 

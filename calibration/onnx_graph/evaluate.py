@@ -9,8 +9,9 @@ import onnx
 from numpy.typing import NDArray
 
 from ...runtime.errors import ModelError
+from ...runtime.providers.cpu import CPU
 from ...runtime.providers.request import ProviderRequest
-from ...runtime.session.options import accept, session_options
+from ...runtime.session.options import create_cpu_session, session_options
 from ...runtime.session.session import load_onnxruntime
 
 
@@ -29,7 +30,8 @@ class Evaluator:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         ort = load_onnxruntime()
-        self._session = accept(ort, model.SerializeToString(), session_options(ort, ProviderRequest(), "cpu"))
+        options = session_options(ort, ProviderRequest(), CPU)
+        self._session = create_cpu_session(ort, model.SerializeToString(), options)
         self._inputs = [info.name for info in model.graph.input]
         self.outputs = [info.name for info in model.graph.output]
 

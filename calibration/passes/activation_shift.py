@@ -28,7 +28,8 @@ from onnx import NodeProto, TensorProto
 
 from ..onnx_graph.graph import activation_limits, array_of, as_tensor, initializers, makers, reader_counts
 from ..ranges.histogram import Histogram
-from ..ranges.methods import AFFINE_INT8, mse_range
+from ..ranges.integer_format import ACTIVATION_UINT8
+from ..ranges.methods import mse_range
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def best_offsets(model: onnx.ModelProto, histograms: Mapping[str, Histogram]) ->
         histograms: of the values that INT8 rounds; others stay.
     """
     capped = [entry.value for entry in find_capped(model) if entry.value in histograms]
-    return {name: mse_range(histograms[name], AFFINE_INT8).high / 2 for name in capped}
+    return {name: mse_range(histograms[name], ACTIVATION_UINT8).high / 2 for name in capped}
 
 
 def _takes_offset(

@@ -15,16 +15,16 @@ from ..onnx_graph.graph import as_tensor
 from ..onnx_graph.segments import Segment
 from ..qdq.quantized_inputs import Site
 
-NO_SITE = -1
+NO_ACTIVATION = -1
 SCALARS = {
-    "site": TensorProto.INT64,
+    "activation": TensorProto.INT64,
     "scale": TensorProto.FLOAT,
     "lowest": TensorProto.FLOAT,
     "highest": TensorProto.FLOAT,
 }
 
 
-class Switches:
+class FakeQuantSegment:
     """A segment with a switch before each of its sites.
 
     Args:
@@ -42,7 +42,7 @@ class Switches:
     def run(
         self,
         batches: Iterable[NDArray[Any]],
-        site: int = NO_SITE,
+        activation: int = NO_ACTIVATION,
         scale: float = 1,
         lowest: float = 0,
         highest: float = 0,
@@ -51,13 +51,13 @@ class Switches:
 
         Args:
             batches: values at the segment's start.
-            site: number of the activation among the segment's names.
+            activation: its number among the segment's names.
             scale: step from one integer to the next.
             lowest: the smallest integer.
             highest: the largest integer.
         """
         scalars = {
-            _scalar("site"): np.array(site, np.int64),
+            _scalar("activation"): np.array(activation, np.int64),
             _scalar("scale"): np.array(max(scale, np.finfo(np.float32).tiny), np.float32),
             _scalar("lowest"): np.array(lowest, np.float32),
             _scalar("highest"): np.array(highest, np.float32),
@@ -75,12 +75,12 @@ def _with_rounding(model: onnx.ModelProto, sites: Collection[Site], names: Seque
     for site in sites:
         if site.axis is None and site.value in names:
             readers[site.node].input[site.position] = _rounded(site.value)
-    switches = {name: _switch(name) for name in names}
+    rounding = {name: _switch(name) for name in names}
     for index, name in enumerate(names):
         graph.initializer.append(as_tensor(f"{_rounded(name)}.index", np.array(index, np.int64)))
-    nodes = [node for info in graph.input for node in switches.get(info.name, ())]
+    nodes = [node for info in graph.input for node in rounding.get(info.name, ())]
     for node in graph.node:
-        nodes += [node, *(added for name in node.output for added in switches.get(name, ()))]
+        nodes += [node, *(added for name in node.output for added in rounding.get(name, ()))]
     copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
     graph.ClearField("node")
     graph.node.extend(copies)
@@ -100,7 +100,7 @@ def _switch(name: str) -> list[NodeProto]:
         "else_branch": _branch([helper.make_node("Identity", [name], [kept])]),
     }
     return [
-        helper.make_node("Equal", [_scalar("site"), f"{result}.index"], [on]),
+        helper.make_node("Equal", [_scalar("activation"), f"{result}.index"], [on]),
         helper.make_node("If", [on], [result], **branches),
     ]
 

@@ -16,9 +16,10 @@ from ..onnx_graph.graph import opset
 from ..onnx_graph.segments import Segment, segments
 from ..qdq.quantized_inputs import Site, activations
 from ..ranges.histogram import Histogram
-from ..ranges.methods import METHODS, Grid
+from ..ranges.integer_format import IntegerFormat
+from ..ranges.methods import METHODS
 from ..ranges.statistics import Range
-from .fake_quant import Switches
+from .fake_quant import FakeQuantSegment
 
 ALIKE = 0.02  # ranges whose ends differ by less give the same output but for chance
 FIRST_OPSET = 13
@@ -47,7 +48,7 @@ def choose_ranges(
     sites: Collection[Site],
     histograms: Mapping[str, Histogram],
     samples: NDArray[Any],
-    grid: Grid,
+    format_: IntegerFormat,
 ) -> Iterator[Choice]:
     """For each activation, the range of max, percentile, entropy or mse that disturbs the output least.
 
@@ -60,7 +61,7 @@ def choose_ranges(
         sites: which inputs of which nodes are quantized; weights among them stay float here.
         histograms: of each activation among the sites.
         samples: a few calibration inputs, shape (N, ...).
-        grid: how integers are laid over a range.
+        format_: the integers.
 
     Yields:
         One choice for each activation, in the order of the graph.
@@ -76,29 +77,29 @@ def choose_ranges(
         )
     batches = _batches(model, samples)
     for segment in segments(model, activations(sites)):
-        switches = Switches(segment, sites)
-        found = switches.run(batches)
-        yield from _choices(segment, switches, batches, _joined(found), histograms, grid)
+        rounding = FakeQuantSegment(segment, sites)
+        found = rounding.run(batches)
+        yield from _choices(segment, rounding, batches, _joined(found), histograms, format_)
         batches = [outputs[1] for outputs in found] if segment.following else []
 
 
 def _choices(
     segment: Segment,
-    switches: Switches,
+    rounding: FakeQuantSegment,
     batches: Sequence[NDArray[Any]],
     reference: NDArray[np.float64],
     histograms: Mapping[str, Histogram],
-    grid: Grid,
+    format_: IntegerFormat,
 ) -> Iterator[Choice]:
     for index, name in enumerate(segment.names):
-        candidates = {method: find(histograms[name], grid) for method, find in METHODS.items()}
+        candidates = {method: find(histograms[name], format_) for method, find in METHODS.items()}
         damage: dict[str, float] = {}
         for method, candidate in candidates.items():
             twin = next((other for other in damage if _alike(candidates[other], candidate)), None)
             if twin:
                 damage[method] = damage[twin]
             else:
-                rounded = switches.run(batches, index, *_integers(candidate, grid))
+                rounded = rounding.run(batches, index, *_integers(candidate, format_))
                 damage[method] = _damage(reference, _joined(rounded))
         best = min(damage, key=damage.__getitem__)
         yield Choice(name, best, candidates[best], damage)
@@ -116,10 +117,10 @@ def _joined(found: list[list[NDArray[Any]]]) -> NDArray[np.float64]:
     return np.concatenate([outputs[0] for outputs in found]).astype(np.float64)
 
 
-def _integers(chosen: Range, grid: Grid) -> tuple[float, float, float]:
+def _integers(chosen: Range, format_: IntegerFormat) -> tuple[float, float, float]:
     """Scale, and the smallest and the largest multiple of it."""
-    scales, zeros = grid.parameters(np.array([chosen.low]), np.array([chosen.high]))
-    return float(scales[0]), float(-zeros[0]), float(grid.steps - zeros[0])
+    scale, zero = format_.parameters(np.array(chosen.low), np.array(chosen.high))
+    return float(scale), float(format_.lowest - zero), float(format_.highest - zero)
 
 
 def _alike(one: Range, other: Range) -> bool:

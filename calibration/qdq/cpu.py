@@ -21,8 +21,9 @@ from onnx import NodeProto, helper
 from ...runtime.errors import ModelError
 from ..normalize.checks import admit, require_per_channel
 from ..onnx_graph.graph import array_of, initializers
+from ..ranges.integer_format import ACTIVATION_UINT8, MIN_SCALE
 from ..ranges.statistics import Range
-from .formats import LEVELS, MIN_SCALE, IntegerGrid, round_weight
+from .formats import round_weight
 from .integer_plan import MOVES, hard_sigmoid, plan_integers
 from .lowering import lower
 from .tensorrt import NOTHING_TO_QUANTIZE
@@ -143,7 +144,7 @@ class _CpuWriter:
         shifted = f"{output}.shifted"
         value = self._read(node.input[0])
         self._pairs.add(helper.make_node("Add", [value, constant], [shifted], name=node.name))
-        grid = IntegerGrid(np.array(1 / slope / LEVELS, np.float32), np.array(0, np.uint8))
+        grid = ACTIVATION_UINT8.grid(Range(0.0, 1 / slope))
         self._pairs.activation(output, grid, shifted, read_as=self._plan.grids[output])
 
 

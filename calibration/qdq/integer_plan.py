@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import onnx
 from onnx import NodeProto
 
 from ..onnx_graph.graph import activation_limits, initializers, reader_counts
+from ..ranges.integer_format import ACTIVATION_UINT8, IntegerGrid
 from ..ranges.statistics import Range
-from .formats import LEVELS, IntegerGrid, affine_uint8
 from .quantized_inputs import find_sites
 
 KERNELS = {"Add", "Mul", "Sigmoid", "LeakyRelu", "AveragePool", "GlobalAveragePool", "Concat", "HardSigmoid"}
@@ -104,7 +103,7 @@ class _Planner:
             if node.op_type in MOVES:
                 self.plan.grids[output] = self.plan.grids[node.input[0]]
             elif node.op_type == "HardSigmoid":
-                self.plan.grids[output] = IntegerGrid(np.array(1 / LEVELS, np.float32), np.array(0, np.uint8))
+                self.plan.grids[output] = ACTIVATION_UINT8.grid(Range(0.0, 1.0))
             elif output not in self._outputs and not self._stays_float(output, node):
                 self._assign(self._end(output))
 
@@ -115,7 +114,7 @@ class _Planner:
 
     def _assign(self, name: str) -> None:
         if name not in self.plan.grids and name in self._ranges:
-            self.plan.grids[name] = affine_uint8(self._ranges[name])
+            self.plan.grids[name] = ACTIVATION_UINT8.grid(self._ranges[name])
 
     def _stays_float(self, output: str, node: NodeProto) -> bool:
         return node.op_type in FLOAT_OUTPUT and not self._reached(output) & self._alive
@@ -151,10 +150,10 @@ class _Planner:
         found, output = self._ranges[node.output[0]], node.output[0]
         lower, upper = limits
         self._ranges[output] = Range(max(found.low, lower), min(found.high, upper))
-        grid = affine_uint8(self._ranges[output])
+        grid = ACTIVATION_UINT8.grid(self._ranges[output])
         slack = grid.scale / 2
         lowest = -float(grid.zero_point) * grid.scale
-        highest = (LEVELS - float(grid.zero_point)) * grid.scale
+        highest = (ACTIVATION_UINT8.highest - float(grid.zero_point)) * grid.scale
         return bool(lowest >= lower - slack and highest <= upper + slack)
 
 

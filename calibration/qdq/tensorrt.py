@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from ...runtime.errors import ModelError
 from ..normalize.checks import admit, require_per_channel
+from ..ranges.integer_format import ACTIVATION_INT8
 from ..ranges.statistics import Range
-from .formats import symmetric_int8
 from .quantized_inputs import LAYERS_ONLY, Placement, Site, find_sites
 from .writer import PairWriter
 
@@ -58,7 +58,7 @@ def quantize_tensorrt(
         copy.name = node.name or node.output[0]  # by which it can be reported
         for site in sites.get(node.output[0], ()):
             if site.axis is None:
-                grid = symmetric_int8(ranges[site.value])
+                grid = ACTIVATION_INT8.grid(ranges[site.value])
                 copy.input[site.position] = writer.activation(site.value, grid)
             else:
                 copy.input[site.position] = writer.weight(site.value, site.axis)

@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ..onnx_graph.graph import array_of, as_tensor, initializers
-from .formats import round_weight, weight_scale
+from .formats import along, round_weight, weight_scale
 from .quantized_inputs import Site
 
 NARROWEST = 0.5  # share of the largest magnitude that is tried last
@@ -42,7 +42,7 @@ def on_grid(
     for site in sites:
         if site.axis is not None:
             weight, scale = array_of(tensors[site.value]), scales[site.value]
-            steps = scale.reshape([-1 if axis == site.axis else 1 for axis in range(weight.ndim)])
+            steps = along(site.axis, scale, weight.ndim)
             integers = round_weight(weight, site.axis, scale)
             tensors[site.value].CopyFrom(as_tensor(site.value, integers.astype(np.float32) * steps))
     return rounded

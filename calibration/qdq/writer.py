@@ -12,7 +12,8 @@ from onnx import NodeProto, TensorProto, helper
 
 from ...runtime.errors import ModelError
 from ..onnx_graph.graph import array_of, as_tensor, initializers
-from .formats import IntegerGrid, checked_scales, round_weight, weight_scale
+from ..ranges.integer_format import IntegerGrid
+from .formats import checked_scales, round_weight, weight_scale
 
 
 class PairWriter:

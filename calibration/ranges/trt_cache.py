@@ -13,11 +13,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from ...runtime.errors import DataError, gist
+from .integer_format import ACTIVATION_INT8
 from .statistics import Range
 
 HEADER = re.compile(r"TRT-\d+-\w+")
 ENTRY = re.compile(r"(?P<name>.+): *(?P<scale>[0-9a-fA-F]{8})")
-QMAX = 127
 LISTED = 5
 
 
@@ -52,7 +52,12 @@ def read_calibration_cache(path: Path, wanted: Collection[str]) -> dict[str, Ran
             available=_listed(scales),
             todo="give the cache of this very model, or calibrate with pictures",
         )
-    return {name: Range(-QMAX * scales[name], QMAX * scales[name]) for name in wanted}
+    return {name: _range(scales[name]) for name in wanted}
+
+
+def _range(scale: float) -> Range:
+    reach = ACTIVATION_INT8.highest * scale
+    return Range(-reach, reach)
 
 
 def _scales(path: Path, lines: list[str]) -> dict[str, float]:

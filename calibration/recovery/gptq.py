@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..qdq.formats import MIN_SCALE, QMAX
+from ..ranges.integer_format import WEIGHT_INT8
 
 DAMPING = 0.01  # of the mean variance, added to each: so many inputs do not tell every direction
 NARROWEST = 0.5  # share of the largest magnitude that is tried last
@@ -63,20 +63,15 @@ def best_steps(weights: NDArray[np.floating], covariance: NDArray[np.floating]) 
         Shape (G, R, 1), of the weights' dtype.
     """
     largest = np.abs(weights).max(axis=2, keepdims=True)
-    largest = np.maximum(np.where(largest > 0, largest, 1) / QMAX, MIN_SCALE).astype(weights.dtype)
+    largest = WEIGHT_INT8.parameters(-largest, largest)[0].astype(weights.dtype)
     best, least = largest, np.full_like(largest, np.inf)
     for share in np.linspace(1.0, NARROWEST, CANDIDATES).astype(weights.dtype):
         steps = largest * share
-        error = nearest(weights, steps) * steps - weights
+        error = WEIGHT_INT8.round(weights, steps) * steps - weights
         harm = (np.matmul(error, covariance) * error).sum(axis=2, keepdims=True)
         best = np.where(harm < least, steps, best)
         least = np.minimum(harm, least)
     return best
-
-
-def nearest(weights: NDArray[np.floating], steps: NDArray[np.floating]) -> NDArray[np.floating]:
-    """The weights in steps, rounded half to even, within -127..127."""
-    return np.clip(np.rint(weights / steps), -QMAX, QMAX)
 
 
 def round_together(weights: Doubles, covariance: Doubles, steps: Doubles) -> Doubles:
@@ -97,7 +92,7 @@ def round_together(weights: Doubles, covariance: Doubles, steps: Doubles) -> Dou
         errors = np.empty_like(open_weights[..., start:stop])
         for column in range(start, stop):
             value = open_weights[..., column : column + 1]
-            rounded = nearest(value, steps)
+            rounded = WEIGHT_INT8.round(value, steps)
             error = (value - rounded * steps) / upper[:, None, column, column, None]
             open_weights[..., column + 1 : stop] -= error * upper[:, None, column, column + 1 : stop]
             integers[..., column : column + 1] = rounded
@@ -116,4 +111,5 @@ def _inverse_factor(covariance: Doubles, order: NDArray[np.intp]) -> Doubles:
     backwards = order[:, ::-1]
     rows = np.take_along_axis(covariance, backwards[:, :, None], axis=1)
     ordered = np.take_along_axis(rows, backwards[:, None, :], axis=2)
-    return np.linalg.inv(np.linalg.cholesky(ordered)[:, ::-1, ::-1])
+    upper = np.linalg.cholesky(ordered)[:, ::-1, ::-1]
+    return np.linalg.inv(upper).astype(np.float64, copy=False)

@@ -14,12 +14,13 @@ from ..dataset.accuracy_drop import batches
 from ..dataset.calibration_set import CalibrationSet
 from ..passes.activation_shift import best_offsets
 from ..passes.cross_layer_equalization import channel_maxima, find_pairs
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.quantized_inputs import LAYERS_ONLY, Placement, Site, activations, find_sites, layers
-from ..ranges.methods import SYMMETRIC_INT8, mse_range
+from ..ranges.integer_format import ACTIVATION_INT8
+from ..ranges.methods import mse_range
 from ..ranges.statistics import Range, collect_statistics
 from .reconstruct import reconstruct
-from .sensitivity import LayerDamage, rank_layers
+from .sensitivity import LayerSensitivity, rank_layers
 from .simulate import QuantizedGraph
 
 RANKING_SAMPLES = 16
@@ -28,7 +29,7 @@ MAX_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is th
 
 
 @dataclass(frozen=True)
-class Start:
+class QuantizationPlan:
     """The float model, and what calibration says of it: what the simulated INT8 graph is made of.
 
     Attributes:
@@ -48,15 +49,15 @@ class Start:
     placement: Placement = LAYERS_ONLY
 
 
-def least_error_start(
-    artifact: OnnxArtifact, samples: CalibrationSet, stages: Stages, options: Sequence[Placement]
-) -> list[Start]:
+def least_error_plans(
+    artifact: OnnxArtifact, samples: CalibrationSet, progress: Progress, options: Sequence[Placement]
+) -> list[QuantizationPlan]:
     """For each placement what calibration says of it, with ranges of least square error.
 
     Args:
         artifact: a float32 model.
         samples: calibration inputs.
-        stages: shows what goes on.
+        progress: shows what goes on.
         options: the placements.
 
     Raises:
@@ -65,14 +66,16 @@ def least_error_start(
     model = artifact.model
     sites = {option: find_sites(model, placement=option) for option in options}
     names = dict.fromkeys(name for found in sites.values() for name in activations(found))
-    shown = batches(model, samples, stages, "calibrating")
+    shown = batches(model, samples, progress, "calibrating")
     histograms = collect_statistics(model, shown, list(names)).histograms
-    ranges = {name: mse_range(histogram, SYMMETRIC_INT8) for name, histogram in histograms.items()}
+    ranges = {name: mse_range(histogram, ACTIVATION_INT8) for name, histogram in histograms.items()}
     offsets = best_offsets(model, histograms)
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
     # A value that can be equalized has one reader, so it is no gate's: all placements have these limits.
-    limits = equalization_limits(artifact, sites[options[0]], samples, stages)
-    return [Start(artifact, found, ranges, offsets, limits, option) for option, found in sites.items()]
+    limits = equalization_limits(artifact, sites[options[0]], samples, progress)
+    return [
+        QuantizationPlan(artifact, found, ranges, offsets, limits, option) for option, found in sites.items()
+    ]
 
 
 @dataclass(frozen=True)
@@ -82,68 +85,71 @@ class Recovery:
     Attributes:
         student: the simulated INT8 graph, its weights and biases fitted.
         kept_float: layers that stay float, by first output, and why.
-        ranked: every layer with its damage, the worst first; empty where nothing was ranked yet.
+        ranked: every layer with its error, the worst first; empty where nothing was ranked yet.
     """
 
     student: QuantizedGraph
     kept_float: Mapping[str, str]
-    ranked: tuple[LayerDamage, ...] = ()
+    ranked: tuple[LayerSensitivity, ...] = ()
 
 
 def equalization_limits(
-    artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, stages: Stages
+    artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, progress: Progress
 ) -> dict[str, NDArray[np.float64]]:
     """The largest magnitude of each channel that can be equalized."""
     read = Counter(site.value for site in sites)
     pairs = [pair for pair in find_pairs(artifact.model) if read[pair.value] == 1]
     if not pairs:
         return {}
-    return channel_maxima(artifact.model, pairs, batches(artifact.model, samples, stages, "equalizing"))
+    return channel_maxima(artifact.model, pairs, batches(artifact.model, samples, progress, "equalizing"))
 
 
-def recoveries(start: Start, few: float, samples: CalibrationSet, stages: Stages) -> Iterator[Recovery]:
+def recoveries(
+    plan: QuantizationPlan, float_share: float, samples: CalibrationSet, progress: Progress
+) -> Iterator[Recovery]:
     """Recovered graphs, each with more layers in float than the one before.
 
     Args:
-        start: what is quantized, and how.
-        few: share of the layers that stays float at once.
+        plan: what is quantized, and how.
+        float_share: share of the layers, those with the largest errors, that stays float at first.
         samples: calibration inputs.
-        stages: shows what goes on.
+        progress: shows what goes on.
     """
-    whole = reconstructed(start, samples, stages)
-    count = int(few * len(layers(start.sites)))
+    count = int(float_share * len(layers(plan.sites)))
     if not count:
-        yield Recovery(whole, {})
-    ranked = rank(start, whole, samples, stages)
+        yield Recovery(reconstructed(plan, samples, progress), {})
+    ranked = rank(plan, samples, progress)
     count = count or 1
     while count <= MAX_FLOAT * len(ranked):
         kept = _reasons(ranked[:count])
-        mixed = replace(start, sites=find_sites(start.source.model, kept, start.placement))
-        yield Recovery(reconstructed(mixed, samples, stages), kept, tuple(ranked))
+        mixed = replace(plan, sites=find_sites(plan.source.model, kept, plan.placement))
+        yield Recovery(reconstructed(mixed, samples, progress), kept, tuple(ranked))
         count *= 2
 
 
-def simulated(start: Start) -> QuantizedGraph:
+def simulated(plan: QuantizationPlan) -> QuantizedGraph:
     """The simulated INT8 graph, before anything is recovered."""
-    return QuantizedGraph(start.source.model, start.sites, start.ranges, start.limits, start.offsets)
+    return QuantizedGraph(plan.source.model, plan.sites, plan.ranges, plan.limits, plan.offsets)
 
 
-def reconstructed(start: Start, samples: CalibrationSet, stages: Stages) -> QuantizedGraph:
+def reconstructed(plan: QuantizationPlan, samples: CalibrationSet, progress: Progress) -> QuantizedGraph:
     """The simulated INT8 graph, its weights and biases fitted to the calibration inputs."""
-    student = simulated(start)
+    student = simulated(plan)
     some = samples.sample(max(1, int(RECOVERY_ELEMENTS / samples.sample(1).size)))
-    reconstruct(student, some, lambda nodes: stages.track(nodes, len(nodes), "recovering"))
+    reconstruct(student, some, lambda nodes: progress.track(nodes, len(nodes), "recovering"))
     return student
 
 
-def rank(start: Start, student: QuantizedGraph, samples: CalibrationSet, stages: Stages) -> list[LayerDamage]:
-    """Every layer of a simulated INT8 graph with its damage on some calibration inputs, the worst first."""
+def rank(plan: QuantizationPlan, samples: CalibrationSet, progress: Progress) -> list[LayerSensitivity]:
+    """Every layer with its error on some calibration inputs, the worst first.
+
+    Nothing is fitted for it: a bias that makes up for the layers before would be an error of its own where
+    these are float.
+    """
+    student = simulated(plan)
     some, count = samples.sample(RANKING_SAMPLES), len(student.layers)
-    return rank_layers(student, some, lambda layers: stages.track(layers, count, "ranking layers"))
+    return rank_layers(student, some, lambda layers: progress.track(layers, count, "ranking layers"))
 
 
-def _reasons(ranked: list[LayerDamage]) -> dict[str, str]:
-    return {
-        damage.node: f"alone in INT8 it gives a relative error of {damage.relative_l2:.3f}"
-        for damage in ranked
-    }
+def _reasons(ranked: list[LayerSensitivity]) -> dict[str, str]:
+    return {layer.node: f"alone in INT8 it gives a relative error of {layer.error:.3f}" for layer in ranked}

@@ -14,12 +14,12 @@ from ..passes.cross_layer_equalization import equalize, find_pairs, reach
 from ..qdq.quantized_inputs import LAYERS_ONLY, Placement
 from ..qdq.weight_scales import best_scales, on_grid
 from ..ranges.statistics import Range
-from .mixed_precision import Start
+from .mixed_precision import QuantizationPlan
 from .simulate import QuantizedGraph
 
 
 @dataclass(frozen=True)
-class Recipe:
+class QuantizationParams:
     """What the writer of an INT8 graph needs.
 
     Attributes:
@@ -37,25 +37,27 @@ class Recipe:
     placement: Placement = LAYERS_ONLY
 
 
-def plain(start: Start) -> Recipe:
+def baseline(plan: QuantizationPlan) -> QuantizationParams:
     """What the ranges alone give, with channels equalized and values moved."""
-    even = equalize(start.source.model, start.limits)
-    pairs = [pair for pair in find_pairs(start.source.model) if pair.value in start.limits]
-    ends = {pair.value: reach(pair, start.limits[pair.value]) for pair in pairs}
+    even = equalize(plan.source.model, plan.limits)
+    pairs = [pair for pair in find_pairs(plan.source.model) if pair.value in plan.limits]
+    ends = {pair.value: reach(pair, plan.limits[pair.value]) for pair in pairs}
     scaled = {name: Range(-end, end) for name, end in ends.items()}
-    scales = best_scales(even, start.sites)
-    source = recenter(on_grid(even, start.sites, scales), start.offsets)
-    return Recipe(source, {**start.ranges, **scaled}, scales, placement=start.placement)
+    scales = best_scales(even, plan.sites)
+    source = recenter(on_grid(even, plan.sites, scales), plan.offsets)
+    return QuantizationParams(source, {**plan.ranges, **scaled}, scales, placement=plan.placement)
 
 
-def recovered(start: Start, student: QuantizedGraph, kept_float: Mapping[str, str]) -> Recipe:
+def recovered(
+    plan: QuantizationPlan, student: QuantizedGraph, kept_float: Mapping[str, str]
+) -> QuantizationParams:
     """What a recovered simulation gives.
 
     Args:
-        start: what it was made of.
+        plan: what it was made of.
         student: the simulation.
         kept_float: layers that stay float, by their first outputs, and why.
     """
     found = student.recovered()
-    source = recenter(found.model, start.offsets)
-    return Recipe(source, found.ranges, found.weight_scales, kept_float, start.placement)
+    source = recenter(found.model, plan.offsets)
+    return QuantizationParams(source, found.ranges, found.weight_scales, kept_float, plan.placement)

@@ -17,24 +17,24 @@ Track = Callable[[Iterable[str]], Iterable[str]]
 
 
 @dataclass(frozen=True)
-class LayerDamage:
+class LayerSensitivity:
     """One layer alone in INT8, all others in float.
 
     Attributes:
         node: the layer's first output, which names it.
         layer: operator, name and PyTorch module.
-        relative_l2: norm of the output's error over norm of its signal (the output less its mean).
+        error: norm of the output's error over norm of its signal (the output less its mean).
     """
 
     node: str
     layer: str
-    relative_l2: float
+    error: float
 
 
 def rank_layers(
     student: QuantizedGraph, samples: NDArray[np.float32], track: Track = iter
-) -> list[LayerDamage]:
-    """Every quantized layer with its damage, the worst first.
+) -> list[LayerSensitivity]:
+    """Every quantized layer with its error, the worst first.
 
     Args:
         student: the fake-quantized graph.
@@ -52,5 +52,5 @@ def rank_layers(
         activations.advance(whole, live_before(whole, layer))
         answer = np.concatenate(list(activations.values(student.only({layer}), output)))
         error = float(np.linalg.norm(answer - right)) / signal
-        found.append(LayerDamage(layer, describe(nodes[layer]), error))
-    return sorted(found, key=lambda damage: -damage.relative_l2)
+        found.append(LayerSensitivity(layer, describe(nodes[layer]), error))
+    return sorted(found, key=lambda layer: -layer.error)

@@ -15,12 +15,12 @@ from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 from ..onnx_graph.graph import array_of, as_tensor, initializers, refuse_control_flow
 from ..passes.cross_layer_equalization import factors, find_pairs, reach
 from ..passes.fake_quant import fake_quantize
-from ..qdq.formats import MIN_SCALE, QMAX, symmetric_int8
+from ..qdq.formats import along
 from ..qdq.quantized_inputs import Site, activations
 from ..qdq.weight_scales import best_scale
+from ..ranges.integer_format import ACTIVATION_INT8, MIN_SCALE, WEIGHT_INT8
 from ..ranges.statistics import Range
 
-QMIN = -QMAX - 1
 NOTHING: Mapping[str, Any] = {}
 BIASED = ("Conv", "Gemm")
 LOWEST, HIGHEST = "edgeproof.int8.lowest", "edgeproof.int8.highest"
@@ -91,16 +91,17 @@ class QuantizedGraph:
         self.weight_steps: dict[str, Floats] = {}
         for site in sites:
             if site.axis is None:
-                self.steps[site.value] = symmetric_int8(ranges[site.value]).scale
+                self.steps[site.value] = ACTIVATION_INT8.grid(ranges[site.value]).scale
             elif site.value not in self.weights:
                 weight = values[site.value]
-                step = _broadcast(best_scale(weight, site.axis), weight.ndim, site.axis)
+                step = along(site.axis, best_scale(weight, site.axis), weight.ndim)
                 self.weight_steps[site.value] = step
-                self.weights[site.value] = weight / step
+                self.weights[site.value] = (weight / step).astype(np.float32)
         for pair in self._pairs:
-            step = reach(pair, limits[pair.value]) / factors(pair, limits[pair.value]) / QMAX
+            limit = limits[pair.value]
+            step = reach(pair, limit) / factors(pair, limit) / ACTIVATION_INT8.highest
             axes = values[pair.second.input[1]].ndim
-            self.steps[pair.value] = _broadcast(np.maximum(step, MIN_SCALE).astype(np.float32), axes, 1)
+            self.steps[pair.value] = along(1, np.maximum(step, MIN_SCALE).astype(np.float32), axes)
         self.biased = {
             node.output[0]: node.input[2]
             for node in model.graph.node
@@ -154,19 +155,19 @@ class QuantizedGraph:
     def recovered(self) -> Recovered:
         """The weights and biases as a float32 graph, equalized where channels have steps of their own."""
         steps = dict(self.weight_steps)
-        limits = {name: QMAX * step.reshape(-1) for name, step in self.steps.items()}
+        limits = {name: ACTIVATION_INT8.highest * step.reshape(-1) for name, step in self.steps.items()}
         values = {name: self._rounded_weight(name) for name in self.weights} | self.biases
         original = initializers(self.reference)
         for pair in self._pairs:
             stretch = factors(pair, limits[pair.value])
             for name in pair.first.input[1:3]:  # of a layer that may stay float
                 value = values[name] if name in values else array_of(original[name])
-                values[name] = value * _broadcast(stretch, value.ndim, 0)
+                values[name] = value * along(0, stretch, value.ndim)
             second = pair.second.input[1]
-            values[second] = values[second] / _broadcast(stretch, values[second].ndim, 0)
+            values[second] = values[second] / along(0, stretch, values[second].ndim)
             for name, factor in ((pair.first.input[1], stretch), (second, np.reciprocal(stretch))):
                 if name in steps:
-                    steps[name] = steps[name] * _broadcast(factor, steps[name].ndim, 0)
+                    steps[name] = steps[name] * along(0, factor, steps[name].ndim)
             limits[pair.value] = np.array([reach(pair, limits[pair.value])])
         return Recovered(
             self._with_values(values),
@@ -207,11 +208,11 @@ class QuantizedGraph:
         for value in activations(sites.values()):
             yield as_tensor(_step(value), self.steps[value])
             yield as_tensor(_offset(value), np.array(self._offsets.get(value, 0), np.float32))
-        yield as_tensor(LOWEST, np.array(QMIN, np.float32))
-        yield as_tensor(HIGHEST, np.array(QMAX, np.float32))
+        yield as_tensor(LOWEST, np.array(ACTIVATION_INT8.lowest, np.float32))
+        yield as_tensor(HIGHEST, np.array(ACTIVATION_INT8.highest, np.float32))
 
     def _rounded_weight(self, name: str) -> Floats:
-        return np.clip(np.rint(self.weights[name]), -QMAX, QMAX) * self.weight_steps[name]
+        return WEIGHT_INT8.round(self.weights[name], 1) * self.weight_steps[name]
 
     def _with_values(self, values: Mapping[str, Floats]) -> onnx.ModelProto:
         changed = onnx.ModelProto()
@@ -244,7 +245,3 @@ def _renamed(info: ValueInfoProto) -> ValueInfoProto:
     renamed.CopyFrom(info)
     renamed.name = rounded_name(info.name)
     return renamed
-
-
-def _broadcast(steps: Floats, axes: int, axis: int) -> Floats:
-    return steps.reshape([-1 if i == axis else 1 for i in range(axes)])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import onnx
 
@@ -20,15 +20,12 @@ from ..dataset.load import CalibrationInputs
 from ..passes.float_rest import Mixed
 from ..passes.kept import KeptLayer
 from ..passes.range_search import Choice
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.placement import NO_CHOICE, PlacementChoice
 from ..ranges.statistics import Range, Statistics, collect_statistics
-from ..recovery.mixed_precision import Start
-from ..recovery.parameters import Recipe
-
-if TYPE_CHECKING:
-    from ..recovery.mixed_precision import Recovery
-    from ..recovery.sensitivity import LayerDamage
+from ..recovery.mixed_precision import QuantizationPlan, Recovery
+from ..recovery.parameters import QuantizationParams
+from ..recovery.sensitivity import LayerSensitivity
 
 Recover = Literal["auto", "off", "always"]
 RECOVER: tuple[Recover, ...] = ("auto", "off", "always")
@@ -106,7 +103,7 @@ class Int8Result:
     kept_float: Mapping[str, KeptLayer]
     layers: int
     quantized: int
-    ranked: tuple[LayerDamage, ...] = ()
+    ranked: tuple[LayerSensitivity, ...] = ()
     tried: tuple[Attempt, ...] = ()
     placement: PlacementChoice = NO_CHOICE
 
@@ -124,15 +121,15 @@ class Plan(Protocol):
         """Where pairs stand around gates."""
         ...
 
-    def baseline(self) -> Recipe:
+    def baseline(self) -> QuantizationParams:
         """What the ranges alone give."""
         ...
 
-    def recovery_start(self) -> Start:
-        """What recovery starts from; called only where there is recovery."""
+    def recovery_plan(self) -> QuantizationPlan:
+        """What recovery begins with; called only where there is recovery."""
         ...
 
-    def recovered(self, recovery: Recovery) -> Recipe:
+    def recovered(self, recovery: Recovery) -> QuantizationParams:
         """What a recovered graph gives."""
         ...
 
@@ -163,7 +160,7 @@ class Target(ABC):
         """The values whose distribution it needs."""
 
     @abstractmethod
-    def plan(self, inputs: CalibrationInputs, statistics: Statistics, stages: Stages) -> Plan:
+    def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> Plan:
         """Choose ranges, and where pairs stand.
 
         Raises:
@@ -171,7 +168,7 @@ class Target(ABC):
             DataError: a value is NaN or Inf on the calibration inputs.
         """
 
-    def plan_given(self, inputs: CalibrationInputs, ranges: Mapping[str, Range]) -> Recipe:
+    def plan_given(self, inputs: CalibrationInputs, ranges: Mapping[str, Range]) -> QuantizationParams:
         """What ranges that were found elsewhere give, taken as they are.
 
         Raises:
@@ -183,11 +180,13 @@ class Target(ABC):
         )
 
     @abstractmethod
-    def write(self, recipe: Recipe, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+    def write(
+        self, params: QuantizationParams, ranges: Mapping[str, Range], reasons: Mapping[str, str]
+    ) -> Mixed:
         """The INT8 model as it is handed over.
 
         Args:
-            recipe: what is written.
+            params: what is written.
             ranges: of every value of the float model.
             reasons: why layers stay float, by their names.
 
@@ -195,7 +194,7 @@ class Target(ABC):
             ModelError: the model cannot be quantized.
         """
 
-    def calibrate(self, inputs: CalibrationInputs, stages: Stages) -> Statistics:
+    def calibrate(self, inputs: CalibrationInputs, progress: Progress) -> Statistics:
         """Extremes of every float value, and histograms of those that this target rounds.
 
         Raises:
@@ -204,5 +203,5 @@ class Target(ABC):
         """
         self.require_judge()
         model = inputs.artifact.model
-        shown = batches(model, inputs.samples, stages, "calibrating")
+        shown = batches(model, inputs.samples, progress, "calibrating")
         return collect_statistics(model, shown, self.counted(model))

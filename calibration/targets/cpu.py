@@ -16,14 +16,15 @@ from ..onnx_graph.graph import float_values
 from ..passes.cross_layer_equalization import equalize
 from ..passes.float_rest import Mixed, float32_rest
 from ..passes.range_search import Choice
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.cpu import quantize_cpu
 from ..qdq.placement import PlacementChoice
 from ..qdq.quantized_inputs import LAYERS_ONLY, activations, find_sites
-from ..ranges.methods import AFFINE_INT8, mse_range
+from ..ranges.integer_format import ACTIVATION_UINT8
+from ..ranges.methods import mse_range
 from ..ranges.statistics import Range, Statistics, collect_statistics
-from ..recovery.mixed_precision import Recovery, Start, equalization_limits
-from ..recovery.parameters import Recipe
+from ..recovery.mixed_precision import QuantizationPlan, Recovery, equalization_limits
+from ..recovery.parameters import QuantizationParams
 from .base import Target
 
 
@@ -41,15 +42,17 @@ class CpuTarget(Target):
         """Every float value: integers flow from one operator to the next."""
         return [input_of(model).name, *float_values(model)]
 
-    def plan(self, inputs: CalibrationInputs, statistics: Statistics, stages: Stages) -> CpuPlan:
+    def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> CpuPlan:
         """Ranges of least square error; there is one placement."""
         names = self.counted(inputs.artifact.model)
-        return CpuPlan(inputs, _least_error(statistics, names), stages)
+        return CpuPlan(inputs, _least_error(statistics, names), progress)
 
-    def write(self, recipe: Recipe, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+    def write(
+        self, params: QuantizationParams, ranges: Mapping[str, Range], reasons: Mapping[str, str]
+    ) -> Mixed:
         """Q/DQ pairs around what ONNX Runtime computes in integers; the rest stays float32."""
         written = quantize_cpu(
-            recipe.source, recipe.ranges, weight_scales=recipe.weight_scales, keep_float=recipe.kept_float
+            params.source, params.ranges, weight_scales=params.weight_scales, keep_float=params.kept_float
         )
         return float32_rest(written, reasons)
 
@@ -61,12 +64,12 @@ class CpuPlan:
     Attributes:
         inputs: the model and its calibration inputs.
         ranges: of every float value.
-        stages: shows what goes on.
+        progress: shows what goes on.
     """
 
     inputs: CalibrationInputs
     ranges: Mapping[str, Range]
-    stages: Stages
+    progress: Progress
     placement = PlacementChoice(LAYERS_ONLY.name, "the target cpu has one placement")
 
     @property
@@ -74,36 +77,36 @@ class CpuPlan:
         """The ranges, all of least square error."""
         return tuple(Choice(name, "mse", found, {}) for name, found in self.ranges.items())
 
-    def baseline(self) -> Recipe:
+    def baseline(self) -> QuantizationParams:
         """What the ranges alone give."""
-        return Recipe(self.inputs.artifact.model, self.ranges)
+        return QuantizationParams(self.inputs.artifact.model, self.ranges)
 
-    def recovery_start(self) -> Start:
+    def recovery_plan(self) -> QuantizationPlan:
         """The network with its channels equalized; affine ranges as symmetric ones around an offset."""
         even, ranges = self._equalized
         sites = find_sites(even.model)
         offsets = {name: (ranges[name].low + ranges[name].high) / 2 for name in activations(sites)}
         around = {name: Range(ranges[name].low - at, ranges[name].high - at) for name, at in offsets.items()}
-        return Start(even, sites, around, offsets, {})
+        return QuantizationPlan(even, sites, around, offsets, {})
 
-    def recovered(self, recovery: Recovery) -> Recipe:
+    def recovered(self, recovery: Recovery) -> QuantizationParams:
         """The re-fitted weights, with the affine ranges."""
         _, ranges = self._equalized
         found = recovery.student.recovered()
-        return Recipe(found.model, ranges, found.weight_scales, recovery.kept_float)
+        return QuantizationParams(found.model, ranges, found.weight_scales, recovery.kept_float)
 
     @cached_property
     def _equalized(self) -> tuple[OnnxArtifact, Mapping[str, Range]]:
         """The model with its channels equalized, and the ranges of its values then."""
         artifact, samples = self.inputs.artifact, self.inputs.samples
-        limits = equalization_limits(artifact, find_sites(artifact.model), samples, self.stages)
+        limits = equalization_limits(artifact, find_sites(artifact.model), samples, self.progress)
         even = equalize(artifact.model, limits)
         if even is artifact.model:
             return artifact, self.ranges
-        shown = batches(even, samples, self.stages, "calibrating")
+        shown = batches(even, samples, self.progress, "calibrating")
         statistics = collect_statistics(even, shown, list(self.ranges))
         return artifact.derive(even, "equalize", "fp32"), _least_error(statistics, self.ranges)
 
 
 def _least_error(statistics: Statistics, names: Collection[str]) -> dict[str, Range]:
-    return {name: mse_range(statistics.histograms[name], AFFINE_INT8) for name in names}
+    return {name: mse_range(statistics.histograms[name], ACTIVATION_UINT8) for name in names}

@@ -11,16 +11,16 @@ from ..dataset.accuracy_drop import AccuracyDrop
 from ..dataset.load import CalibrationInputs
 from ..passes.float_rest import Mixed
 from ..preflight.check import PreflightRequest, is_installed, preflight
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.placement import NO_CHOICE, PlacementChoice, Tried, choose, placements
 from ..qdq.quantized_inputs import Placement
-from ..recovery.mixed_precision import Start, least_error_start
+from ..recovery.mixed_precision import QuantizationPlan, least_error_plans
 
 HELD_BACK = 0.25  # share of the calibration inputs that judge, and give no ranges here
 
 
 def choose_placement(
-    inputs: CalibrationInputs, write: Callable[[Start], Mixed], stages: Stages
+    inputs: CalibrationInputs, write: Callable[[QuantizationPlan], Mixed], progress: Progress
 ) -> tuple[Placement, PlacementChoice]:
     """Try each placement with ranges alone, and take what `choose` takes.
 
@@ -29,7 +29,7 @@ def choose_placement(
     Args:
         inputs: a float32 model and its calibration inputs.
         write: gives the INT8 model of a placement.
-        stages: shows what goes on.
+        progress: shows what goes on.
 
     Raises:
         ModelError: the model cannot be quantized.
@@ -42,20 +42,22 @@ def choose_placement(
     if len(samples) < 2:
         return options[0], PlacementChoice(options[0].name, "one input is too little to compare with")
     judging, fitting = samples.split(HELD_BACK)
-    starts = least_error_start(artifact, fitting, stages, options)
+    plans = least_error_plans(artifact, fitting, progress, options)
     evaluation = AccuracyDrop(artifact.model, judging)
     request = PreflightRequest(sides=samples.sample(1).shape[1:])
     tried = [
-        _try(start, write(start).model, evaluation, request)
-        for start in stages.track(starts, len(starts), "placing pairs around gates")
+        _try(plan, write(plan).model, evaluation, request)
+        for plan in progress.track(plans, len(plans), "placing pairs around gates")
     ]
     chosen = choose(tried)
     return next(option for option in options if option.name == chosen.name), chosen
 
 
-def _try(start: Start, model: onnx.ModelProto, evaluation: AccuracyDrop, request: PreflightRequest) -> Tried:
+def _try(
+    plan: QuantizationPlan, model: onnx.ModelProto, evaluation: AccuracyDrop, request: PreflightRequest
+) -> Tried:
     parity, _ = evaluation.measure(model)
-    tried = Tried(start.placement.name, parity.sqnr_db)
+    tried = Tried(plan.placement.name, parity.sqnr_db)
     if not is_installed():
         return tried
     built = preflight(model.SerializeToString(deterministic=True), request)

@@ -16,12 +16,12 @@ from ..dataset.load import CalibrationInputs
 from ..normalize.logits import final_activation, with_final_activation, without_final_activation
 from ..passes.kept import KeptLayer, name_of
 from ..passes.range_search import Choice
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.placement import PlacementChoice
 from ..qdq.quantized_inputs import LAYERS_ONLY, find_sites, layers
 from ..ranges.statistics import Range, Statistics
 from ..recovery.mixed_precision import recoveries
-from ..recovery.parameters import Recipe
+from ..recovery.parameters import QuantizationParams
 from .base import Attempt, Int8Request, Int8Result, Plan, Target
 
 PROBABILITIES = "it makes probabilities of the logits"
@@ -34,7 +34,7 @@ def make_int8(
     inputs: CalibrationInputs,
     statistics: Statistics,
     request: Int8Request,
-    stages: Stages | None = None,
+    progress: Progress | None = None,
 ) -> Int8Result:
     """Quantize for a target, and recover what that costs.
 
@@ -43,19 +43,19 @@ def make_int8(
         inputs: a float32 model and its calibration inputs; their labels, where known, serve the budget alone.
         statistics: what `target.calibrate` found on them.
         request: the budget, and what may be done to hold it.
-        stages: shows what goes on; None for silence.
+        progress: shows what goes on; None for silence.
 
     Raises:
         ModelError: the model cannot be quantized, or recovered where that is needed.
         DataError: a value is NaN or Inf on the calibration inputs.
     """
-    stages = stages or Stages(quiet=True)
+    progress = progress or Progress(quiet=True)
     evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples, inputs.labels)
     logits = _logits(inputs)
-    plan = target.plan(logits, statistics, stages)
+    plan = target.plan(logits, statistics, progress)
     writer = _Writer(target, inputs.artifact, evaluation, statistics.ranges, plan.choices, plan.placement)
     return hold_budget(
-        request, writer.write(plan.baseline()), _recovered(writer, target, plan, logits, stages)
+        request, writer.write(plan.baseline()), _recovered(writer, target, plan, logits, progress)
     )
 
 
@@ -74,9 +74,9 @@ def make_int8_with(
         InputError: the target cannot take them.
         ModelError: the model cannot be quantized.
     """
-    recipe = target.plan_given(_logits(inputs), ranges)
+    params = target.plan_given(_logits(inputs), ranges)
     evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples)
-    return _Writer(target, inputs.artifact, evaluation, statistics.ranges, (), GIVEN).write(recipe)
+    return _Writer(target, inputs.artifact, evaluation, statistics.ranges, (), GIVEN).write(params)
 
 
 def _logits(inputs: CalibrationInputs) -> CalibrationInputs:
@@ -86,9 +86,9 @@ def _logits(inputs: CalibrationInputs) -> CalibrationInputs:
 
 
 def _recovered(
-    writer: _Writer, target: Target, plan: Plan, inputs: CalibrationInputs, stages: Stages
+    writer: _Writer, target: Target, plan: Plan, inputs: CalibrationInputs, progress: Progress
 ) -> Iterator[Int8Result]:
-    for recovery in recoveries(plan.recovery_start(), target.float_share, inputs.samples, stages):
+    for recovery in recoveries(plan.recovery_plan(), target.float_share, inputs.samples, progress):
         result = writer.write(plan.recovered(recovery))
         yield replace(result, recovered=True, ranked=recovery.ranked)
 
@@ -104,12 +104,12 @@ class _Writer:
     choices: tuple[Choice, ...]
     placement: PlacementChoice
 
-    def write(self, recipe: Recipe) -> Int8Result:
+    def write(self, params: QuantizationParams) -> Int8Result:
         could = layers(find_sites(self.artifact.model))
-        left = {layer: LEFT_FLOAT for layer in could if layer in recipe.placement.left_float}
-        kept = {**left, **recipe.kept_float}
-        names = {node.output[0]: name_of(node) for node in recipe.source.graph.node}
-        written = self.target.write(recipe, self.ranges, {names[node]: why for node, why in kept.items()})
+        left = {layer: LEFT_FLOAT for layer in could if layer in params.placement.left_float}
+        kept = {**left, **params.kept_float}
+        names = {node.output[0]: name_of(node) for node in params.source.graph.node}
+        written = self.target.write(params, self.ranges, {names[node]: why for node, why in kept.items()})
         whole = self.artifact.model
         model = with_final_activation(written.model, whole)
         parity, drop = self.evaluation.measure(model)

@@ -19,14 +19,14 @@ from ..onnx_graph.cost import multiply_adds
 from ..passes.activation_shift import best_offsets
 from ..passes.float_rest import Mixed, float16_rest, float32_rest, require_rounding
 from ..passes.range_search import Choice, choose_ranges
-from ..progress import Stages
+from ..progress import Progress
 from ..qdq.placement import PlacementChoice, activations_of_all
 from ..qdq.quantized_inputs import Placement, activations, find_sites
 from ..qdq.tensorrt import quantize_tensorrt
-from ..ranges.methods import SYMMETRIC_INT8
+from ..ranges.integer_format import ACTIVATION_INT8
 from ..ranges.statistics import Range, Statistics
-from ..recovery.mixed_precision import Recovery, Start, equalization_limits
-from ..recovery.parameters import Recipe, plain, recovered
+from ..recovery.mixed_precision import QuantizationPlan, Recovery, equalization_limits
+from ..recovery.parameters import QuantizationParams, baseline, recovered
 from .base import Target
 from .placement_trial import choose_placement
 
@@ -49,23 +49,25 @@ class TensorRTTarget(Target):
         """The activations that any placement quantizes."""
         return activations_of_all(model)
 
-    def plan(self, inputs: CalibrationInputs, statistics: Statistics, stages: Stages) -> TensorRTPlan:
+    def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> TensorRTPlan:
         """The placement by trial, then the ranges by their effect on the answers."""
 
-        def write(start: Start) -> Mixed:
-            return self.write(plain(start), statistics.ranges, {})
+        def write(plan: QuantizationPlan) -> Mixed:
+            return self.write(baseline(plan), statistics.ranges, {})
 
-        placement, chosen = choose_placement(inputs, write, stages)
-        start, choices = _prepare(inputs, statistics, placement, stages)
-        return TensorRTPlan(start, choices, chosen)
+        placement, chosen = choose_placement(inputs, write, progress)
+        quantization, choices = _prepare(inputs, statistics, placement, progress)
+        return TensorRTPlan(quantization, choices, chosen)
 
-    def plan_given(self, inputs: CalibrationInputs, ranges: Mapping[str, Range]) -> Recipe:
+    def plan_given(self, inputs: CalibrationInputs, ranges: Mapping[str, Range]) -> QuantizationParams:
         """The ranges as they are: nothing is equalized or moved."""
-        return Recipe(inputs.artifact.model, ranges)
+        return QuantizationParams(inputs.artifact.model, ranges)
 
-    def write(self, recipe: Recipe, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+    def write(
+        self, params: QuantizationParams, ranges: Mapping[str, Range], reasons: Mapping[str, str]
+    ) -> Mixed:
         """Q/DQ pairs; what INT8 leaves float becomes float16, but for what float16 cannot hold."""
-        return float16_rest(_write(recipe), ranges, reasons)
+        return float16_rest(_write(params), ranges, reasons)
 
 
 class Float32TensorRTTarget(TensorRTTarget):
@@ -76,9 +78,11 @@ class Float32TensorRTTarget(TensorRTTarget):
     def require_judge(self) -> None:
         """Every ONNX Runtime computes float32 beside Q/DQ pairs as it should."""
 
-    def write(self, recipe: Recipe, ranges: Mapping[str, Range], reasons: Mapping[str, str]) -> Mixed:
+    def write(
+        self, params: QuantizationParams, ranges: Mapping[str, Range], reasons: Mapping[str, str]
+    ) -> Mixed:
         """Q/DQ pairs; what INT8 leaves float stays float32."""
-        return float32_rest(_write(recipe), reasons)
+        return float32_rest(_write(params), reasons)
 
 
 @dataclass(frozen=True)
@@ -86,44 +90,44 @@ class TensorRTPlan:
     """How one network is quantized for TensorRT.
 
     Attributes:
-        start: ranges, offsets and channel limits.
+        quantization: ranges, offsets and channel limits.
         choices: of the activations' ranges.
         placement: how it was chosen.
     """
 
-    start: Start
+    quantization: QuantizationPlan
     choices: tuple[Choice, ...]
     placement: PlacementChoice
 
-    def baseline(self) -> Recipe:
+    def baseline(self) -> QuantizationParams:
         """What the ranges alone give, with channels equalized and values moved."""
-        return plain(self.start)
+        return baseline(self.quantization)
 
-    def recovery_start(self) -> Start:
+    def recovery_plan(self) -> QuantizationPlan:
         """The same ranges, offsets and limits."""
-        return self.start
+        return self.quantization
 
-    def recovered(self, recovery: Recovery) -> Recipe:
+    def recovered(self, recovery: Recovery) -> QuantizationParams:
         """What a recovered graph gives."""
-        return recovered(self.start, recovery.student, recovery.kept_float)
+        return recovered(self.quantization, recovery.student, recovery.kept_float)
 
 
-def _write(recipe: Recipe) -> onnx.ModelProto:
-    sites = find_sites(recipe.source, recipe.kept_float, recipe.placement)
+def _write(params: QuantizationParams) -> onnx.ModelProto:
+    sites = find_sites(params.source, params.kept_float, params.placement)
     quantized = {site.value for site in sites if site.axis is not None}
-    scales = {name: scale for name, scale in recipe.weight_scales.items() if name in quantized}
+    scales = {name: scale for name, scale in params.weight_scales.items() if name in quantized}
     return quantize_tensorrt(
-        recipe.source,
-        recipe.ranges,
+        params.source,
+        params.ranges,
         weight_scales=scales,
-        keep_float=recipe.kept_float,
-        placement=recipe.placement,
+        keep_float=params.kept_float,
+        placement=params.placement,
     )
 
 
 def _prepare(
-    inputs: CalibrationInputs, statistics: Statistics, placement: Placement, stages: Stages
-) -> tuple[Start, tuple[Choice, ...]]:
+    inputs: CalibrationInputs, statistics: Statistics, placement: Placement, progress: Progress
+) -> tuple[QuantizationPlan, tuple[Choice, ...]]:
     """Choose the ranges, and move the values that then have twice the levels."""
     artifact, samples = inputs.artifact, inputs.samples
     sites = find_sites(artifact.model, placement=placement)
@@ -131,13 +135,13 @@ def _prepare(
     offsets = best_offsets(artifact.model, {name: histograms[name] for name in named})
     others = [site for site in sites if site.value not in offsets]
     some = _choosing_samples(artifact.model, samples, len(named))
-    chosen = choose_ranges(artifact.model, others, histograms, some, SYMMETRIC_INT8)
-    choices = tuple(stages.track(chosen, len(activations(others)), "choosing ranges"))
+    chosen = choose_ranges(artifact.model, others, histograms, some, ACTIVATION_INT8)
+    choices = tuple(progress.track(chosen, len(activations(others)), "choosing ranges"))
     ranges = {choice.value: choice.range for choice in choices}
     ranges |= {name: Range(-half, half) for name, half in offsets.items()}
-    limits = equalization_limits(artifact, sites, samples, stages)
+    limits = equalization_limits(artifact, sites, samples, progress)
     moved = [Choice(name, "mse", Range(0.0, 2 * half), {}) for name, half in offsets.items()]
-    return Start(artifact, sites, ranges, offsets, limits, placement), (*choices, *moved)
+    return QuantizationPlan(artifact, sites, ranges, offsets, limits, placement), (*choices, *moved)
 
 
 def _choosing_samples(model: onnx.ModelProto, samples: CalibrationSet, tensors: int) -> NDArray[Any]:

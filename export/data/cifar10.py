@@ -15,7 +15,7 @@ from .download import download
 
 
 def load() -> Dataset:
-    """The 50,000 pictures to train on and the 10,000 that judge.
+    """The 50,000 pictures to train on and the 10,000 for evaluation.
 
     Raises:
         DataError: the files are absent or damaged, and cannot be downloaded.
@@ -24,10 +24,10 @@ def load() -> Dataset:
 
     wanted = f"{CIFAR10.filename} (MD5 {CIFAR10.tgz_md5}) in {data_folder()}"
     todo = f"download {CIFAR10.url} elsewhere and put it into that folder; it is unpacked by itself"
-    learn, judge = (
+    learn, held_out = (
         download(CIFAR10, "cifar10", wanted=wanted, todo=todo, train=train) for train in (True, False)
     )
-    train, evaluation = (in_memory(part.data, np.asarray(part.targets)) for part in (learn, judge))
+    train, evaluation = (in_memory(part.data, np.asarray(part.targets)) for part in (learn, held_out))
     return Dataset(
         name="cifar10",
         labels=tuple(learn.classes),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import DataError
-from ..models.spec import Shape
+from ..models.spec import InputShape
 
 CALIBRATION_SAMPLES = 128
 SMALL_SIDE = 64  # pictures up to this many pixels a side count as small
@@ -54,14 +54,15 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set by name.
+    """A data set.
 
     Attributes:
-        name: as it was asked for.
+        name: as it is recorded in a bundle.
         labels: name of each class.
-        train: what a network may learn from; None where the set has no part for it.
-        calibration: unlabelled use only: ranges of values. Part of `train` where there is one.
-        evaluation: what judges; disjoint from the other two.
+        train: samples to train on; None where the set has no part for it.
+        calibration: samples from which the ranges of values are taken, and on which INT8 models are compared
+            while they are made. Part of `train` where there is one.
+        evaluation: samples on which models are compared and measured; disjoint from the other two.
         small: whether the pictures are at most SMALL_SIDE pixels a side.
         preprocess: from an input shape (channels, height, width) to how its pictures are prepared,
             where the weights do not say; to None for tensors.
@@ -74,8 +75,8 @@ class Dataset:
     calibration: Split
     evaluation: Split
     small: bool
-    preprocess: Callable[[Shape], Preprocess | None]
-    tensor_shape: Shape | None = None
+    preprocess: Callable[[InputShape], Preprocess | None]
+    tensor_shape: InputShape | None = None
 
 
 def _prepared(sample: Image.Image | NDArray[np.float32], preprocess: Preprocess | None) -> NDArray[Any]:
@@ -96,7 +97,7 @@ def seeded_subset(count: int, size: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(count)[:size])
 
 
-def small_gray_preprocess(shape: Shape, mean: float = 0.5, std: float = 0.5) -> Preprocess:
+def small_gray_preprocess(shape: InputShape, mean: float = 0.5, std: float = 0.5) -> Preprocess:
     """For small grey pictures: stretch to the input, repeat grey where three channels are asked.
 
     The values lie in -1..1 unless another mean and std are given.
@@ -111,14 +112,14 @@ def small_gray_preprocess(shape: Shape, mean: float = 0.5, std: float = 0.5) -> 
     )
 
 
-def small_color_preprocess(shape: Shape) -> Preprocess:
+def small_color_preprocess(shape: InputShape) -> Preprocess:
     """For small colour pictures: stretch to the input, CIFAR-10's mean and std; one channel: grey, -1..1."""
     if shape[0] == 1:
         return small_gray_preprocess(shape)
     return Preprocess(resize=(shape[1], shape[2]), crop=None, mean=CIFAR10_MEAN, std=CIFAR10_STD)
 
 
-def photograph_preprocess(shape: Shape) -> Preprocess:
+def photograph_preprocess(shape: InputShape) -> Preprocess:
     """ImageNet's usual: shorter side to 256/224 of the input, centre crop, ImageNet's mean and std."""
     if shape[0] == 1:
         mean, std = (0.5,), (0.5,)

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def download(kind: Callable[..., T], name: str, *, wanted: str, todo: str, **options: Any) -> T:
-    """Make one of torchvision's data sets, which downloads what is absent and checks the MD5 of what comes.
+    """Make one of torchvision's data sets, which downloads what is absent and checks their MD5.
 
     Raises:
         DataError: it is not whole on this machine and cannot be downloaded; `wanted` and `todo` say what to

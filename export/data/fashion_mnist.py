@@ -29,7 +29,7 @@ LABELS = (
 
 
 def load() -> Dataset:
-    """The 60,000 pictures to train on and the 10,000 that judge.
+    """The 60,000 pictures to train on and the 10,000 for evaluation.
 
     Raises:
         DataError: the files are nowhere and cannot be downloaded, or are damaged.

@@ -1,4 +1,4 @@
-"""Sets of small grey pictures in IDX files, the format of LeCun's MNIST page: MNIST and its likenesses."""
+"""Sets of small grey pictures in IDX files, the format of MNIST and of sets that replace it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import DataError
-from ..models.spec import Shape
+from ..models.spec import InputShape
 from .dataset import CALIBRATION_SAMPLES, Dataset, Split, in_memory, seeded_subset
 
 TRAIN_FILES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
@@ -27,7 +27,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def load(
-    name: str, labels: tuple[str, ...], folder: Path, preprocess: Callable[[Shape], Preprocess]
+    name: str, labels: tuple[str, ...], folder: Path, preprocess: Callable[[InputShape], Preprocess]
 ) -> Dataset:
     """The set that a folder's four files make.
 

@@ -1,7 +1,7 @@
 """`imagefolder:DIR`: the user's own photographs, one folder a class, as in torchvision's ImageFolder.
 
 DIR either holds the class folders, or `train` and `val` folders that hold them. A `class_index.json`
-beside the class folders maps them to the model's classes, in one of two forms:
+beside the class folders maps them to the model's classes, in one of two variants:
 `{"folder": index, ...}`, or Keras' `{"index": ["folder", "label"], ...}`.
 """
 
@@ -28,7 +28,7 @@ IMAGENET_CLASSES = 1000
 
 @dataclass(frozen=True)
 class ClassIndex:
-    """Which class index each folder stands for, and the label of each index."""
+    """The class index of each folder, and the label of each index."""
 
     folders: Mapping[str, int]
     labels: tuple[str, ...]
@@ -37,7 +37,7 @@ class ClassIndex:
 def load(folder: Path) -> Dataset:
     """Read the list of pictures; the pictures themselves are read when they are used.
 
-    Without `train` and `val`, a third of the pictures (at most 128) calibrate and the rest judge.
+    Without `train` and `val`, a third of the pictures (at most 128) calibrate and the rest evaluate.
 
     Raises:
         DataError: the folder is absent or holds no pictures in class folders, or class_index.json does
@@ -76,7 +76,7 @@ def _dataset(
     if len(calibration) < 2 or len(evaluation) < 2:
         raise DataError(
             f"The folder {folder} holds too few pictures.",
-            wanted="at least 6, so that some can calibrate and others judge",
+            wanted="at least 6, so that some can calibrate and others evaluate",
             got=str(len(calibration) + len(evaluation)),
         )
     return Dataset(

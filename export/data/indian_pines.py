@@ -6,7 +6,7 @@ Chaudhuri (arXiv 1902.06701) and their published code.
 
 - 30 whitened principal components (mean 0, variance 1 each), fitted without labels, but on the whole scene.
 - A sample is the 25x25 patch around a labelled pixel, with zeros beyond the scene's edge.
-- 30 % of the pixels of each class train and 70 % judge. No pixel is the centre of patches in both, but
+- 30 % of the pixels of each class train and 70 % evaluate. No pixel is the centre of patches in both, but
   the patches themselves overlap: scores on this split say little about another field.
 """
 
@@ -46,7 +46,7 @@ LABELS = (
 
 
 def load() -> Dataset:
-    """The 3,074 patches to train on and the 7,175 that judge, each (1, 30, 25, 25) with bands as depth.
+    """The 3,074 patches to train on and the 7,175 for evaluation, each (1, 30, 25, 25) with bands as depth.
 
     Raises:
         MissingDependency: tensorly or scikit-learn is not installed.
@@ -55,7 +55,7 @@ def load() -> Dataset:
     try:
         scene, classes = _scene()
         everything = patches(principal_components(scene), classes)
-        learn, judge = _positions(everything.labels)
+        learn, held_out = _positions(everything.labels)
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "tensorly", "export", "The data set 'indian-pines'") from error
     train = everything.take(learn)
@@ -64,7 +64,7 @@ def load() -> Dataset:
         labels=LABELS,
         train=train,
         calibration=train.take(seeded_subset(len(train), CALIBRATION_SAMPLES)),
-        evaluation=everything.take(judge),
+        evaluation=everything.take(held_out),
         small=False,
         preprocess=lambda shape: None,
         tensor_shape=(1, COMPONENTS, SIDE, SIDE),

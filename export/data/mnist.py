@@ -19,7 +19,7 @@ MEAN, STD = 0.1307, 0.3081
 
 
 def load() -> Dataset:
-    """The 60,000 pictures to train on and the 10,000 that judge.
+    """The 60,000 pictures to train on and the 10,000 for evaluation.
 
     Raises:
         DataError: the files are absent and cannot be downloaded, or are damaged.

@@ -1,7 +1,7 @@
 """AlexNet at half width: the network of one of the two GPUs of the paper.
 
 Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks" (NeurIPS 2012), with half
-the channels and without local response normalisation. The small form differs in one thing: its first
+the channels and without local response normalisation. The small variant differs in one thing: its first
 convolution has stride 1, with which 64x64 ends at the same 128x6x6.
 """
 
@@ -12,7 +12,7 @@ from torch import nn
 
 from .init import initialise_he
 from .recipe import Recipe
-from .spec import Form, ModelSpec
+from .spec import ModelSpec, Variant
 
 
 class AlexNetHalf(nn.Module):
@@ -63,8 +63,8 @@ SPECS = (
     ModelSpec(
         name="alexnet_half",
         source="Krizhevsky 2012",
-        standard=Form("standard", (3, 224, 224), build),
-        small=Form("small", (3, 64, 64), build_small),
+        standard=Variant("standard", (3, 224, 224), build),
+        small=Variant("small", (3, 64, 64), build_small),
         recipe=Recipe(rate=3e-4),
     ),
 )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .spec import Form, Shape
+from .spec import InputShape, Variant
 
 COUNTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -26,13 +26,13 @@ class Cost:
     multiply_adds: int
 
 
-def of_form(form: Form, classes: int) -> Cost:
-    """Count a form without making its weights: on PyTorch's meta device there are only shapes."""
+def of_variant(variant: Variant, classes: int) -> Cost:
+    """Count a variant without making its weights: on PyTorch's meta device there are only shapes."""
     with torch.device("meta"):
-        return of_network(form.build(classes), form.input_shape)
+        return of_network(variant.build(classes), variant.input_shape)
 
 
-def of_network(network: nn.Module, input_shape: Shape) -> Cost:
+def of_network(network: nn.Module, input_shape: InputShape) -> Cost:
     """Count a network, which is left in evaluation mode, by watching its modules take one input."""
     used: set[nn.Parameter] = set()
     multiply_adds = 0

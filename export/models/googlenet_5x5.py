@@ -1,7 +1,8 @@
 """GoogLeNet as the paper's table has it: true 5x5 convolutions in the third branch, and no batch norm.
 
 Szegedy et al., "Going Deeper with Convolutions" (arXiv 1409.4842), without local response normalisation. The
-auxiliary classifiers pool to 4x4 whatever the size of the map. The small form is the same network at 64x64.
+auxiliary classifiers pool to 4x4 whatever the size of the map. The small variant is the same network at
+64x64.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from torch import nn
 
 from .init import initialise_he
 from .recipe import Recipe
-from .spec import Form, ModelSpec
+from .spec import ModelSpec, Variant
 
 Outputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -125,8 +126,8 @@ SPECS = (
     ModelSpec(
         name="googlenet_5x5",
         source="arXiv 1409.4842",
-        standard=Form("standard", (3, 224, 224), build),
-        small=Form("small", (3, 64, 64), build),
+        standard=Variant("standard", (3, 224, 224), build),
+        small=Variant("small", (3, 64, 64), build),
         recipe=Recipe(rate=3e-4),
     ),
 )

@@ -14,7 +14,7 @@ from torch import nn
 
 from .init import initialise_he
 from .recipe import Recipe
-from .spec import Form, ModelSpec
+from .spec import ModelSpec, Variant
 
 Activation = Callable[[], nn.Module]
 
@@ -71,7 +71,7 @@ SPECS = tuple(
     ModelSpec(
         name=name,
         source="arXiv 1902.06701",
-        standard=Form("standard", (1, 30, 25, 25), builder),
+        standard=Variant("standard", (1, 30, 25, 25), builder),
         data=("indian-pines",),
         recipe=Recipe(epochs=20, rate=1e-3, shift=0.0),
         classes=16,

@@ -11,7 +11,7 @@ from torch import nn
 
 from .init import initialise_he
 from .recipe import Recipe
-from .spec import Form, ModelSpec
+from .spec import ModelSpec, Variant
 
 CONCATENATED = 16 + 24 + 24 + 24
 
@@ -70,7 +70,7 @@ SPECS = (
     ModelSpec(
         name="inception_mnist",
         source="arXiv 1409.4842",
-        standard=Form("standard", (1, 28, 28), build),
+        standard=Variant("standard", (1, 28, 28), build),
         data=("digits", "mnist", "fashion-mnist"),
         recipe=Recipe(
             epochs=10, optimizer="sgd", rate=0.01, schedule="constant", momentum=0.5, weight_decay=0.0

@@ -1,4 +1,4 @@
-"""Initialisation that keeps the signal alive, and the rounding errors small, on the way through a network."""
+"""Initial weights with which neither the signal vanishes nor rounding errors grow from layer to layer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def initialise_he(network: Network, after: Literal["relu", "linear"] = "relu") -
     """Draw all weights as He et al. do, "Delving Deep into Rectifiers" (arXiv 1502.01852); biases are zero.
 
     Each layer then passes on the scale of its input, given what follows most of them: ReLU, or nothing
-    (`linear`). With PyTorch's own start the signal shrinks by about half in every layer, until the biases
-    alone make the output.
+    (`linear`). With PyTorch's own initial weights the signal shrinks by about half in every layer, until the
+    biases alone make the output.
     """
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)):
@@ -31,8 +31,9 @@ def damp_residuals(network: Network) -> Network:
     """Start every residual block of a torchvision ResNet near the identity.
 
     The last batch norm of a block begins at RESIDUAL_GAIN, much as Goyal et al. begin it at zero (arXiv
-    1706.02677). From PyTorch's own start a rounding error grows block by block: ResNet-152 then gives 2e-4
-    of float32 error before it has learned anything. Not zero: a branch that is switched off proves nothing.
+    1706.02677). With PyTorch's own initial weights a rounding error grows block by block: ResNet-152 then
+    gives 2e-4 of float32 error before any training. Not zero: parity could not see the layers of a branch
+    whose output is zero.
     """
     for module in network.modules():
         if isinstance(module, (BasicBlock, Bottleneck)):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .init import initialise_he
-from .spec import Form, ModelSpec
+from .spec import ModelSpec, Variant
 
 
 class LeNet(nn.Module):
@@ -47,7 +47,7 @@ SPECS = (
     ModelSpec(
         name="lenet",
         source="LeCun 1998",
-        standard=Form("standard", (3, 32, 32), build),
+        standard=Variant("standard", (3, 32, 32), build),
         data=("digits", "cifar10", "fashion-mnist"),
         classes=10,
     ),

@@ -2,7 +2,7 @@
 
 Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications"
 (arXiv 1704.04861). The paper's width multiplier is the option `width`, its shallow network the option
-`shallow`, and its resolution multiplier is the size of the input. The small form and the network for CIFAR
+`shallow`, and its resolution multiplier is the size of the input. The small variant and the network for CIFAR
 have a stem of stride 1, which leaves a map of 2x2 at 32x32; the latter pools exactly that.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .spec import Form, ModelSpec, Option
+from .spec import ModelSpec, Option, Variant
 
 WIDE = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2))  # (channels, stride) of a block
 REPEATED = ((512, 1),) * 5
@@ -83,14 +83,14 @@ SPECS = (
     ModelSpec(
         name="mobilenet_v1",
         source="arXiv 1704.04861",
-        standard=Form("standard", (3, 224, 224), build),
-        small=Form("small", (3, 32, 32), build_small),
+        standard=Variant("standard", (3, 224, 224), build),
+        small=Variant("small", (3, 32, 32), build_small),
         options=OPTIONS,
     ),
     ModelSpec(
         name="mobilenet_v1_cifar",
         source="arXiv 1704.04861",
-        standard=Form("standard", (3, 32, 32), build_cifar),
+        standard=Variant("standard", (3, 32, 32), build_cifar),
         options=OPTIONS,
         data=("digits", "cifar10", "fashion-mnist"),
         classes=10,

@@ -1,7 +1,7 @@
 """MobileNetV2: inverted residuals with linear bottlenecks.
 
 Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (arXiv 1801.04381), as torchvision
-defines it. The small form differs in one thing: its stem has stride 1. The network for CIFAR also keeps
+defines it. The small variant differs in one thing: its stem has stride 1. The network for CIFAR also keeps
 stride 1 in the stage of 24 channels, so that its average pool is 4x4 at 32x32.
 """
 
@@ -12,7 +12,7 @@ from typing import cast
 from torch import nn
 from torchvision.models import mobilenet_v2
 
-from .spec import Form, ModelSpec, Option
+from .spec import ModelSpec, Option, Variant
 
 # (expansion, channels, blocks, stride of the first) of each stage
 CIFAR_STAGES = [
@@ -59,15 +59,15 @@ SPECS = (
     ModelSpec(
         name="mobilenet_v2",
         source="arXiv 1801.04381",
-        standard=Form("standard", (3, 224, 224), build),
-        small=Form("small", (3, 32, 32), build_small),
+        standard=Variant("standard", (3, 224, 224), build),
+        small=Variant("small", (3, 32, 32), build_small),
         torchvision_name="mobilenet_v2",
         options=OPTIONS,
     ),
     ModelSpec(
         name="mobilenet_v2_cifar",
         source="arXiv 1801.04381",
-        standard=Form("standard", (3, 32, 32), build_cifar),
+        standard=Variant("standard", (3, 32, 32), build_cifar),
         options=OPTIONS,
         data=("digits", "cifar10", "fashion-mnist"),
         classes=10,

@@ -1,7 +1,7 @@
 """MobileNetV3: squeeze-and-excitation and hard-swish.
 
 Howard et al., "Searching for MobileNetV3" (arXiv 1905.02244), as torchvision defines both sizes. The small
-form differs in one thing: its stem has stride 1.
+variant differs in one thing: its stem has stride 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models import mobilenet_v3_large, mobilenet_v3_small
 
 from .mobilenet_v2 import with_unit_stride_stem
-from .spec import Form, ModelSpec
+from .spec import ModelSpec, Variant
 
 
 def build(builder: Callable[..., nn.Module], classes: int) -> nn.Module:
@@ -30,8 +30,8 @@ SPECS = tuple(
     ModelSpec(
         name=builder.__name__,
         source="arXiv 1905.02244",
-        standard=Form("standard", (3, 224, 224), partial(build, builder)),
-        small=Form("small", (3, 32, 32), partial(build_small, builder)),
+        standard=Variant("standard", (3, 224, 224), partial(build, builder)),
+        small=Variant("small", (3, 32, 32), partial(build_small, builder)),
         torchvision_name=builder.__name__,
     )
     for builder in (mobilenet_v3_small, mobilenet_v3_large)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,3 @@ class Recipe:
     weight_decay: float = 0.02
     shift: float = 1 / 16
     seed: int = 0
-
-    def describe(self) -> dict[str, Any]:
-        """The recipe as plain values, for the manifest and for the cache's key."""
-        return asdict(self)

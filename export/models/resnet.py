@@ -1,7 +1,7 @@
 """ResNet: residual learning, in the paper's five depths.
 
 He et al., "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), as torchvision defines them. The
-small form is the same network at 64x64.
+small variant is the same network at 64x64.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 from torchvision.models import resnet18, resnet34, resnet50, resnet101, resnet152
 
 from .init import damp_residuals
-from .spec import Form, ModelSpec
+from .spec import ModelSpec, Variant
 
 
 def build(builder: Callable[..., nn.Module], classes: int) -> nn.Module:
@@ -25,8 +25,8 @@ SPECS = tuple(
     ModelSpec(
         name=builder.__name__,
         source="arXiv 1512.03385",
-        standard=Form("standard", (3, 224, 224), partial(build, builder)),
-        small=Form("small", (3, 64, 64), partial(build, builder)),
+        standard=Variant("standard", (3, 224, 224), partial(build, builder)),
+        small=Variant("small", (3, 64, 64), partial(build, builder)),
         torchvision_name=builder.__name__,
     )
     for builder in (resnet18, resnet34, resnet50, resnet101, resnet152)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .init import initialise_he
-from .spec import Form, ModelSpec
+from .spec import ModelSpec, Variant
 
 
 class Residual(nn.Module):
@@ -60,7 +60,7 @@ SPECS = (
     ModelSpec(
         name="resnet_mnist",
         source="arXiv 1512.03385",
-        standard=Form("standard", (1, 28, 28), build),
+        standard=Variant("standard", (1, 28, 28), build),
         data=("digits", "mnist", "fashion-mnist"),
         classes=10,
     ),

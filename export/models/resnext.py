@@ -2,7 +2,7 @@
 
 Xie et al., "Aggregated Residual Transformations for Deep Neural Networks" (arXiv 1611.05431), as torchvision
 defines it. The paper's cardinality is the option `groups`, its bottleneck width the option `width_per_group`.
-The small form is the same network at 64x64.
+The small variant is the same network at 64x64.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from .init import damp_residuals
-from .spec import Form, ModelSpec, Option
+from .spec import ModelSpec, Option, Variant
 
 
 def build(classes: int, groups: int = 32, width_per_group: int = 4) -> nn.Module:
@@ -25,8 +25,8 @@ SPECS = (
     ModelSpec(
         name="resnext50_32x4d",
         source="arXiv 1611.05431",
-        standard=Form("standard", (3, 224, 224), build),
-        small=Form("small", (3, 64, 64), build),
+        standard=Variant("standard", (3, 224, 224), build),
+        small=Variant("small", (3, 64, 64), build),
         torchvision_name="resnext50_32x4d",
         options={
             "groups": Option(32, (1, 2, 4, 8, 32, 64), "groups of the 3x3 convolutions"),

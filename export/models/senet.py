@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .recipe import Recipe
-from .spec import Form, ModelSpec
+from .spec import ModelSpec, Variant
 
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))  # (channels, stride of the first of two blocks)
 REDUCTION = 16
@@ -86,7 +86,7 @@ SPECS = (
     ModelSpec(
         name="senet18",
         source="arXiv 1709.01507",
-        standard=Form("standard", (3, 32, 32), SENet18),
+        standard=Variant("standard", (3, 32, 32), SENet18),
         data=("digits", "cifar10", "fashion-mnist"),
         recipe=Recipe(epochs=10, optimizer="adam", rate=1e-3, schedule="constant", weight_decay=0.0),
         classes=10,

@@ -11,7 +11,7 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from torch import nn
 
-Shape = tuple[int, ...]
+InputShape = tuple[int, ...]  # of one input, without the batch axis
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Option:
 
 
 @dataclass(frozen=True)
-class Form:
-    """One way to build an architecture.
+class Variant:
+    """One of an architecture's two sizes.
 
     Attributes:
         name: "standard", or "small" for data of 64 pixels and less.
@@ -41,7 +41,7 @@ class Form:
     """
 
     name: str
-    input_shape: Shape
+    input_shape: InputShape
     build: Callable[..., nn.Module]
 
 
@@ -52,8 +52,8 @@ class ModelSpec:
     Attributes:
         name: registry name.
         source: the paper or package that defines it.
-        standard: the form of the definition.
-        small: the form for small pictures; None where the definition has none.
+        standard: the variant of the definition.
+        small: the variant for small pictures; None where the definition has none.
         torchvision_name: the name under which torchvision publishes ImageNet weights; None if it does not.
         options: hyper-parameters by name.
         data: names of the data sets that it is meant for, the one for demo weights first.
@@ -63,14 +63,14 @@ class ModelSpec:
 
     name: str
     source: str
-    standard: Form
-    small: Form | None = None
+    standard: Variant
+    small: Variant | None = None
     torchvision_name: str | None = None
     options: Mapping[str, Option] = field(default_factory=dict)
     data: tuple[str, ...] = ("digits", "fashion-mnist", "imagefolder")
     recipe: Recipe = field(default_factory=Recipe)
     classes: int = 1000
 
-    def form_for(self, *, small_data: bool) -> Form:
-        """The form that suits the data: the small one for small pictures, where there is one."""
+    def variant_for(self, *, small_data: bool) -> Variant:
+        """The variant that suits the data: the small one for small pictures, where there is one."""
         return self.small if small_data and self.small else self.standard

@@ -1,8 +1,8 @@
-"""VGG: 3x3 convolutions all the way down.
+"""VGG: 3x3 convolutions only.
 
 Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (arXiv
-1409.1556), as torchvision defines the four of them without batch norm. The small form differs in one thing:
-at 64x64 the last map is 2x2 and not 7x7, and the first fully connected layer takes that.
+1409.1556), as torchvision defines the four of them without batch norm. The small variant differs in one
+thing: at 64x64 the last map is 2x2 and not 7x7, and the first fully connected layer takes that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torchvision.models import VGG, vgg11, vgg13, vgg16, vgg19
 
 from .init import initialise_he
 from .recipe import Recipe
-from .spec import Form, ModelSpec
+from .spec import ModelSpec, Variant
 
 
 def build(builder: Callable[..., nn.Module], classes: int) -> nn.Module:
@@ -35,8 +35,8 @@ SPECS = tuple(
     ModelSpec(
         name=builder.__name__,
         source="arXiv 1409.1556",
-        standard=Form("standard", (3, 224, 224), partial(build, builder)),
-        small=Form("small", (3, 64, 64), partial(build_small, builder)),
+        standard=Variant("standard", (3, 224, 224), partial(build, builder)),
+        small=Variant("small", (3, 64, 64), partial(build_small, builder)),
         torchvision_name=builder.__name__,
         recipe=Recipe(rate=1e-4),
     )

@@ -67,7 +67,7 @@ def read_weights(path: Path) -> FoundWeights:
     return FoundWeights(_without_prefixes(value), ".".join(wrappings))
 
 
-def fit(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def load_state(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Load a state dict into a network; nothing may be missing, left over or of another shape.
 
     Raises:

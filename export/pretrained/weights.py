@@ -15,16 +15,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ...calibration.progress import Stages
+from ...calibration.progress import Progress
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.cache import cache_folder
 from ...runtime.errors import WeightsError
 from ...runtime.files import publish_file, sha256_file
+from ...runtime.records import encode
 from ..data.dataset import Dataset
-from ..models.spec import Form, ModelSpec
-from ..training.fingerprint import describe, describe_data, describe_network
+from ..models.spec import ModelSpec, Variant
+from ..training.fingerprint import data_fingerprint, network_fingerprint, training_fingerprint
 from ..training.trainer import predict, settle_batch_norm, train
-from .state_dict import fit, read_weights
+from .state_dict import load_state, read_weights
 
 # GoogLeNet's and Inception's published weights were trained on -1..1; this attribute of torchvision's
 # makes the network convert ImageNet's usual input itself.
@@ -36,17 +37,18 @@ class WeightsRecord:
     """Where weights came from, for the manifest.
 
     Attributes:
-        source: "demo", "imagenet", "file", "random", or "factory" (as the model's own factory made them).
-        sha256: of the file that holds them; of the state dict for "random" and "factory".
+        source: "demo", "imagenet", "file", "random", "factory" (as the model's own factory made them), or
+            "module" (those of a network that the caller had in memory).
+        sha256: of the file that holds them; of the state dict for "random", "factory" and "module".
         detail: what else tells them apart.
     """
 
-    source: Literal["demo", "imagenet", "file", "random", "factory"]
+    source: Literal["demo", "imagenet", "file", "random", "factory", "module"]
     sha256: str
     detail: Mapping[str, Any]
 
-    def describe(self) -> dict[str, Any]:
-        """The record as the manifest's `weights`."""
+    def to_manifest(self) -> dict[str, Any]:
+        """The manifest's `weights`."""
         return {"source": self.source, "sha256": self.sha256, **self.detail}
 
 
@@ -61,7 +63,7 @@ class Trained:
 
 
 def from_demo(
-    spec: ModelSpec, form: Form, data: Dataset, preprocess: Preprocess | None, stages: Stages
+    spec: ModelSpec, variant: Variant, data: Dataset, preprocess: Preprocess | None, progress: Progress
 ) -> Trained:
     """Train on the data set, or take what an earlier run trained in the same way.
 
@@ -76,32 +78,34 @@ def from_demo(
             todo="give your own weights with --weights FILE, or --data digits",
         )
     torch.manual_seed(recipe.seed)
-    network = form.build(len(data.labels))
-    model = describe_network(spec.name, form, {}, network)
+    network = variant.build(len(data.labels))
+    model = network_fingerprint(spec.name, variant, {}, network)
     settings = {
-        **describe(model, describe_data(data.name, data.train, data.evaluation), preprocess, recipe),
+        **training_fingerprint(
+            model, data_fingerprint(data.name, data.train, data.evaluation), preprocess, recipe
+        ),
         "torch": torch.__version__,
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    path = cache_folder() / "demo" / f"{spec.name}-{form.name}-{digest}.safetensors"
+    path = cache_folder() / "demo" / f"{spec.name}-{variant.name}-{digest}.safetensors"
     if path.is_file():
-        fit(network, read_weights(path).state, path)
+        load_state(network, read_weights(path).state, path)
     else:
-        train(network, data.train, preprocess, recipe, stages)
+        train(network, data.train, preprocess, recipe, progress)
         with publish_file(path) as draft:
             save_file({name: value.contiguous() for name, value in network.state_dict().items()}, draft)
     network.eval()
-    judged = [predict(network, batch).argmax(axis=1) for batch in data.evaluation.batches(preprocess, 64)]
-    top1 = 100 * float((np.concatenate(judged) == data.evaluation.labels).mean())
-    stages.note(
+    answers = [predict(network, batch).argmax(axis=1) for batch in data.evaluation.batches(preprocess, 64)]
+    top1 = 100 * float((np.concatenate(answers) == data.evaluation.labels).mean())
+    progress.note(
         f"demo weights: {top1:.2f} % top-1 on {len(data.evaluation)} held-out pictures of {data.name}"
     )
     return Trained(
-        network, WeightsRecord("demo", sha256_file(path), {"recipe": recipe.describe(), "top1": top1})
+        network, WeightsRecord("demo", sha256_file(path), {"recipe": encode(recipe), "top1": top1})
     )
 
 
-def from_imagenet(spec: ModelSpec, form: Form) -> Trained:
+def from_imagenet(spec: ModelSpec, variant: Variant) -> Trained:
     """torchvision's published ImageNet weights, from its cache or by download.
 
     Raises:
@@ -109,15 +113,15 @@ def from_imagenet(spec: ModelSpec, form: Form) -> Trained:
     """
     from ..sources.torchvision import default_weights
 
-    if spec.torchvision_name is None or form.name != "standard":
+    if spec.torchvision_name is None or variant.name != "standard":
         raise WeightsError(
-            f"There are no ImageNet weights for {spec.name} in its {form.name} form.",
+            f"There are no ImageNet weights for {spec.name} in its {variant.name} variant.",
             todo="give photographs with --data imagefolder:DIR, or your own weights with --weights FILE",
         )
     weights = default_weights(spec.torchvision_name)
     path = _download(weights.url)
-    network = form.build(len(weights.meta["categories"]))
-    fit(network, read_weights(path).state, path)
+    network = variant.build(len(weights.meta["categories"]))
+    load_state(network, read_weights(path).state, path)
     if hasattr(network, CONVERTS_INPUT):
         setattr(network, CONVERTS_INPUT, True)
     record = WeightsRecord("imagenet", sha256_file(path), {"name": str(weights)})
@@ -125,36 +129,43 @@ def from_imagenet(spec: ModelSpec, form: Form) -> Trained:
     return Trained(network.eval(), record, _from_preset(weights.transforms()), labels)
 
 
-def from_file(form: Form, path: Path, classes: int) -> Trained:
+def from_file(variant: Variant, path: Path, classes: int) -> Trained:
     """The user's own weights.
 
     Raises:
         WeightsError: the file cannot be read safely, or does not fit the model.
     """
     found = read_weights(path)
-    network = form.build(classes)
-    fit(network, found.state, path)
+    network = variant.build(classes)
+    load_state(network, found.state, path)
     detail = {"file": path.name, "wrapping": found.wrapping}
     return Trained(network.eval(), WeightsRecord("file", sha256_file(path), detail))
 
 
-def from_random(form: Form, data: Dataset, preprocess: Preprocess | None) -> Trained:
-    """Seeded random weights, with batch norms settled on the calibration samples.
+def from_random(variant: Variant, data: Dataset, preprocess: Preprocess | None) -> Trained:
+    """Seeded random weights, with the statistics of batch norms taken from the calibration samples.
 
-    For trying the way of a network that has no weights yet. Without settled batch norms the signal of a deep
-    network fades on its way, and parity would have nothing to compare.
+    They run the pipeline on an untrained network, and say nothing about trained ones. With PyTorch's initial
+    statistics a deep network's output would hardly depend on its input, and parity could compare nothing.
     """
     torch.manual_seed(0)
-    network = form.build(len(data.labels))
+    network = variant.build(len(data.labels))
     settle_batch_norm(network, data.calibration.batches(preprocess, 16))
     return Trained(network, WeightsRecord("random", _hash_of(network), {"seed": 0}))
 
 
-def from_factory(form: Form, classes: int) -> Trained:
-    """The weights that the model's own factory gives: trained ones if it loads them, else a seeded start."""
+def from_factory(variant: Variant, classes: int) -> Trained:
+    """The weights that the model's own factory makes: trained if it loads some, else random with a seed."""
     torch.manual_seed(0)
-    network = form.build(classes).eval()
+    network = variant.build(classes).eval()
     return Trained(network, WeightsRecord("factory", _hash_of(network), {}))
+
+
+def from_module(network: nn.Module) -> Trained:
+    """The weights that a network in memory has; it is left as it is."""
+    kind = type(network)
+    record = WeightsRecord("module", _hash_of(network), {"class": f"{kind.__module__}.{kind.__qualname__}"})
+    return Trained(network, record)
 
 
 def _hash_of(network: nn.Module) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..models import flops as cost
-from ..models.spec import ModelSpec, Option, Shape
+from ..models import flops
+from ..models.spec import InputShape, ModelSpec, Option
 from . import registry
 from . import torchvision as from_torchvision
 
@@ -14,7 +14,7 @@ NUMBERS = ("parameters", "multiply-adds")
 MEGA = 1_000_000
 
 
-def describe() -> dict[str, Any]:
+def as_data() -> dict[str, Any]:
     """The registry's models by name, and the names of torchvision's."""
     return {
         "registry": {name: _entry(spec) for name, spec in registry.SPECS.items()},
@@ -22,7 +22,7 @@ def describe() -> dict[str, Any]:
     }
 
 
-def text() -> str:
+def as_text() -> str:
     """A line a model, the options that there are, and what else `export` takes."""
     specs = registry.SPECS.values()
     rows = [HEADER, *(_row(spec) for spec in specs)]
@@ -47,7 +47,7 @@ def text() -> str:
 
 
 def _entry(spec: ModelSpec) -> dict[str, Any]:
-    size = cost.of_form(spec.standard, spec.classes)
+    size = flops.of_variant(spec.standard, spec.classes)
     return {
         "source": spec.source,
         "input": spec.standard.input_shape,
@@ -66,8 +66,8 @@ def _option(option: Option) -> dict[str, Any]:
 
 
 def _row(spec: ModelSpec) -> tuple[str, ...]:
-    size = cost.of_form(spec.standard, spec.classes)
-    inputs = [form.input_shape for form in (spec.standard, spec.small) if form]
+    size = flops.of_variant(spec.standard, spec.classes)
+    inputs = [variant.input_shape for variant in (spec.standard, spec.small) if variant]
     return (
         spec.name,
         _rounded(size.parameters),
@@ -91,7 +91,7 @@ def _rounded(count: int) -> str:
     return f"{count / MEGA:.2f} M" if count < 10 * MEGA else f"{count / MEGA:,.0f} M"
 
 
-def _shape(shape: Shape) -> str:
+def _shape(shape: InputShape) -> str:
     return "x".join(map(str, shape))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torchvision import models
 
-from ..models.spec import Form, ModelSpec
+from ..models.spec import ModelSpec, Variant
 
 SMALL_SIDE = 64
 DEFAULT_SIDE = 224
@@ -21,7 +21,7 @@ def names() -> list[str]:
 def spec(name: str) -> ModelSpec:
     """Describe a torchvision model; its input size is that of its published weights.
 
-    Networks that pool adaptively also take small pictures as they are; their small form is the same
+    Networks that pool adaptively also take small pictures as they are; their small variant is the same
     network at 64x64. The others have none.
     """
 
@@ -29,11 +29,11 @@ def spec(name: str) -> ModelSpec:
         return models.get_model(name, weights=None, num_classes=classes)
 
     side = _native_side(name)
-    small = Form("small", (3, SMALL_SIDE, SMALL_SIDE), build)
+    small = Variant("small", (3, SMALL_SIDE, SMALL_SIDE), build)
     return ModelSpec(
         name=name,
         source="torchvision",
-        standard=Form("standard", (3, side, side), build),
+        standard=Variant("standard", (3, side, side), build),
         small=small if _pools_adaptively(build(10)) else None,
         torchvision_name=name,
     )

@@ -14,10 +14,10 @@ from typing import Any
 from torch import nn
 
 from ...runtime.errors import ModelError
-from ..models.spec import Form, ModelSpec, Shape
+from ..models.spec import InputShape, ModelSpec, Variant
 
-SMALL_SHAPE: Shape = (3, 32, 32)
-STANDARD_SHAPE: Shape = (3, 224, 224)
+SMALL_SHAPE: InputShape = (3, 32, 32)
+STANDARD_SHAPE: InputShape = (3, 224, 224)
 
 
 def spec(reference: str) -> ModelSpec:
@@ -47,8 +47,8 @@ def spec(reference: str) -> ModelSpec:
     return ModelSpec(
         name=attribute,
         source=reference,
-        standard=Form("standard", STANDARD_SHAPE, build),
-        small=Form("small", SMALL_SHAPE, build),
+        standard=Variant("standard", STANDARD_SHAPE, build),
+        small=Variant("small", SMALL_SHAPE, build),
     )
 
 

@@ -1,4 +1,4 @@
-"""`evidence.json`: what the models of a bundle came from, in numbers that a report can be made of."""
+"""`evidence.json`: how the models of a bundle were made, in numbers from which a report is made."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from dataclasses import dataclass
 
 from ...calibration.passes.range_search import Choice
 from ...calibration.qdq.placement import PlacementChoice
-from ...calibration.targets.base import Attempt, Int8Result
+from ...calibration.targets.base import Attempt
 from ...runtime.bundle.manifest import FloatPrecision
 from ...runtime.records import encode
+from ..request import ExportRequest
+from .accuracy import SampleDigest
+from .parity import PrecisionResult
+from .samples import ExportSamples
 
 EVIDENCE_SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Asked:
+class RequestSummary:
     """What the export was asked for, and how many samples it had.
 
     Attributes:
@@ -25,9 +29,9 @@ class Asked:
         target: what INT8 was to be made for.
         max_drop: points of top-1 that INT8 might cost.
         recover: when INT8 was to be recovered: "auto", "always" or "off".
-        calibration: number of samples that gave the ranges and judged each INT8 model on the way.
+        calibration: number of samples that gave the ranges, and on which INT8 models were compared.
         parity: number of samples on which each model was compared with PyTorch.
-        evaluation: number of samples that judged accuracy.
+        evaluation: number of samples on which accuracy was measured.
     """
 
     precisions: tuple[str, ...]
@@ -60,7 +64,7 @@ class RangeFound:
 
 @dataclass(frozen=True)
 class LayerError:
-    """What one layer alone in INT8 does to the output.
+    """The error of the output when one layer alone computes in INT8.
 
     Attributes:
         node: the layer's first output, which names it.
@@ -74,7 +78,7 @@ class LayerError:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptNode:
     """A node that does not compute in its model's own precision: in which it does, and why."""
 
     precision: FloatPrecision
@@ -90,20 +94,20 @@ class Evidence:
         request: what was asked for.
         ranges: of each activation that INT8 rounds, in the order of the graph; empty without INT8.
         layers: the error by layer, the worst first; empty where recovery had no need to rank them.
-        tried: the INT8 models that were made and judged, in their order; one of them was taken.
-        placement: where pairs stand around gates, by what that was chosen, and what came of each placement;
-            None without INT8.
+        tried: the INT8 models that were made and measured, in their order; one of them was taken.
+        placement: where Q/DQ pairs stand around gates, how that was chosen, and the error of each placement
+            that was tried; None without INT8.
         kept: by model and node, what does not compute in the model's own precision.
         curve: None, kept for what each further layer in float would bring.
     """
 
     schema: int
-    request: Asked
+    request: RequestSummary
     ranges: tuple[RangeFound, ...]
     layers: tuple[LayerError, ...]
     tried: tuple[Attempt, ...]
     placement: PlacementChoice | None
-    kept: Mapping[str, Mapping[str, Kept]]
+    kept: Mapping[str, Mapping[str, KeptNode]]
     curve: None = None
 
     def to_json(self) -> str:
@@ -111,17 +115,33 @@ class Evidence:
         return json.dumps(encode(self), indent=2, allow_nan=False) + "\n"
 
 
-def gather(request: Asked, kept: Mapping[str, Mapping[str, Kept]], int8: Int8Result | None) -> Evidence:
-    """The evidence of one export; `int8` is None where none was made."""
+def summarize(request: ExportRequest, samples: ExportSamples, evaluation: SampleDigest) -> RequestSummary:
+    """The request with the number of samples that each purpose had."""
+    return RequestSummary(
+        precisions=request.precisions,
+        target=request.target,
+        max_drop=request.max_drop,
+        recover=request.recover,
+        calibration=len(samples.calibration),
+        parity=len(samples.inputs),
+        evaluation=evaluation.count,
+    )
+
+
+def gather(summary: RequestSummary, results: Mapping[str, PrecisionResult]) -> Evidence:
+    """The evidence of one export, from each precision with its proofs."""
+    kept = {
+        name: {node: KeptNode(precision, result.reasons[node]) for node, precision in result.kept.items()}
+        for name, result in results.items()
+    }
+    int8 = results["int8"].int8 if "int8" in results else None
     if int8 is None:
-        return Evidence(EVIDENCE_SCHEMA, request, (), (), (), None, kept)
+        return Evidence(EVIDENCE_SCHEMA, summary, (), (), (), None, kept)
     return Evidence(
         schema=EVIDENCE_SCHEMA,
-        request=request,
+        request=summary,
         ranges=tuple(_range(choice) for choice in int8.choices),
-        layers=tuple(
-            LayerError(damage.node, damage.layer, _finite(damage.relative_l2)) for damage in int8.ranked
-        ),
+        layers=tuple(LayerError(layer.node, layer.layer, _finite(layer.error)) for layer in int8.ranked),
         tried=int8.tried,
         placement=int8.placement,
         kept=kept,

@@ -16,9 +16,9 @@ from ..data.dataset import Split
 
 @dataclass(frozen=True)
 class Feed:
-    """The two ways of one picture.
+    """How a picture is prepared for PyTorch, and how for the models that are shipped.
 
-    Where the shipped models resize frames themselves, PyTorch is shown what Pillow makes of the same frames.
+    Where the shipped models resize frames themselves, PyTorch takes what Pillow makes of the same frames.
 
     Attributes:
         trained: how the network's own inputs are made of pictures; None for tensors, fed as they are.
@@ -30,35 +30,35 @@ class Feed:
 
     def both(self, samples: Split) -> tuple[NDArray[np.float32], NDArray[Any]]:
         """The same samples for PyTorch, and for the shipped models, each of shape (N, ...)."""
-        shown = samples.tensor(self.served)
-        return self.trained_inputs(shown), shown
+        served = samples.tensor(self.served)
+        return self.trained_inputs(served), served
 
-    def trained_inputs(self, shown: NDArray[Any]) -> NDArray[np.float32]:
-        """PyTorch's inputs for the samples that the shipped models are shown, shape (N, ...)."""
+    def trained_inputs(self, served: NDArray[Any]) -> NDArray[np.float32]:
+        """PyTorch's inputs for samples as the shipped models take them, shape (N, ...)."""
         if self.trained is None or self.served is None or self.served == self.trained:
-            return shown
-        frames = self._in_trained_order(shown)
+            return served
+        frames = self._in_trained_order(served)
         if self.served.source is None:
             return np.stack([self.trained.normalized(frame) for frame in frames])
         return np.stack([self.trained(_picture(frame)) for frame in frames])
 
-    def resized(self, shown: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def resized(self, served: NDArray[np.uint8]) -> NDArray[np.float32]:
         """PyTorch's inputs as models that resize frames themselves compute them, here in float64.
 
         Args:
-            shown: frames, shape (N, height, width, channels).
+            served: frames, shape (N, height, width, channels).
         """
         if self.trained is None or self.served is None or self.served.source is None:
             raise AssertionError("no model resizes anything")
         rows, columns = self.trained.matrices(*self.served.source)
-        planes = self._in_trained_order(shown).transpose(0, 3, 1, 2).astype(np.float64)
+        planes = self._in_trained_order(served).transpose(0, 3, 1, 2).astype(np.float64)
         planes = (rows @ (planes @ columns.T).clip(0, 255)).clip(0, 255)
         mean, std = (np.array(values).reshape(-1, 1, 1) for values in (self.trained.mean, self.trained.std))
         return ((planes / 255 - mean) / std).astype(np.float32)
 
-    def _in_trained_order(self, shown: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _in_trained_order(self, served: NDArray[np.uint8]) -> NDArray[np.uint8]:
         same = self.trained is None or self.served is None or self.trained.color == self.served.color
-        return shown if same else shown[:, :, :, ::-1]
+        return served if same else served[:, :, :, ::-1]
 
     def batches(self, samples: Split, size: int) -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]:
         """The same in batches of at most `size`, one in memory at a time."""

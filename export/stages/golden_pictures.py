@@ -36,10 +36,10 @@ class GoldenPicture:
     label: str
 
 
-def surest(scores: NDArray[np.floating], count: int = PICTURES) -> list[int]:
-    """Positions of the samples of which a network is surest, of different classes where it can be.
+def most_confident(scores: NDArray[np.floating], count: int = PICTURES) -> list[int]:
+    """Positions of the samples whose two best scores differ most, of different classes if possible.
 
-    A label that hangs by a hair would accuse a device that rounds in another way.
+    Where two classes score nearly the same, a device that rounds in another way may rightly give the other.
 
     Args:
         scores: of each sample, shape (N, classes).
@@ -61,7 +61,7 @@ def record_pictures(
     answers: Callable[[NDArray[Any]], NDArray[np.floating]],
     labels: Sequence[str],
 ) -> tuple[GoldenPicture, ...]:
-    """Encode pictures, as PNG and JPEG in turn, and see what becomes of these very bytes.
+    """Encode pictures, as PNG and JPEG in turn, and record the tensors and labels of the encoded files.
 
     Args:
         images: what is encoded, made smaller where a side has more than SIDE pixels.
@@ -81,7 +81,7 @@ def record_pictures(
 
 
 def _encode(image: Image.Image, number: int) -> tuple[str, bytes]:
-    """Name and bytes of a picture without what cameras note in it, such as the place where it was taken."""
+    """Name and bytes of a picture, without metadata such as the place where it was taken."""
     small = image.convert(image.mode if image.mode in ("L", "RGB") else "RGB")
     small.info = {}
     small.thumbnail((SIDE, SIDE))

@@ -1,25 +1,27 @@
-"""The proof that a form of the model gives PyTorch's answers."""
+"""The proof that a model gives PyTorch's answers, and what a precision's progress found."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from ...calibration.artifact import OnnxArtifact
 from ...calibration.onnx_graph.localize import first_divergence
+from ...calibration.targets.base import Int8Result
+from ...runtime.bundle.manifest import FloatPrecision, Preflight
 from ...runtime.bundle.parity import TOLERANCES, Parity, compare_outputs, worst
 from ...runtime.errors import ParityError
 from ...runtime.session.session import Session, run_batched
-from .torch_onnx import OUTPUT, intermediate_values
+from .torch_onnx import intermediate_values
 
 BATCH_SIZES = (1, 2, 7)
 LOCALIZED_SAMPLES = 4
+NOT_CHECKED = Preflight()
 NO_NODE = "none: small errors add up over many nodes, or torch.export itself changed the network"
 
 
@@ -31,7 +33,7 @@ class Reference:
         inputs: as the models take them, shape (N, ...).
         outputs: by output name, each of shape (N, ...).
         program: PyTorch's graph of the network, to look into when answers differ.
-        tensors: the same inputs as PyTorch was given them; None where that is no other form.
+        tensors: the same inputs as PyTorch was given them; None where they are the same arrays.
     """
 
     inputs: NDArray[Any]
@@ -40,12 +42,25 @@ class Reference:
     tensors: NDArray[np.float32] | None = None
 
 
-def torch_answers(network: nn.Module, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-    """All outputs of a network in evaluation mode, named as the exporter names them."""
-    with torch.inference_mode():
-        found = network(torch.from_numpy(inputs))
-    tensors = [found] if isinstance(found, torch.Tensor) else list(found)
-    return {OUTPUT if i == 0 else f"{OUTPUT}_{i}": tensor.numpy() for i, tensor in enumerate(tensors)}
+@dataclass(frozen=True)
+class PrecisionResult:
+    """One precision after its progress: the model, its proofs, and what stayed float.
+
+    Attributes:
+        artifact: the model.
+        parity: its comparison with PyTorch.
+        kept: nodes that do not compute in the model's own precision, by name, and in which they do.
+        reasons: why, by the same names.
+        int8: how the INT8 model came about; None for the others.
+        preflight: what NVIDIA's compiler said of it.
+    """
+
+    artifact: OnnxArtifact
+    parity: Parity
+    kept: Mapping[str, FloatPrecision] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    int8: Int8Result | None = None
+    preflight: Preflight = NOT_CHECKED
 
 
 def measure(artifact: OnnxArtifact, reference: Reference) -> Parity:

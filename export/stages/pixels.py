@@ -1,4 +1,4 @@
-"""The last change before a model is shipped to take pixels, and its proof."""
+"""Models that take pixels: normalization moves into the graph, and each is proven again."""
 
 from __future__ import annotations
 
@@ -7,25 +7,30 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from ...calibration.passes.uint8_input import with_uint8_input
 from ...runtime.bundle.accuracy import Accuracy
 from ...runtime.errors import AccuracyError
 from .feed import Feed
-from .parity import Reference, measure, prove, torch_answers
-from .publish import Proven
+from .parity import PrecisionResult, Reference, measure, prove
+from .source import ExportSource
+from .torch_onnx import torch_answers
 
 
-def pixel_reference(
-    network: nn.Module, feed: Feed, reference: Reference, shown: NDArray[np.uint8]
-) -> Reference:
-    """PyTorch's answers to the same pictures, as models that take pixels are shown them."""
+def pixel_reference(source: ExportSource, reference: Reference, served: NDArray[np.uint8]) -> Reference:
+    """PyTorch's answers to the same pictures, as models that take pixels are shown them.
+
+    Args:
+        source: the network, and how its inputs and those of the shipped models are prepared.
+        reference: PyTorch's answers to its own inputs.
+        served: the pictures as the shipped models take them, shape (N, height, width, channels).
+    """
+    feed = source.feed
     if feed.served is None or feed.served.source is None:
-        return replace(reference, inputs=shown, tensors=reference.inputs)
-    tensors = feed.resized(shown)
-    outputs = torch_answers(network, tensors)
-    return Reference(shown, outputs, reference.program, tensors)
+        return replace(reference, inputs=served, tensors=reference.inputs)
+    tensors = feed.resized(served)
+    outputs = torch_answers(source.network, tensors)
+    return Reference(served, outputs, reference.program, tensors)
 
 
 def check_resizing(feed: Feed, accuracy: Accuracy, max_drop: float) -> None:
@@ -46,14 +51,16 @@ def check_resizing(feed: Feed, accuracy: Accuracy, max_drop: float) -> None:
     )
 
 
-def take_pixels(proven: Mapping[str, Proven], feed: Feed, reference: Reference) -> dict[str, Proven]:
-    """The same precisions for pixels, each proven anew. INT8 is measured, and the verdict judges it."""
+def take_pixels(
+    results: Mapping[str, PrecisionResult], feed: Feed, reference: Reference
+) -> dict[str, PrecisionResult]:
+    """The same precisions for pixels, each proven anew. INT8 is measured, and the verdict decides."""
     if feed.trained is None or feed.served is None:
         raise AssertionError("served_preprocess refuses tensors")
     shipped = {}
-    for name, entry in proven.items():
-        model = with_uint8_input(entry.artifact.model, feed.trained, feed.served)
-        artifact = entry.artifact.derive(model, "uint8-input", entry.artifact.precision)
+    for name, result in results.items():
+        model = with_uint8_input(result.artifact.model, feed.trained, feed.served)
+        artifact = result.artifact.derive(model, "uint8-input", result.artifact.precision)
         parity = (measure if name == "int8" else prove)(artifact, reference)
-        shipped[name] = replace(entry, artifact=artifact, parity=parity)
+        shipped[name] = replace(result, artifact=artifact, parity=parity)
     return shipped

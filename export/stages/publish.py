@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -15,172 +15,113 @@ from numpy.typing import NDArray
 
 from ...calibration.artifact import OnnxArtifact
 from ...calibration.dataset.calibration_set import input_of
-from ...calibration.targets.base import Int8Result
 from ...runtime.bundle.accuracy import Accuracy
 from ...runtime.bundle.bundle import MANIFEST, Bundle, output_key
 from ...runtime.bundle.manifest import (
     SCHEMA,
     FileEntry,
-    FloatPrecision,
     Manifest,
     ModelEntry,
     OutputSpec,
     PictureEntry,
-    Preflight,
     TensorSpec,
     Verdict,
 )
-from ...runtime.bundle.parity import Parity
-from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.files import publish_folder, sha256_file
 from ...runtime.records import encode
 from ...runtime.session.session import load_onnxruntime
-from ..data.dataset import Dataset
-from ..models.spec import Form, ModelSpec
-from ..pretrained.weights import Trained
-from .accuracy import Evaluation, Shown
+from .accuracy import Evaluation, SampleDigest
 from .evidence import Evidence
 from .golden_pictures import GoldenPicture
-from .parity import Reference
+from .parity import PrecisionResult, Reference
+from .source import ExportSource
 
 GOLDEN_SAMPLES = 8
-NOT_CHECKED = Preflight()
 PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What is exported: a trained network, its data, and how its inputs are prepared."""
-
-    spec: ModelSpec
-    form: Form
-    trained: Trained
-    data: Dataset
-    preprocess: Preprocess | None
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The name of each class."""
-        return self.trained.labels or self.data.labels
-
-
-@dataclass(frozen=True)
-class Proven:
-    """One precision that went through its stage: the artifact, its proofs, and what stayed float.
+class ExportResult:
+    """All that an export found, ready to be written.
 
     Attributes:
-        kept: nodes that do not compute in the model's own precision, by name, and in which they do.
-        reasons: why, by the same names.
-        int8: how the INT8 model came about; None for the others.
-    """
-
-    artifact: OnnxArtifact
-    parity: Parity
-    kept: Mapping[str, FloatPrecision] = field(default_factory=dict)
-    reasons: Mapping[str, str] = field(default_factory=dict)
-    int8: Int8Result | None = None
-    preflight: Preflight = NOT_CHECKED
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """All that the stages gave, ready to be written.
-
-    Attributes:
-        subject: what was exported.
-        proven: each precision with its proof.
+        source: what was exported.
+        results: each precision with its proofs.
         reference: PyTorch's answers, of which the first become the golden ones.
         pictures: encoded ones with their tensors and labels; none for a network that takes tensors.
-        calibration: the pictures that gave the ranges of values.
-        evaluation: accuracy, and the pictures that judged.
-        ancestors: the ONNX models from which those in `proven` descend, the exporter's own first.
-        evidence: what the models came from.
+        calibration: the samples that gave the ranges of values.
+        evaluation: accuracy, and the samples on which it was measured.
+        ancestors: the ONNX models from which those in `results` descend, the exporter's own first.
+        evidence: how the models were made.
+        verdict: which precision to ship.
     """
 
-    subject: Subject
-    proven: Mapping[str, Proven]
+    source: ExportSource
+    results: Mapping[str, PrecisionResult]
     reference: Reference
     pictures: tuple[GoldenPicture, ...]
-    calibration: Shown
+    calibration: SampleDigest
     evaluation: Evaluation
     ancestors: tuple[OnnxArtifact, ...]
     evidence: Evidence
+    verdict: Verdict
 
 
-def decide(models: Mapping[str, tuple[Parity, Accuracy]], max_drop: float) -> Verdict:
-    """Which precision to ship: INT8 if it holds the budget, else FP16, else FP32."""
-    fallback = "fp16" if "fp16" in models else "fp32"
-    if "int8" not in models:
-        return Verdict(fallback, "INT8 was not asked for")
-    parity, accuracy = models["int8"]
-    low, high = accuracy.ci95
-    interval = f"95 % interval {low:.2f} to {high:.2f}, {accuracy.samples} pictures"
-    drop = f"top-1 drops by {accuracy.drop:.2f} points ({interval})"
-    if not parity:
-        return Verdict(fallback, f"INT8 failed parity: {parity.reason}")
-    if accuracy.drop > max_drop:
-        return Verdict(fallback, f"INT8 {drop}, above the budget of {max_drop:g}")
-    return Verdict("int8", f"{drop}, within the budget of {max_drop:g}")
-
-
-def publish(out: Path, outcome: Outcome, verdict: Verdict, seconds: Mapping[str, float]) -> Bundle:
+def publish(out: Path, outcome: ExportResult, seconds: Mapping[str, float]) -> Bundle:
     """Write a bundle beside `out`, verify it as a device would, and rename it into place.
 
     Args:
         out: the folder; an existing bundle there is replaced.
-        outcome: all that the stages gave.
-        verdict: which precision to ship.
+        outcome: all that the export found.
         seconds: wall time of each stage.
 
     Raises:
         OutputError: the place cannot be written.
     """
     with publish_folder(out) as draft:
-        manifest = _manifest(draft, out.name, outcome, verdict, seconds)
+        manifest = _manifest(draft, out.name, outcome, seconds)
         (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
         Bundle.open(draft)
     return Bundle.open(out)
 
 
-def _manifest(
-    folder: Path, name: str, outcome: Outcome, verdict: Verdict, seconds: Mapping[str, float]
-) -> Manifest:
-    subject, accuracy = outcome.subject, outcome.evaluation.accuracy
+def _manifest(folder: Path, name: str, outcome: ExportResult, seconds: Mapping[str, float]) -> Manifest:
+    source, accuracy = outcome.source, outcome.evaluation.accuracy
     return Manifest(
         schema=SCHEMA,
         name=name,
-        architecture=subject.spec.name,
-        form=subject.form.name,
+        architecture=source.spec.name,
+        form=source.variant.name,
         edgeproof=version("edgeproof"),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        weights=subject.trained.record.describe(),
+        weights=source.trained.record.to_manifest(),
         data={
-            "name": subject.data.name,
+            "name": source.data.name,
             "calibration": encode(outcome.calibration),
-            "evaluation": encode(outcome.evaluation.shown),
+            "evaluation": encode(outcome.evaluation.digest),
         },
-        input=_input_spec(outcome.proven["fp32"].artifact),
+        input=_input_spec(outcome.results["fp32"].artifact),
         outputs=_output_specs(outcome.reference.outputs),
-        preprocess=subject.preprocess,
-        labels=subject.labels,
+        preprocess=source.feed.served,
+        labels=source.labels,
         models={
-            key: _write_model(folder, key, proven, accuracy[key]) for key, proven in outcome.proven.items()
+            key: _write_model(folder, key, result, accuracy[key]) for key, result in outcome.results.items()
         },
-        target=outcome.evidence.request.target if "int8" in outcome.proven else None,
+        target=outcome.evidence.request.target if "int8" in outcome.results else None,
         golden=_write_golden(folder, outcome.reference, outcome.pictures),
         pictures=tuple(_write_picture(folder, picture) for picture in outcome.pictures),
         evidence=_write_evidence(folder, outcome.evidence),
-        verdict=verdict,
+        verdict=outcome.verdict,
         toolchain=_toolchain(),
-        lineage=_lineage([*outcome.ancestors, *(proven.artifact for proven in outcome.proven.values())]),
+        lineage=_lineage(outcome),
         stages=tuple({"name": stage, "seconds": round(took, 3)} for stage, took in seconds.items()),
     )
 
 
-def _lineage(artifacts: Sequence[OnnxArtifact]) -> tuple[Mapping[str, Any], ...]:
+def _lineage(outcome: ExportResult) -> tuple[Mapping[str, Any], ...]:
     """Each model once, in the order in which they were made."""
     each: dict[str, OnnxArtifact] = {}
-    for artifact in artifacts:
+    for artifact in (*outcome.ancestors, *(result.artifact for result in outcome.results.values())):
         each.setdefault(artifact.sha256, artifact)
     return tuple(
         {"stage": a.stage, "sha256": a.sha256, "parent": a.parent, "nodes": a.nodes, "bytes": len(a.data)}
@@ -188,8 +129,8 @@ def _lineage(artifacts: Sequence[OnnxArtifact]) -> tuple[Mapping[str, Any], ...]
     )
 
 
-def _write_model(folder: Path, precision: str, proven: Proven, accuracy: Accuracy) -> ModelEntry:
-    artifact = proven.artifact
+def _write_model(folder: Path, precision: str, result: PrecisionResult, accuracy: Accuracy) -> ModelEntry:
+    artifact = result.artifact
     path = folder / f"model.{precision}.onnx"
     path.write_bytes(artifact.data)
     return ModelEntry(
@@ -197,10 +138,10 @@ def _write_model(folder: Path, precision: str, proven: Proven, accuracy: Accurac
         sha256=artifact.sha256,
         bytes=len(artifact.data),
         nodes=artifact.nodes,
-        parity=proven.parity,
+        parity=result.parity,
         accuracy=accuracy,
-        preflight=proven.preflight,
-        kept=proven.kept,
+        preflight=result.preflight,
+        kept=result.kept,
         parent=artifact.parent,
     )
 

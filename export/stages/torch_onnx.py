@@ -19,7 +19,7 @@ from torch.fx import Interpreter
 
 from ...calibration.artifact import OnnxArtifact
 from ...calibration.onnx_graph.graph import opset
-from ...runtime.errors import ExportError, gist
+from ...runtime.errors import ExportError, ModelError, gist
 
 OPSET = 20
 INPUT = "input"
@@ -46,7 +46,7 @@ def export_onnx(network: nn.Module, example: NDArray[np.float32]) -> Exported:
         ExportError: the exporter cannot express the network, fixes its batch, or gives another opset.
     """
     inputs = (torch.from_numpy(example[:2].copy()),)
-    outputs = _output_names(network, inputs)
+    outputs = list(torch_answers(network, inputs[0].numpy()))
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -74,6 +74,34 @@ def export_onnx(network: nn.Module, example: NDArray[np.float32]) -> Exported:
     return Exported(OnnxArtifact(model, "export"), program.exported_program)
 
 
+def torch_answers(network: nn.Module, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """All outputs of a network in evaluation mode, named as the exporter names them.
+
+    Args:
+        network: takes one tensor, and returns one or several.
+        inputs: shape (N, ...).
+
+    Raises:
+        ModelError: the network does not take the inputs, or its outputs are not tensors.
+    """
+    try:
+        with torch.inference_mode():
+            found = network(torch.from_numpy(inputs))
+    except Exception as error:  # the user's network may raise anything
+        raise ModelError(
+            f"The network does not take an input of shape {inputs.shape}: {gist(error)}",
+            todo="give its input with --input CxHxW",
+        ) from error
+    outputs = found if isinstance(found, (tuple, list)) else [found]
+    if not outputs or not all(isinstance(output, torch.Tensor) for output in outputs):
+        raise ModelError(
+            "The network's outputs cannot be named.",
+            wanted="a tensor, or a tuple of tensors",
+            got=type(found).__name__,
+        )
+    return {OUTPUT if i == 0 else f"{OUTPUT}_{i}": output.numpy() for i, output in enumerate(outputs)}
+
+
 def intermediate_values(
     program: torch.export.ExportedProgram, inputs: NDArray[np.float32]
 ) -> dict[str, NDArray[Any]]:
@@ -98,26 +126,6 @@ class _Recorder(Interpreter):
         return value
 
 
-def _output_names(network: nn.Module, inputs: tuple[torch.Tensor]) -> list[str]:
-    try:
-        with torch.inference_mode():
-            found = network(*inputs)
-    except Exception as error:  # the user's network may raise anything
-        raise ExportError(
-            f"The network does not take an input of shape {tuple(inputs[0].shape)}: {gist(error)}",
-            todo="give its input with --input CxHxW",
-        ) from error
-    if isinstance(found, torch.Tensor):
-        return [OUTPUT]
-    if isinstance(found, (tuple, list)) and found and all(isinstance(item, torch.Tensor) for item in found):
-        return [OUTPUT, *(f"{OUTPUT}_{i}" for i in range(1, len(found)))]
-    raise ExportError(
-        "The network's outputs cannot be named.",
-        wanted="a tensor, or a tuple of tensors",
-        got=type(found).__name__,
-    )
-
-
 def _check(model: onnx.ModelProto) -> None:
     if opset(model) != OPSET:
         raise ExportError("PyTorch's exporter gave another opset.", wanted=str(OPSET), got=str(opset(model)))
@@ -130,7 +138,7 @@ def _check(model: onnx.ModelProto) -> None:
 
 
 def _drop_stack_traces(model: onnx.ModelProto) -> None:
-    """Stack traces name folders of this machine, which are nobody's business on the device."""
+    """Remove stack traces: they name folders of this machine, and a bundle is given to others."""
     values = (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output)
     for value in (*values, *model.graph.initializer):
         kept = [entry for entry in value.metadata_props if entry.key != STACK_TRACE]

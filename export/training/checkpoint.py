@@ -1,4 +1,4 @@
-"""Checkpoints: a training under way, in one file that is written whole or not at all.
+"""Checkpoints: the state of an unfinished training, in one file that is written whole or not at all.
 
 The file is torch's, loaded with weights_only=True: nothing in it is run. Its key `model` makes it a file
 that `edgeproof export --weights` takes, too.
@@ -18,7 +18,7 @@ from ...runtime.errors import WeightsError, gist
 from ...runtime.files import publish_file
 from ...runtime.records import decode, encode
 from .history import Epoch
-from .trainer import Course
+from .trainer import Trainer
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Record:
     """What a checkpoint says beside the state.
 
     Attributes:
-        settings: all that the weights depend on (see settings.py).
+        settings: all that the weights depend on (see fingerprint.py).
         epochs: those that are done.
     """
 
@@ -36,28 +36,28 @@ class Record:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was read: its record, the state of its course, and where it lies."""
+    """A checkpoint that was read: its record, the state of its trainer, and its file."""
 
     record: Record
     state: Mapping[str, Any]
     path: Path
 
-    def resume(self, course: Course) -> None:
-        """Put a course where the checkpoint's was.
+    def resume(self, trainer: Trainer) -> None:
+        """Bring a trainer to the state of the checkpoint.
 
         Raises:
             WeightsError: the state does not fit.
         """
         try:
-            course.restore(self.state)
+            trainer.restore(self.state)
         except Exception as error:  # a state that was tampered with fails in many ways
             raise _damaged(self.path, error) from error
 
 
-def save_checkpoint(path: Path, record: Record, course: Course) -> None:
-    """Publish where a course stands."""
+def save_checkpoint(path: Path, record: Record, trainer: Trainer) -> None:
+    """Publish the state of a trainer."""
     with publish_file(path) as draft:
-        torch.save({"record": json.dumps(encode(record), allow_nan=False), **course.state()}, draft)
+        torch.save({"record": json.dumps(encode(record), allow_nan=False), **trainer.state()}, draft)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -18,16 +18,16 @@ def draw_curves(epochs: Sequence[Epoch], title: str, path: Path) -> None:
     from matplotlib.ticker import MaxNLocator
 
     numbers = [epoch.epoch for epoch in epochs]
-    judges = f"{epochs[-1].held_out} held-out samples"
+    held_out = f"{epochs[-1].held_out} held-out samples"
     figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     figure.suptitle(title, parse_math=False)
     losses, accuracy = figure.subplots(1, 2)
     losses.plot(numbers, [epoch.loss for epoch in epochs], marker=".", label="training")
-    losses.plot(numbers, [epoch.held_out_loss for epoch in epochs], marker=".", label=judges)
+    losses.plot(numbers, [epoch.held_out_loss for epoch in epochs], marker=".", label=held_out)
     losses.set(title="Loss", xlabel="epoch", ylabel="cross-entropy")
     losses.set_ylim(bottom=0)
     losses.legend()
-    accuracy.plot(numbers, [epoch.top1 for epoch in epochs], marker=".", color="C1", label=judges)
+    accuracy.plot(numbers, [epoch.top1 for epoch in epochs], marker=".", color="C1", label=held_out)
     accuracy.set(title="Accuracy", xlabel="epoch", ylabel="top-1 (%)")
     accuracy.legend(loc="lower right")
     for axes in (losses, accuracy):

@@ -1,4 +1,4 @@
-"""All that trained weights depend on, as plain values, and in what two such descriptions differ."""
+"""All that trained weights depend on, as plain values. The keys are those of checkpoints and histories."""
 
 from __future__ import annotations
 
@@ -16,39 +16,41 @@ from ...runtime.files import sha256_bytes, sha256_file
 from ...runtime.records import encode
 from ..data.dataset import Split
 from ..models.recipe import Recipe
-from ..models.spec import Form
+from ..models.spec import Variant
 
 
-def describe_data(name: str, train: Split, judges: Split) -> dict[str, Any]:
-    """A data set, so that one that has changed meanwhile is noticed where its labels or numbers tell."""
+def data_fingerprint(name: str, train: Split, evaluation: Split) -> dict[str, Any]:
+    """A data set: a change of its labels, or of its numbers of samples, is noticed; of its pictures not."""
     return {
         "name": name,
         "samples": len(train),
-        "judges": len(judges),
+        "judges": len(evaluation),
         "labels": sha256_bytes(train.labels.tobytes())[:16],
     }
 
 
-def describe_network(name: str, form: Form, options: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
-    """An architecture: its name and form, and a digest of its modules and of its class's code."""
+def network_fingerprint(
+    name: str, variant: Variant, options: Mapping[str, Any], network: nn.Module
+) -> dict[str, Any]:
+    """An architecture: its name and variant, and a digest of its modules and of its class's code."""
     code = inspect.getsourcefile(type(network))
     digest = hashlib.sha256(repr(network).encode())
     if code and Path(code).is_file():
         digest.update(sha256_file(Path(code)).encode())
     return {
         "name": name,
-        "form": form.name,
-        "input": list(form.input_shape),
+        "form": variant.name,
+        "input": list(variant.input_shape),
         "options": dict(options),
         "digest": digest.hexdigest()[:16],
     }
 
 
-def describe(
+def training_fingerprint(
     model: dict[str, Any], data: dict[str, Any], preprocess: Preprocess | None, recipe: Recipe
 ) -> dict[str, Any]:
     """The settings of a training, as they stand in its checkpoint and its history."""
-    return {"model": model, "data": data, "preprocess": encode(preprocess), "recipe": recipe.describe()}
+    return {"model": model, "data": data, "preprocess": encode(preprocess), "recipe": encode(recipe)}
 
 
 def require_same(wanted: Mapping[str, Any], found: Mapping[str, Any], path: Path) -> None:

@@ -22,14 +22,14 @@ WEIGHTS, HISTORY, CURVES, CHECKPOINT = "weights.safetensors", "history.json", "c
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How far a training has come: not begun, under way, or finished."""
+class TrainingState:
+    """How far a training has come: not begun (both None), to a checkpoint, or finished."""
 
     checkpoint: Checkpoint | None = None
     finished: History | None = None
 
 
-def look(folder: Path, settings: Mapping[str, Any], *, fresh: bool) -> Standing:
+def read_state(folder: Path, settings: Mapping[str, Any], *, fresh: bool) -> TrainingState:
     """How far the training of these settings has come in a folder; with `fresh` it has not begun.
 
     Raises:
@@ -46,13 +46,13 @@ def look(folder: Path, settings: Mapping[str, Any], *, fresh: bool) -> Standing:
             todo="give another place with --out DIR",
         )
     if fresh:
-        return Standing()
+        return TrainingState()
     if (folder / CHECKPOINT).exists():
         checkpoint = load_checkpoint(folder / CHECKPOINT)
         require_same(settings, checkpoint.record.settings, folder / CHECKPOINT)
-        return Standing(checkpoint=checkpoint)
+        return TrainingState(checkpoint=checkpoint)
     if history is None or not (folder / WEIGHTS).exists():
-        return Standing()
+        return TrainingState()
     require_same(settings, history.settings, folder / HISTORY)
     if sha256_file(folder / WEIGHTS) != history.result.sha256:
         raise WeightsError(
@@ -60,7 +60,7 @@ def look(folder: Path, settings: Mapping[str, Any], *, fresh: bool) -> Standing:
             wanted=f"SHA-256 {history.result.sha256[:16]}..., as in {HISTORY}",
             todo="add --fresh to train anew in its place, or give another place with --out DIR",
         )
-    return Standing(finished=history)
+    return TrainingState(finished=history)
 
 
 def open_folder(folder: Path) -> None:

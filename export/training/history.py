@@ -1,4 +1,4 @@
-"""The history of a training: what was asked for, what each epoch gave, and what came of it."""
+"""The history of a training: what was asked for, what each epoch gave, and the result."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Epoch:
     Attributes:
         epoch: from 1.
         loss: mean training loss of the main output while the epoch went on.
-        held_out_loss, top1: on held-out samples after the epoch; they are shown, nothing is chosen by them.
+        held_out_loss, top1: on held-out samples after the epoch; reported only, nothing is chosen by them.
         held_out: how many these samples are.
         rate: learning rate of the last step.
-        seconds: what it took, judging included.
+        seconds: wall time of the epoch, its evaluation included.
     """
 
     epoch: int
@@ -37,7 +37,7 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a training.
+    """The result of a training.
 
     Attributes:
         top1, loss: on all `held_out` samples.
@@ -59,7 +59,7 @@ class History:
     """A finished training.
 
     Attributes:
-        settings: all that the weights depend on (see settings.py).
+        settings: all that the weights depend on (see fingerprint.py).
         epochs: in order.
         result: of the last of them.
     """

@@ -1,4 +1,4 @@
-"""`edgeproof train`: from a request to trained weights, over a checkpoint after every epoch."""
+"""`edgeproof train`: from a request to trained weights, with a checkpoint after every epoch."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...calibration.progress import Stages
+from ...calibration.progress import Progress
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import DataError, ModelError, gist
 from ..data.dataset import Dataset, Split, seeded_subset
 from ..models.recipe import Recipe
-from ..models.spec import Form, Shape
-from ..sources.resolve import check_preprocess, fit
+from ..models.spec import InputShape, Variant
+from ..sources.resolve import check_preprocess, resolve
 from .checkpoint import Checkpoint, Record, save_checkpoint
-from .fingerprint import describe, describe_data, describe_network
-from .folder import CHECKPOINT, close_folder, look, open_folder, write_weights
+from .fingerprint import data_fingerprint, network_fingerprint, training_fingerprint
+from .folder import CHECKPOINT, close_folder, open_folder, read_state, write_weights
 from .history import Epoch, History, Result
 from .samples import Samples, prepare
-from .trainer import Course, judge
+from .trainer import Trainer, evaluate_network
 
-JUDGES = 2000  # at most so many held-out samples judge after each epoch; all of them judge the result
+MAX_EVALUATION = 2000  # held-out samples after each epoch; the result is measured on all of them
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What `edgeproof train` is asked for.
+    """What a training is asked for. The options of `edgeproof train` are the same requests.
 
     Attributes:
         model: registry name, torchvision name, `package.module:factory` or `file.py:factory`.
         data: name of a data set, or `imagefolder:DIR`; None for the architecture's own.
-        form: "standard" or "small"; None for the one that suits the data.
+        variant: "standard" or "small" (the option `--form`); None for the one that suits the data.
         options: hyper-parameters of the architecture, as typed.
-        input_shape: (channels, height, width) instead of the form's own; None for that.
-        samples: train on at most so many, chosen by seed; None for all.
-        recipe: fields of the architecture's recipe, to be changed.
+        input_shape: (channels, height, width) instead of the variant's own; None for that.
+        samples: largest number of samples to train on, chosen by seed; None for all.
+        recipe: values for fields of the architecture's recipe (`epochs`, `batch`, `rate`, `seed`, ...).
         out: folder of the results; None for artifacts/training/MODEL-DATA.
         fresh: start anew, whatever an earlier training left at `out`.
     """
 
     model: str
     data: str | None = None
-    form: str | None = None
+    variant: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
-    input_shape: Shape | None = None
+    input_shape: InputShape | None = None
     samples: int | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     out: Path | None = None
@@ -64,7 +64,7 @@ class Training:
     history: History
 
     def summary(self) -> str:
-        """What came of it, in two lines."""
+        """The result, in two lines."""
         settings, result = self.history.settings, self.history.result
         epochs = len(self.history.epochs)
         return (
@@ -76,8 +76,8 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Task:
-    """A request whose parts are found and fit together; the network is built, seeded."""
+class TrainingJob:
+    """A request whose parts are found and go together, with the network built from the seed."""
 
     name: str
     network: nn.Module
@@ -88,37 +88,42 @@ class Task:
     settings: Mapping[str, Any]
 
 
-def train_model(request: TrainRequest, stages: Stages) -> Training:
+def train_model(request: TrainRequest, progress: Progress | None = None) -> Training:
     """Train, or go on from the checkpoint that an earlier run left; a finished training is not repeated.
+
+    Args:
+        request: the model, its data, and how it is trained.
+        progress: shows on stderr what goes on; None for silence.
 
     Raises:
         InputError: the request cannot be carried out, or `out` holds something else.
     """
-    task = _find(request)
-    folder = request.out or Path("artifacts") / "training" / _folder_name(request.model, task.data.name)
-    standing = look(folder, task.settings, fresh=request.fresh)
-    if standing.finished:
-        stages.note(f"{folder} holds this training already (--fresh repeats it)")
-        return Training(folder, standing.finished)
-    _check_answer(task)
-    if standing.checkpoint is None:
+    progress = progress or Progress(quiet=True)
+    job = _resolve_job(request)
+    folder = request.out or Path("artifacts") / "training" / _folder_name(request.model, job.data.name)
+    state = read_state(folder, job.settings, fresh=request.fresh)
+    if state.finished:
+        progress.note(f"{folder} holds this training already (--fresh repeats it)")
+        return Training(folder, state.finished)
+    _check_output(job)
+    if state.checkpoint is None:
         open_folder(folder)
-    with stages.stage("samples"):
-        samples = prepare(task.train, task.preprocess, stages)
-        judges = prepare(_at_most(task.data.evaluation, JUDGES), task.preprocess, stages)
-    course = Course(task.network, samples, task.recipe)
-    with stages.stage("training"):
-        record = _resumed(course, standing.checkpoint, stages) or Record(task.settings, ())
-        epochs = _teach(course, judges, record, folder / CHECKPOINT, task.recipe.epochs, stages)
-    with stages.stage("result"):
-        return _finish(course, task, epochs, folder, stages)
+    with progress.stage("samples"):
+        samples = prepare(job.train, job.preprocess, progress)
+        evaluation = prepare(_at_most(job.data.evaluation, MAX_EVALUATION), job.preprocess, progress)
+    trainer = Trainer(job.network, samples, job.recipe)
+    with progress.stage("training"):
+        record = _resume(trainer, state.checkpoint, progress) or Record(job.settings, ())
+        epochs = _fit(trainer, evaluation, record, folder / CHECKPOINT, job.recipe.epochs, progress)
+    with progress.stage("result"):
+        return _finish(trainer, job, epochs, folder, progress)
 
 
-def _find(request: TrainRequest) -> Task:
-    found = fit(request.model, request.data, request.form, request.options, request.input_shape)
-    form, data = found.form, found.data
-    preprocess = data.preprocess(form.input_shape)
-    check_preprocess(form, preprocess)
+def _resolve_job(request: TrainRequest) -> TrainingJob:
+    found = resolve(request.model, request.data, request.variant, request.options, request.input_shape)
+    variant, data = found.variant, found.data
+    preprocess = data.preprocess(variant.input_shape)
+    check_preprocess(variant, preprocess)
     if data.train is None:
         raise DataError(
             f"The data set {data.name} has no part to train on.",
@@ -127,101 +132,105 @@ def _find(request: TrainRequest) -> Task:
         )
     train = _at_most(data.train, request.samples or len(data.train))
     recipe = replace(found.spec.recipe, **request.recipe)
-    network = _build(form, len(data.labels), recipe.seed)
-    settings = describe(
-        describe_network(found.spec.name, form, found.options, network),
-        describe_data(data.name, train, data.evaluation),
+    network = _build(variant, len(data.labels), recipe.seed)
+    settings = training_fingerprint(
+        network_fingerprint(found.spec.name, variant, found.options, network),
+        data_fingerprint(data.name, train, data.evaluation),
         preprocess,
         recipe,
     )
-    return Task(found.spec.name, network, data, train, preprocess, recipe, settings)
+    return TrainingJob(found.spec.name, network, data, train, preprocess, recipe, settings)
 
 
-def _build(form: Form, classes: int, seed: int) -> nn.Module:
+def _build(variant: Variant, classes: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    return form.build(classes)
+    return variant.build(classes)
 
 
-def _check_answer(task: Task) -> None:
+def _check_output(job: TrainingJob) -> None:
     """Refuse a network that cannot take the samples, or that gives no score for each class."""
-    inputs = torch.from_numpy(task.train.take([0]).tensor(task.preprocess))
-    task.network.eval()
+    inputs = torch.from_numpy(job.train.take([0]).tensor(job.preprocess))
+    job.network.eval()
     try:
         with torch.inference_mode():
-            scores = task.network(inputs)
+            scores = job.network(inputs)
     except Exception as error:  # the user's code may raise anything
         raise ModelError(
-            f"{task.name} cannot take the samples of {task.data.name}.",
+            f"{job.name} cannot take the samples of {job.data.name}.",
             wanted="a network that takes " + "x".join(map(str, ("N", *inputs.shape[1:]))),
             got=gist(error),
             todo="give the network's own input with --input CxHxW, or other data with --data",
         ) from error
     shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-    if shape != (1, len(task.data.labels)):
+    if shape != (1, len(job.data.labels)):
         raise ModelError(
-            f"The output of {task.name} does not fit the data set {task.data.name}.",
-            wanted=f"shape (1, {len(task.data.labels)}) for one sample: one score a class",
+            f"The output of {job.name} does not fit the data set {job.data.name}.",
+            wanted=f"shape (1, {len(job.data.labels)}) for one sample: one score a class",
             got=f"shape {shape}" if isinstance(scores, Tensor) else f"a {shape}",
             todo="let the factory take `num_classes`, or give other data with --data",
         )
 
 
-def _resumed(course: Course, checkpoint: Checkpoint | None, stages: Stages) -> Record | None:
+def _resume(trainer: Trainer, checkpoint: Checkpoint | None, progress: Progress) -> Record | None:
     if checkpoint is None:
         return None
-    checkpoint.resume(course)
-    stages.note(f"going on after epoch {course.epoch}, from {checkpoint.path}")
+    checkpoint.resume(trainer)
+    progress.note(f"going on after epoch {trainer.epoch}, from {checkpoint.path}")
     return checkpoint.record
 
 
-def _teach(
-    course: Course, judges: Samples, record: Record, path: Path, epochs: int, stages: Stages
+def _fit(
+    trainer: Trainer, evaluation: Samples, record: Record, path: Path, epochs: int, progress: Progress
 ) -> tuple[Epoch, ...]:
     """Train to the last epoch and leave a checkpoint after each."""
     try:
-        while course.epoch < epochs:
-            last = _epoch(course, judges, stages)
+        while trainer.epoch < epochs:
+            last = _epoch(trainer, evaluation, progress)
             record = replace(record, epochs=(*record.epochs, last))
-            save_checkpoint(path, record, course)
-            stages.note(
+            save_checkpoint(path, record, trainer)
+            progress.note(
                 f"epoch {last.epoch} of {epochs}: loss {last.loss:.3f}, held out {last.held_out_loss:.3f}, "
                 f"top-1 {last.top1:.2f} % of {last.held_out}"
             )
     except (KeyboardInterrupt, SystemExit):
         if record.epochs:
-            stages.note(f"{path} is kept: the same command, without --fresh, goes on from there")
+            progress.note(f"{path} is kept: the same command, without --fresh, goes on from there")
         raise
     return record.epochs
 
 
-def _epoch(course: Course, judges: Samples, stages: Stages) -> Epoch:
+def _epoch(trainer: Trainer, evaluation: Samples, progress: Progress) -> Epoch:
     start = time.perf_counter()
-    lesson = course.advance(stages)
-    course.settle()  # else the curve would begin with what stale batch norms give
-    judgement = judge(course.network, judges)
+    stats = trainer.train_epoch(progress)
+    trainer.settle_batch_norm()  # else the first epochs would be measured with the initial statistics
+    held_out = evaluate_network(trainer.network, evaluation)
     seconds = time.perf_counter() - start
-    return Epoch(course.epoch, lesson.loss, judgement.loss, judgement.top1, len(judges), lesson.rate, seconds)
-
-
-def _finish(course: Course, task: Task, epochs: tuple[Epoch, ...], folder: Path, stages: Stages) -> Training:
-    course.network.eval()
-    judgement = judge(course.network, prepare(task.data.evaluation, task.preprocess, stages))
-    course.release()
-    result = Result(
-        top1=judgement.top1,
-        loss=judgement.loss,
-        held_out=len(task.data.evaluation),
-        seconds=sum(epoch.seconds for epoch in epochs),
-        sha256=write_weights(folder, course.network),
-        made_with=f"torch {torch.__version__} on {course.device.type}",
+    return Epoch(
+        trainer.epoch, stats.loss, held_out.loss, held_out.top1, len(evaluation), stats.rate, seconds
     )
-    training = Training(folder, History(task.settings, epochs, result))
+
+
+def _finish(
+    trainer: Trainer, job: TrainingJob, epochs: tuple[Epoch, ...], folder: Path, progress: Progress
+) -> Training:
+    trainer.network.eval()
+    held_out = evaluate_network(trainer.network, prepare(job.data.evaluation, job.preprocess, progress))
+    trainer.release()
+    result = Result(
+        top1=held_out.top1,
+        loss=held_out.loss,
+        held_out=len(job.data.evaluation),
+        seconds=sum(epoch.seconds for epoch in epochs),
+        sha256=write_weights(folder, trainer.network),
+        made_with=f"torch {torch.__version__} on {trainer.device.type}",
+    )
+    training = Training(folder, History(job.settings, epochs, result))
     close_folder(folder, training.history, training.summary().splitlines()[0])
     return training
 
 
-def _at_most(split: Split, most: int) -> Split:
-    return split if len(split) <= most else split.take(seeded_subset(len(split), most))
+def _at_most(split: Split, count: int) -> Split:
+    return split if len(split) <= count else split.take(seeded_subset(len(split), count))
 
 
 def _folder_name(model: str, data: str) -> str:

@@ -1,4 +1,4 @@
-"""Samples as a network takes them: prepared once where they fit into memory, else anew each time."""
+"""Samples as a network takes them: prepared once where they fit into memory, else each time they are read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...calibration.progress import Stages
+from ...calibration.progress import Progress
 from ...runtime.bundle.preprocess import Preprocess
 from ..data.dataset import Split
 
-KEPT_BYTES = 3 << 29  # 1.5 GiB: all of Fashion-MNIST at 3x32x32 is half of it
-PIECE = 256
+MAX_CACHED_BYTES = 3 << 29  # 1.5 GiB: all of Fashion-MNIST at 3x32x32 is half of it
+CHUNK = 256
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,29 @@ class Samples:
         return len(self.labels)
 
 
-def prepare(split: Split, preprocess: Preprocess | None, stages: Stages, most: int = KEPT_BYTES) -> Samples:
-    """Prepare a split; what takes up to `most` bytes is prepared once and kept."""
+def prepare(
+    split: Split, preprocess: Preprocess | None, progress: Progress, max_bytes: int = MAX_CACHED_BYTES
+) -> Samples:
+    """Prepare a split; if it takes at most `max_bytes` bytes, it is prepared once and kept."""
     first = split.take([0]).tensor(preprocess)
-    if first.nbytes * len(split) > most:
+    if first.nbytes * len(split) > max_bytes:
         return Samples(lambda positions: split.take(positions).tensor(preprocess), split.labels)
     kept = np.empty((len(split), *first.shape[1:]), np.float32)
-    pieces = cut(np.arange(len(split)), PIECE)
-    for positions in stages.track(pieces, len(pieces), "preparing samples"):
+    chunks = cut(np.arange(len(split)), CHUNK)
+    for positions in progress.track(chunks, len(chunks), "preparing samples"):
         kept[positions] = split.take(positions).tensor(preprocess)
     return Samples(lambda positions: kept[positions], split.labels)
 
 
 def cut(positions: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
-    """Pieces of `size`; a single one left over joins the piece before, for batch norm cannot train on one."""
-    pieces = np.split(positions, range(size, len(positions), size))
-    if len(pieces) > 1 and len(pieces[-1]) == 1:
-        pieces[-2:] = [np.concatenate(pieces[-2:])]
-    return pieces
+    """Chunks of `size`; a single sample left over joins the chunk before: batch norm cannot train on one."""
+    chunks = np.split(positions, range(size, len(positions), size))
+    if len(chunks) > 1 and len(chunks[-1]) == 1:
+        chunks[-2:] = [np.concatenate(chunks[-2:])]
+    return chunks
 
 
 def batches(samples: Samples, positions: NDArray[np.int64], size: int) -> Iterator[NDArray[np.float32]]:
     """The samples at these positions, in order, one batch in memory at a time."""
-    for piece in cut(positions, size):
-        yield samples.read(piece)
+    for chunk in cut(positions, size):
+        yield samples.read(chunk)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...calibration.progress import Stages
+from ...calibration.progress import Progress
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import WeightsError
 from ..data.dataset import Split, seeded_subset
@@ -22,39 +22,39 @@ from ..models.recipe import Recipe
 from .samples import Samples, batches, cut, prepare
 
 AUXILIARY_SHARE = 0.3
-SETTLING_SAMPLES = 4096  # the statistics of batch norms are those of at most so many samples
-JUDGE_BATCH = 64
+BATCH_NORM_SAMPLES = 4096  # the statistics of batch norms are taken from at most so many samples
+EVALUATION_BATCH = 64
 
 
 def train(
-    network: nn.Module, data: Split, preprocess: Preprocess | None, recipe: Recipe, stages: Stages
+    network: nn.Module, data: Split, preprocess: Preprocess | None, recipe: Recipe, progress: Progress
 ) -> None:
     """Train the network in place; it is left on the CPU and in evaluation mode."""
-    course = Course(network, prepare(data, preprocess, stages), recipe)
-    while course.epoch < recipe.epochs:
-        lesson = course.advance(stages)
-        stages.note(f"epoch {course.epoch} of {recipe.epochs}: loss {lesson.loss:.3f}")
-    course.settle()
-    course.release()
+    trainer = Trainer(network, prepare(data, preprocess, progress), recipe)
+    while trainer.epoch < recipe.epochs:
+        stats = trainer.train_epoch(progress)
+        progress.note(f"epoch {trainer.epoch} of {recipe.epochs}: loss {stats.loss:.3f}")
+    trainer.settle_batch_norm()
+    trainer.release()
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What one epoch gave: the mean loss of the main output, and the learning rate of the last step."""
+class EpochStats:
+    """Of one epoch: the mean loss of the main output, and the learning rate of the last step."""
 
     loss: float
     rate: float
 
 
-class Course:
-    """A training under way, an epoch at a time; all that changes meanwhile is in its `state`.
+class Trainer:
+    """Trains a network, one epoch at a time; `state` holds all that changes on the way.
 
-    It uses CUDA where there is one. On the CPU the same seed gives the same weights.
+    It uses CUDA where there is a GPU. On the CPU the same seed gives the same weights.
 
     Args:
         network: is trained in place.
-        samples: what it learns from.
-        recipe: how.
+        samples: to train on.
+        recipe: optimizer, learning rate, schedule, augmentation and seed.
     """
 
     def __init__(self, network: nn.Module, samples: Samples, recipe: Recipe) -> None:
@@ -72,7 +72,7 @@ class Course:
         self._schedule = _schedule(self._optimizer, recipe, self._steps * recipe.epochs)
         self.epoch = 0
 
-    def advance(self, stages: Stages) -> Lesson:
+    def train_epoch(self, progress: Progress) -> EpochStats:
         """Train for one epoch.
 
         Auxiliary outputs (GoogLeNet's, Inception's) count three tenths each, as in the papers.
@@ -84,7 +84,7 @@ class Course:
         losses: list[float] = []
         rate = 0.0
         title = f"epoch {self.epoch + 1} of {self._recipe.epochs}"
-        for inputs, labels in stages.track(self._batches(), self._steps, title):
+        for inputs, labels in progress.track(self._batches(), self._steps, title):
             self._optimizer.zero_grad()
             outputs = self.network(inputs)
             main, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -97,19 +97,19 @@ class Course:
             self._optimizer.step()
             self._schedule.step()
         self.epoch += 1
-        lesson = Lesson(float(np.mean(losses)), rate)
-        if not math.isfinite(lesson.loss):
+        stats = EpochStats(float(np.mean(losses)), rate)
+        if not math.isfinite(stats.loss):
             raise WeightsError(
                 f"The training diverged in epoch {self.epoch}.",
                 wanted="a finite loss",
-                got=f"{lesson.loss}, at a highest learning rate of {self._recipe.rate:g}",
+                got=f"{stats.loss}, at a highest learning rate of {self._recipe.rate:g}",
                 todo="train with a lower rate: edgeproof train ... --rate RATE --fresh",
             )
-        return lesson
+        return stats
 
-    def settle(self) -> None:
-        """Settle the batch norms on the training samples, or on a seeded subset of many."""
-        chosen = seeded_subset(len(self._samples), SETTLING_SAMPLES)
+    def settle_batch_norm(self) -> None:
+        """Set the statistics of batch norms to those of the training samples, or of a seeded subset."""
+        chosen = seeded_subset(len(self._samples), BATCH_NORM_SAMPLES)
         settle_batch_norm(self.network, batches(self._samples, chosen, self._recipe.batch))
 
     def release(self) -> None:
@@ -119,7 +119,7 @@ class Course:
             self.network.to(memory_format=torch.contiguous_format)
 
     def state(self) -> dict[str, Any]:
-        """All that a course of the same network, samples and recipe needs to go on from here."""
+        """All that a trainer of the same network, samples and recipe needs to go on from here."""
         return {
             "model": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -173,7 +173,9 @@ def settle_batch_norm(network: nn.Module, batches: Iterable[NDArray[np.float32]]
     network.eval()
 
 
-def predict(network: nn.Module, inputs: NDArray[np.float32], batch: int = JUDGE_BATCH) -> NDArray[np.float32]:
+def predict(
+    network: nn.Module, inputs: NDArray[np.float32], batch: int = EVALUATION_BATCH
+) -> NDArray[np.float32]:
     """The first output of a network in evaluation mode, shape (N, classes)."""
     device = _device(network)
     with torch.inference_mode():
@@ -183,20 +185,20 @@ def predict(network: nn.Module, inputs: NDArray[np.float32], batch: int = JUDGE_
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """A network's mean loss and its top-1, in percent, on samples that it did not learn from."""
+class HeldOutStats:
+    """A network's mean loss and its top-1, in percent, on samples that it was not trained on."""
 
     loss: float
     top1: float
 
 
-def judge(network: nn.Module, samples: Samples) -> Judgement:
-    """Judge a network in evaluation mode, one batch of samples in memory at a time."""
-    pieces = batches(samples, np.arange(len(samples)), JUDGE_BATCH)
-    scores = torch.from_numpy(np.concatenate([predict(network, inputs) for inputs in pieces]))
+def evaluate_network(network: nn.Module, samples: Samples) -> HeldOutStats:
+    """Evaluate a network in evaluation mode, with one batch of samples in memory at a time."""
+    chunks = batches(samples, np.arange(len(samples)), EVALUATION_BATCH)
+    scores = torch.from_numpy(np.concatenate([predict(network, inputs) for inputs in chunks]))
     labels = torch.from_numpy(samples.labels)
     hits = (scores.argmax(dim=1) == labels).double().mean()
-    return Judgement(float(functional.cross_entropy(scores.double(), labels)), 100 * float(hits))
+    return HeldOutStats(float(functional.cross_entropy(scores.double(), labels)), 100 * float(hits))
 
 
 def _device(network: nn.Module) -> torch.device:

@@ -1,4 +1,4 @@
-"""How fast a bundle runs on this machine: measured turn by turn, and reported.
+"""Benchmarks: how fast a bundle runs on this machine, measured and reported.
 
-Nothing else imports it but the command.
+Only the command imports it.
 """

@@ -1,8 +1,8 @@
 """How fast a bundle runs here, and what that costs: latency, throughput, memory and energy.
 
-One inference at a time, from a batch in the process's own memory to its outputs there. What is to be compared
-is open at the same time and measured in turns, so that a clock that drops, or a neighbour on the machine,
-meets all alike.
+What is timed is `Session.run` of the session that a runner uses: one inference at a time, from a batch in the
+process's own memory to its outputs there. Cases that are compared are open at the same time and measured in
+turns.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -23,18 +24,19 @@ from ..device import jetson
 from ..device.memory import resident_bytes
 from ..device.power import Meter, Reading, read_sensors
 from ..errors import InputError
+from ..providers.registry import candidates
 from ..providers.request import Batches, ProviderRequest
-from ..session.selection import model_for
+from ..session.selection import open_session
 from ..session.session import load_onnxruntime
-from .measurement import Contender, Measurement, Ratios
+from .measurement import BenchmarkCase, Measurement, Ratios, run_interleaved
 
 TURNS = 5
-PICTURE = (480, 640)  # height and width of the picture that is preprocessed
-PICTURES = 20
+PICTURE_SIZE = (480, 640)  # height and width of the picture that is preprocessed
+PREPROCESS_RUNS = 20
 
 
 @dataclass(frozen=True)
-class Plan:
+class BenchmarkPlan:
     """What to measure.
 
     Attributes:
@@ -44,7 +46,8 @@ class Plan:
         duration: seconds for which each is measured.
 
     Raises:
-        InputError: nothing to measure, a batch or a time that is none, or a batch named twice.
+        InputError: there is nothing to measure, a batch is below 1 or named twice, or a time is not a finite
+            number of seconds.
     """
 
     requests: tuple[ProviderRequest, ...]
@@ -62,13 +65,17 @@ class Plan:
                 got=", ".join(map(str, self.batches)),
             )
         if not (math.isfinite(self.warm_up) and self.warm_up >= 0):
-            raise InputError(f"One cannot warm up for {self.warm_up} s.", wanted="0 or more seconds")
+            raise InputError(
+                "The warm-up must be a finite number of seconds, 0 or more.", got=f"--warm-up {self.warm_up}"
+            )
         if not (math.isfinite(self.duration) and self.duration > 0):
-            raise InputError(f"One cannot measure for {self.duration} s.", wanted="more than 0 seconds")
+            raise InputError(
+                "The duration must be a finite number of seconds above 0.", got=f"--duration {self.duration}"
+            )
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkReport:
     """All measurements, and where they were taken.
 
     Attributes:
@@ -95,12 +102,12 @@ class Report:
 
 def bench(
     bundle: Bundle,
-    plan: Plan,
+    plan: BenchmarkPlan,
     *,
     tell: Callable[[str], None] = lambda line: None,
     clock: Callable[[], float] = time.perf_counter,
     sensors: Callable[[], Reading] = read_sensors,
-) -> Report:
+) -> BenchmarkReport:
     """Measure a bundle on its own golden inputs.
 
     Args:
@@ -123,24 +130,22 @@ def bench(
     golden = bundle.golden().input
     picture_s = _picture_seconds(bundle.manifest.preprocess, clock)
 
-    def compete(batch: int) -> list[Measurement]:
+    def open_case(request: ProviderRequest, batch: int) -> BenchmarkCase:
+        what = " ".join(filter(None, (request.provider, request.precision)))
+        tell(f"{what}, batch {batch}: opening and warming up")
+        one_size = replace(request, engine=replace(request.engine, batches=Batches(batch, batch, batch)))
         samples = np.ascontiguousarray(np.resize(golden, (batch, *golden.shape[1:])))
-        contenders: list[Contender] = []
-        for request in plan.requests:
-            what = " ".join(filter(None, (request.provider, request.precision)))
-            tell(f"{what}, batch {batch}: opening and warming up")
-            exact = replace(request, batches=Batches(batch, batch, batch))
-            model = model_for(bundle, request)
-            contender = Contender(ort, model, exact, samples, clock, Meter(sensors))
-            contender.warm_up(plan.warm_up)
-            contenders.append(contender)
-        for _ in range(TURNS):
-            for contender in contenders:
-                contender.take_turn(plan.duration / TURNS)
-        return _compared([contender.measurement(picture_s) for contender in contenders])
+        gpu = request.device if any(one.memory for one in candidates(request.provider)) else None
+        case = BenchmarkCase(partial(open_session, bundle, one_size), samples, clock, Meter(sensors), gpu)
+        case.warm_up(plan.warm_up)
+        return case
 
-    measurements = [measurement for batch in plan.batches for measurement in compete(batch)]
-    return Report(
+    measurements: list[Measurement] = []
+    for batch in plan.batches:
+        cases = [open_case(request, batch) for request in plan.requests]
+        run_interleaved(cases, TURNS, plan.duration)
+        measurements += _compared([case.measurement(picture_s) for case in cases])
+    return BenchmarkReport(
         bundle=bundle.manifest.name,
         machine=f"{jetson.board() or platform.platform(terse=True)}, {os.cpu_count()} cores",
         onnxruntime=ort.__version__,
@@ -165,33 +170,33 @@ def parse_batches(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def parse_rivals(text: str, base: ProviderRequest) -> tuple[ProviderRequest, ...]:
-    """Requests from `cpu:int8,cuda:fp16`, in all else like `base`.
+def parse_requests(text: str, base: ProviderRequest) -> tuple[ProviderRequest, ...]:
+    """Requests from `cpu:int8,cuda:fp16`; everything else in them is as in `base`.
 
     Raises:
-        InputError: it is not such a list, names what does not exist, or what `base` excludes.
+        InputError: it is not such a list, names what does not exist, or excludes an option of `base`.
     """
-    rivals = []
+    requests = []
     for part in text.split(","):
         provider, colon, precision = part.strip().partition(":")
         if not colon:
             raise InputError(
-                "What to compare with is no list of providers and precisions.",
+                "There is no list of providers and precisions to compare with.",
                 wanted="such as --compare cpu:int8,cuda:fp16",
                 got=text,
             )
-        rivals.append(replace(base, provider=provider, precision=precision))
-    return tuple(rivals)
+        requests.append(replace(base, provider=provider, precision=precision))
+    return tuple(requests)
 
 
 def _picture_seconds(preprocess: Preprocess | None, clock: Callable[[], float]) -> float | None:
     """Median seconds to resize, crop and scale a decoded photograph of VGA size."""
     if preprocess is None:
         return None
-    pixels = np.random.default_rng(0).integers(0, 256, (*PICTURE, 3), np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (*PICTURE_SIZE, 3), np.uint8)
     image = Image.fromarray(pixels)
     seconds = []
-    for _ in range(PICTURES):
+    for _ in range(PREPROCESS_RUNS):
         start = clock()
         preprocess(image)
         seconds.append(clock() - start)

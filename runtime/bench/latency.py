@@ -1,4 +1,4 @@
-"""Latencies and their percentiles, by nearest rank, and only those that the samples can tell."""
+"""Latencies and their percentiles by nearest rank; a percentile with too few samples is None."""
 
 from __future__ import annotations
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from ..errors import InputError, MissingDependency
 from ..files import publish_file
-from .bench import Report
+from .bench import BenchmarkReport
 from .measurement import Measurement
 
-INCHES = (11, 4.5)
+FIGURE_INCHES = (11, 4.5)
 DOTS_PER_INCH = 120
 PERCENTILES = ("p50", "p90", "p95", "p99", "p99_9")
 
 
-def text(report: Report) -> str:
+def text(report: BenchmarkReport) -> str:
     """A line about the machine and a table; a column of which nothing is known is left out."""
     header = (
         f"{report.bundle} on {report.machine}, ONNX Runtime {report.onnxruntime}, "
@@ -34,7 +34,7 @@ def text(report: Report) -> str:
     table = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in lines]
     table.insert(2, "  ".join("-" * width for width in widths))
     if any(m.fallback for m in report.measurements):
-        table.append("* not where it was asked for")
+        table.append("* not on the requested provider")
     return "\n".join([header, *table])
 
 
@@ -53,7 +53,7 @@ def ensure_can_plot(path: Path) -> None:
         raise MissingDependency("matplotlib", "export", "Drawing a plot") from error
 
 
-def plot(report: Report, path: Path) -> None:
+def plot(report: BenchmarkReport, path: Path) -> None:
     """Draw throughput and latency over the batch, a line each, and publish the picture as PNG.
 
     The latencies' band reaches from the median to the highest percentile that is known.
@@ -63,7 +63,7 @@ def plot(report: Report, path: Path) -> None:
     """
     from matplotlib.figure import Figure  # its own canvas, no window: nothing global is touched
 
-    figure = Figure(figsize=INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    figure = Figure(figsize=FIGURE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     figure.suptitle(f"{report.bundle} on {report.machine}", parse_math=False)
     throughput, latency = figure.subplots(1, 2)
     batches = sorted({m.batch for m in report.measurements})
@@ -86,7 +86,7 @@ def plot(report: Report, path: Path) -> None:
         figure.savefig(draft, format="png")
 
 
-def _lines(report: Report) -> list[list[Measurement]]:
+def _lines(report: BenchmarkReport) -> list[list[Measurement]]:
     """Measurements of the same request, by batch; requests repeat in the same order for each batch."""
     sizes = len({m.batch for m in report.measurements})
     count = len(report.measurements) // sizes

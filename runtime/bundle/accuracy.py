@@ -1,4 +1,4 @@
-"""Top-1 accuracy and what a change of precision costs, with an honest interval."""
+"""Top-1 accuracy, and its drop at a lower precision with a 95 % interval."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The bundle: one folder with a model in several precisions, its proofs and its golden answers.
 
-A bundle is untrusted input. Opening one checks every name, size and hash; a file that is missing,
+A bundle is untrusted input. To open one is to check every name, size and hash: a file that is missing,
 changed, unknown or outside the folder is refused before anything is loaded from it.
 """
 
@@ -28,8 +28,8 @@ MAX_MANIFEST_BYTES = 64 << 20
 MAX_GOLDEN_BYTES = 1 << 30
 MAX_EVIDENCE_BYTES = 64 << 20
 MAX_PICTURE_BYTES = 4 << 20
-# Narrow where other folders hold the like: a web page's has a manifest.json, pictures and HTML too.
-OURS = re.compile(r"manifest\.json|.+\.onnx|.+\.npz|golden-\d+\.(png|jpg)|evidence\.json|report\.html")
+# Exact names only: the folder of a web page, say, holds a manifest.json, pictures and HTML files too.
+BUNDLE_FILE = re.compile(r"manifest\.json|.+\.onnx|.+\.npz|golden-\d+\.(png|jpg)|evidence\.json|report\.html")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,15 @@ class Golden:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle on disk; make one with `Bundle.open`."""
+    """A verified bundle on disk. Open it with `Bundle.open`.
+
+        bundle = Bundle.open("artifacts/mobilenet_v3")
+        print(bundle.manifest.verdict.ship, list(bundle.manifest.models))
+
+    Attributes:
+        folder: where it is.
+        manifest: what its manifest says.
+    """
 
     folder: Path
     manifest: Manifest
@@ -67,7 +75,7 @@ class Bundle:
                 f"There is no bundle at {folder}.",
                 wanted="a folder that `edgeproof export` wrote",
                 got="a file" if folder.exists() else "nothing",
-                todo="make export MODEL=mobilenet_v3",
+                todo="edgeproof export MODEL --out DIR   (where PyTorch is), or name another folder",
             )
         manifest = parse_manifest(_read_manifest(folder))
         files = manifest.files()
@@ -155,7 +163,7 @@ def output_key(index: int, name: str) -> str:
 def is_bundle(folder: Path) -> bool:
     """Whether a folder is a bundle, whole or damaged, and may be replaced as one."""
     names = {entry.name for entry in folder.iterdir()}
-    return MANIFEST in names and all(OURS.fullmatch(name) for name in names)
+    return MANIFEST in names and all(BUNDLE_FILE.fullmatch(name) for name in names)
 
 
 def _read_manifest(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: `manifest.json`, schema 2, as frozen dataclasses."""
+"""The contents of `manifest.json`, schema 2, as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PictureEntry(FileEntry):
 
 @dataclass(frozen=True)
 class Preflight:
-    """What NVIDIA's compiler said of the graph; `accepted` is None when it was not asked."""
+    """What NVIDIA's compiler said of the graph; `accepted` is None where it was not run."""
 
     compiler: str | None = None
     accepted: bool | None = None
@@ -242,7 +242,7 @@ def _require_own_hash(value: Mapping[str, Any], found: str) -> None:
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; of a key that stands twice, other readers could take the other value."""
+    """An object without repeated keys: another reader could take the other value."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("an object names the same key twice")

@@ -1,4 +1,4 @@
-"""Manifests of older schemas, in the words of today's."""
+"""Manifests of older schemas, rewritten in the current one."""
 
 from __future__ import annotations
 

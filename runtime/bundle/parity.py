@@ -1,4 +1,4 @@
-"""How far two forms of a model are apart, judged on the scale of what the input does to the output.
+"""Comparison of two forms of a model: their error, relative to what the input changes in the output.
 
 An absolute tolerance passes anything when logits are near 1e-9, and a tolerance relative to the
 output's magnitude passes anything when a constant (a bias, say) outweighs the answer. The verdict here
@@ -31,7 +31,7 @@ class Tolerance:
 
 
 # float32: ten thousand times tighter than any wrong weight, epsilon or padding that was tried.
-# fp16: 11 significant bits through some hundred layers. int8: below this a network is guessing.
+# fp16: 11 significant bits through some hundred layers. int8: with a larger error predictions are arbitrary.
 TOLERANCES: Mapping[str, Tolerance] = {
     "fp32": Tolerance(relative_l2=1e-4, top1_agreement=1.0),
     "fp16": Tolerance(relative_l2=2e-2, top1_agreement=0.99),
@@ -86,10 +86,18 @@ def compare(
     *,
     output: str = "output",
 ) -> Parity:
-    """Compare one output, first axis the samples, of two forms of a model.
+    """Compare one output of two forms of a model, such as PyTorch's network and its ONNX export.
 
-    NaN, Inf, another shape, or a reference that does not depend on the input never pass: the last
-    because it would prove nothing about the layers behind it.
+        parity = compare(expected, found, Tolerance(relative_l2=1e-4, top1_agreement=1.0))
+        print(bool(parity), parity.reason, parity.sqnr_db)
+
+    NaN, Inf, another shape, or a reference that does not depend on the input never pass: the last because it
+    would prove nothing about the layers before it.
+
+    Args:
+        reference, candidate: the outputs, shape (N, ...), of the same N inputs; N is at least 2.
+        tolerance: what may differ.
+        output: the output's name, for the result.
     """
     samples = len(reference) if np.ndim(reference) else 0
     problem = _unmeasurable(reference, candidate)
@@ -129,7 +137,7 @@ def compare_outputs(
     candidate: Mapping[str, NDArray[np.floating]],
     tolerance: Tolerance,
 ) -> Parity:
-    """Compare all outputs by name and return the worst: a failed one before a passed one, then by error."""
+    """Compare all outputs by name and return the worst comparison, as `worst` does."""
     results = [
         compare(reference[name], candidate.get(name, np.empty(0)), tolerance, output=name)
         for name in reference
@@ -138,7 +146,7 @@ def compare_outputs(
 
 
 def worst(results: Sequence[Parity]) -> Parity:
-    """The comparison that speaks for all: the failed, the unmeasurable, then the largest relative error."""
+    """The worst comparison: a failed one first, then one without a relative error, then the largest error."""
 
     def badness(parity: Parity) -> tuple[bool, float]:
         unmeasured = parity.relative_l2 is None
@@ -179,7 +187,7 @@ def _shortfall(relative: float | None, agreement: float | None, samples: int, to
 
 
 def _whole(samples: float) -> int:
-    """A number of samples, up to the next whole one but for the rounding of floats."""
+    """The next whole number of samples, where the rounding of floats does not count."""
     return math.ceil(samples - 1e-6)
 
 

@@ -24,8 +24,11 @@ from .pixels import packed
 
 Color = Literal["rgb", "bgr", "gray"]
 CHANNELS = {"rgb": 3, "bgr": 3, "gray": 1}
-ORDERS: dict[Color, str] = {"rgb": "RGB", "bgr": "BGR", "gray": "L"}  # as Pillow calls them
-FORMS = {("float32", "NCHW"), ("uint8", "NHWC")}  # dtype and layout of a batch that a model may take
+PILLOW_ORDERS: dict[Color, str] = {"rgb": "RGB", "bgr": "BGR", "gray": "L"}  # as Pillow calls them
+DTYPES_AND_LAYOUTS = {
+    ("float32", "NCHW"),
+    ("uint8", "NHWC"),
+}  # dtype and layout of a batch that a model may take
 INTERPOLATIONS = {
     "nearest": Image.Resampling.NEAREST,
     "box": Image.Resampling.BOX,
@@ -35,7 +38,7 @@ INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 MAX_PIXELS = 100_000_000
-# Pillow cuts these to 8 bits, each in its own way (most by clipping): the network would see another picture.
+# Pillow reduces these to 8 bits, most by clipping: the network would see another picture.
 DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
@@ -81,7 +84,7 @@ class Preprocess:
                 f"color must be one of {', '.join(CHANNELS)} and interpolation one of "
                 f"{', '.join(INTERPOLATIONS)}, not {self.color!r} and {self.interpolation!r}"
             )
-        if (self.dtype, self.layout) not in FORMS:
+        if (self.dtype, self.layout) not in DTYPES_AND_LAYOUTS:
             raise ValueError(
                 f"dtype and layout must be float32 and NCHW, or uint8 and NHWC, "
                 f"not {self.dtype} and {self.layout}"
@@ -146,7 +149,7 @@ class Preprocess:
 
     def tensor(self, image: Image.Image) -> NDArray[Any]:
         """The model's tensor of a picture that `pixels` gave."""
-        pixels = packed(image, ORDERS[self.color])
+        pixels = packed(image, PILLOW_ORDERS[self.color])
         return pixels if self.dtype == "uint8" else self.normalized(pixels)
 
     def normalized(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -163,12 +166,12 @@ class Preprocess:
         return scaled
 
     def takes_as_it_is(self, height: int, width: int) -> bool:
-        """Whether a picture of this size is neither resized nor cropped, and its pixels are the tensor."""
+        """Whether the pixels of a picture of this size are the tensor: uint8, not resized and not cropped."""
         crop = self.source or self.crop or (height, width)
         return self.dtype == "uint8" and self._resized(height, width) == (height, width) == crop
 
     def matrices(self, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What resizing and cropping make of a frame of this size, as weights.
+        """Resizing and cropping of a frame of this size, as two matrices.
 
         Returns:
             The weights of the rows, shape (height of the result, height), and of the columns, shape (width of
@@ -186,7 +189,7 @@ class Preprocess:
         return weights(0, height), weights(1, width)
 
     def for_pixels(self, color: Color | None = None, source: tuple[int, int] | None = None) -> Preprocess:
-        """The same for a model that normalizes itself.
+        """The same preprocessing for a model that normalizes its input itself.
 
         Args:
             color: order of the channels that the model takes; None for this one's own.

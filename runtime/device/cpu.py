@@ -1,4 +1,4 @@
-"""What the processor can do, as the kernel tells."""
+"""Instructions of the processor, as the kernel reports them."""
 
 from __future__ import annotations
 

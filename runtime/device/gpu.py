@@ -1,4 +1,4 @@
-"""The GPUs of this machine, as NVIDIA's driver itself tells: no nvidia-smi, which a Jetson may lack."""
+"""The GPUs of this machine, as NVIDIA's driver reports them; a Jetson may have no nvidia-smi."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Driver:
 
 
 def read_driver(root: Path = Path("/"), load: Callable[[str], Any] = ctypes.CDLL) -> Driver:
-    """Ask the driver for its version and its GPUs; on a machine without either, say what is wrong.
+    """Ask the driver for its version and its GPUs, or say why it cannot be used.
 
     Args:
         root: where the file system starts.

@@ -1,4 +1,4 @@
-"""What a Jetson tells of itself in files: its system, power mode and clocks."""
+"""A Jetson's system, power mode and clocks, read from files."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def clocks(root: Path = ROOT) -> list[Clock]:
 
 
 def clock_state(root: Path = ROOT) -> str:
-    """`pinned` where no clock may move, `moving` where one may; empty where none is shown."""
+    """`pinned` where every clock is fixed, `moving` where one is not; empty where the kernel shows none."""
     found = clocks(root)
     return "" if not found else "pinned" if all(clock.fixed for clock in found) else "moving"
 

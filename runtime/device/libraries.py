@@ -1,8 +1,8 @@
-"""The shared libraries that an execution provider needs: loaded, or each named that cannot be.
+"""The shared libraries that an execution provider needs: loads them, and names each that cannot be loaded.
 
-ONNX Runtime names only the first library that it misses, on stderr, and goes on without the provider. Here
-the provider's own list is read from its ELF file and every entry is tried. The provider itself is not
-loaded for that: it must find ONNX Runtime's own side prepared when it is.
+ONNX Runtime names only the first missing library, on stderr, and goes on without the provider. Here the
+list of needed libraries is read from the provider's ELF file, and each is loaded. The provider itself is
+not loaded: ONNX Runtime must do that.
 """
 
 from __future__ import annotations
@@ -14,18 +14,14 @@ import mmap
 import re
 import struct
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-PROVIDER_FILES: Mapping[str, str] = {
-    "tensorrt": "libonnxruntime_providers_tensorrt.so",
-    "cuda": "libonnxruntime_providers_cuda.so",
-}
-# Opened by ONNX Runtime at the first convolution only, and so not in the file's own list.
-OPENED_LATER: Mapping[str, tuple[str, ...]] = {"tensorrt": (), "cuda": ("libcudnn.so.9",)}
+CUDA_PROVIDER = "libonnxruntime_providers_cuda.so"
+TENSORRT_PROVIDER = "libonnxruntime_providers_tensorrt.so"
 
 Loader = Callable[[str], Any]
 
@@ -48,17 +44,18 @@ class BrokenLibrary:
         return found[1] if found else self.name
 
 
-def broken_libraries(ort: Any, provider: str, load: Loader = ctypes.CDLL) -> list[BrokenLibrary]:
-    """Preload what a provider needs and return what cannot be loaded; empty when all is there.
+def broken_libraries(
+    ort: Any, provider_file: str, opened_later: Sequence[str] = (), load: Loader = ctypes.CDLL
+) -> list[BrokenLibrary]:
+    """Load what a provider needs and return what cannot be loaded.
 
     Args:
         ort: the onnxruntime module.
-        provider: tensorrt, cuda or cpu.
+        provider_file: name of the provider's own library, which lists what it needs.
+        opened_later: libraries that it opens at their first use, and so does not list.
         load: opens a library by name or path; raises OSError when it cannot.
     """
-    if provider not in PROVIDER_FILES:
-        return []
-    file = Path(ort.__file__).parent / "capi" / PROVIDER_FILES[provider]
+    file = _beside(ort, provider_file)
     if not file.is_file():  # a build in which the provider is linked in, not loaded
         return []
     preload(ort)
@@ -67,7 +64,7 @@ def broken_libraries(ort: Any, provider: str, load: Loader = ctypes.CDLL) -> lis
     except ValueError as error:
         return [BrokenLibrary(file.name, str(error))]
     broken = []
-    for name in (*names, *OPENED_LATER[provider]):
+    for name in (*names, *opened_later):
         if (file.parent / name).exists():
             continue
         try:
@@ -111,7 +108,7 @@ def needed_libraries(file: Path) -> tuple[str, ...]:
 
 def tensorrt_version(ort: Any, load: Loader = ctypes.CDLL) -> tuple[int, int, int] | None:
     """Version of the TensorRT that ONNX Runtime's provider is linked to; None where there is none."""
-    number = _answer(_linked(ort, "tensorrt", "libnvinfer.so"), "getInferLibVersion", load)
+    number = _answer(_linked(ort, TENSORRT_PROVIDER, "libnvinfer.so"), "getInferLibVersion", load)
     return (number // 10_000, number // 100 % 100, number % 100) if number else None
 
 
@@ -119,7 +116,7 @@ def cuda_version(ort: Any, load: Loader = ctypes.CDLL) -> str:
     """Version of the CUDA runtime that ONNX Runtime uses, such as 12.6; empty where there is none."""
     number = ctypes.c_int()
     try:
-        failed = _load_anywhere(_linked(ort, "cuda", "libcudart.so"), load).cudaRuntimeGetVersion(
+        failed = _load_anywhere(_linked(ort, CUDA_PROVIDER, "libcudart.so"), load).cudaRuntimeGetVersion(
             ctypes.byref(number)
         )
     except (OSError, AttributeError):
@@ -133,11 +130,14 @@ def cudnn_version(load: Loader = ctypes.CDLL) -> str:
     return f"{number // 10_000}.{number // 100 % 100}.{number % 100}" if number else ""
 
 
-def _linked(ort: Any, provider: str, prefix: str) -> str:
-    """Full name of a library that a provider is linked to; the bare prefix where it cannot be told."""
-    file = Path(ort.__file__).parent / "capi" / PROVIDER_FILES[provider]
+def _beside(ort: Any, provider_file: str) -> Path:
+    return Path(ort.__file__).parent / "capi" / provider_file
+
+
+def _linked(ort: Any, provider_file: str, prefix: str) -> str:
+    """Full name of a library that a provider is linked to; the bare prefix where it cannot be read."""
     try:
-        names = needed_libraries(file)
+        names = needed_libraries(_beside(ort, provider_file))
     except (OSError, ValueError):
         return prefix
     return next((name for name in names if name.startswith(prefix)), prefix)

@@ -20,10 +20,10 @@ def resident_bytes(root: Path = Path("/")) -> int | None:
 
 
 def gpu_bytes_used(index: int = 0, load: Callable[[str], Any] = ctypes.CDLL) -> int | None:
-    """Memory of a GPU that is in use, by whomever; None where the driver does not tell.
+    """Memory of a GPU that all processes use; None where the driver does not tell.
 
-    A Jetson's GPU has no memory of its own: there it is the board's. The empty CUDA context that the question
-    takes is always counted, and so falls out of a difference of two answers.
+    A Jetson's GPU has no memory of its own: there it is the board's. The call itself needs an empty CUDA
+    context, which is always counted, and so cancels out in the difference of two calls.
 
     Args:
         index: which GPU.

@@ -11,16 +11,15 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from .jetson import ROOT
 
 INPUT_RAILS = ("VIN", "VDD_IN")  # what the whole board, or the whole module, takes
 # Rails that add up to a module whose input is not measured. VDDQ_VDD2_1V8AO is fed from VIN_SYS_5V0.
-PARTS = (("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), ("VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0"))
-JUNCTION = "tj-thermal"  # on a Jetson, the hottest of all its zones
-COLDEST = -50.0  # °C; the kernel gives less for a zone that is switched off
-INTERVAL = 0.1  # seconds; reading a rail takes about a millisecond on the I2C bus
+INPUT_PARTS = (("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), ("VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0"))
+JUNCTION_ZONE = "tj-thermal"  # on a Jetson, the hottest of all its zones
+MIN_CELSIUS = -50.0  # °C; the kernel gives less for a zone that is switched off
+READ_INTERVAL = 0.1  # seconds; reading a rail takes about a millisecond on the I2C bus
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Reading:
         for name in INPUT_RAILS:
             if name in self.watts:
                 return name, self.watts[name]
-        for names in PARTS:
+        for names in INPUT_PARTS:
             if set(names) <= set(self.watts):
                 return " + ".join(names), sum(self.watts[name] for name in names)
         return None
@@ -44,12 +43,12 @@ class Reading:
     @property
     def hottest(self) -> float | None:
         """°C of the junction, else of the hottest zone; None without any."""
-        return self.celsius.get(JUNCTION, max(self.celsius.values(), default=None))
+        return self.celsius.get(JUNCTION_ZONE, max(self.celsius.values(), default=None))
 
 
 @dataclass(frozen=True)
 class Power:
-    """What the board consumed while it was measured, idle parts included.
+    """What the whole board consumed while it was measured.
 
     Attributes:
         source: the rail, or rails, that were measured.
@@ -75,13 +74,13 @@ def read_sensors(root: Path = ROOT) -> Reading:
     celsius: dict[str, float] = {}
     for folder in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         degrees = _number(folder / "temp", unit=1e-3)
-        if degrees is not None and degrees > COLDEST:
+        if degrees is not None and degrees > MIN_CELSIUS:
             celsius[_text(folder / "type") or folder.name] = degrees
     return Reading(watts, celsius)
 
 
 class Meter:
-    """Reads sensors beside a work, inside its `with` block; several blocks add up.
+    """Reads sensors in a thread while its `with` block runs; several blocks add up.
 
     Args:
         read: reads the sensors once.
@@ -91,7 +90,7 @@ class Meter:
         readings: all so far.
     """
 
-    def __init__(self, read: Callable[[], Reading] = read_sensors, interval: float = INTERVAL) -> None:
+    def __init__(self, read: Callable[[], Reading] = read_sensors, interval: float = READ_INTERVAL) -> None:
         self._read, self._interval = read, interval
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
@@ -105,9 +104,7 @@ class Meter:
             self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._thread:
             self._done.set()
             self._thread.join()
@@ -157,7 +154,7 @@ def _number(path: Path, unit: float) -> float | None:
 
 
 def _text(path: Path) -> str:
-    """A sensor's word; empty where it is absent, switched off, or not ready."""
+    """Text of a sensor's file; empty where it is absent, switched off, or not ready."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

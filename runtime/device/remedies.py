@@ -1,4 +1,4 @@
-"""What to type for what a machine lacks: on a Jetson its JetPack's own packages, never PyPI's over them."""
+"""What to type for what a machine lacks; on a Jetson always JetPack's own packages, never PyPI's."""
 
 from __future__ import annotations
 

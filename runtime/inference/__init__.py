@@ -1,4 +1,4 @@
-"""From frames to answers: the runner, its threads, its results, and the proof that they are PyTorch's.
+"""From frames to predictions: the runner, its threads and its results.
 
-The room that users import from.
+Also the replay that proves them against PyTorch's answers.
 """

@@ -12,10 +12,10 @@ from ..errors import InputError, OutputError
 from ..files import publish_file, sha256_bytes
 from .results import Prediction
 
-LINES = 20  # lines of text that would fill a picture's height
-SMALLEST = 10  # pixels
-QUALITY = 90
-LONGEST = 80  # characters of a source's name
+LINES_PER_PICTURE = 20  # lines of text that would fill a picture's height
+MIN_FONT_SIZE = 10  # pixels
+JPEG_QUALITY = 90
+MAX_NAME_LENGTH = 80  # characters of a source's name
 
 
 class Annotator:
@@ -52,7 +52,7 @@ class Annotator:
         target = self._folder / file_name(prediction)
         try:
             with publish_file(target) as draft:
-                annotated(picture, prediction).save(draft, "JPEG", quality=QUALITY)
+                annotated(picture, prediction).save(draft, "JPEG", quality=JPEG_QUALITY)
         except OSError as error:
             raise OutputError(f"{target} cannot be written.", got=error.strerror or str(error)) from error
 
@@ -62,7 +62,7 @@ def file_name(prediction: Prediction) -> str:
 
     It holds a hash of the whole source: pictures of one name may stand in several folders.
     """
-    last = re.sub(r"[^\w.-]+", "_", prediction.source.rpartition("/")[2]).lstrip(".")[:LONGEST]
+    last = re.sub(r"[^\w.-]+", "_", prediction.source.rpartition("/")[2]).lstrip(".")[:MAX_NAME_LENGTH]
     source = sha256_bytes(os.fsencode(prediction.source))[:8]
     return f"{last}-{source}.{prediction.frame:06d}.jpg"
 
@@ -70,7 +70,7 @@ def file_name(prediction: Prediction) -> str:
 def annotated(picture: Image.Image, prediction: Prediction) -> Image.Image:
     """A copy of the picture, in RGB, with one line for each class in its upper left corner."""
     image = picture.convert("RGB")
-    size = max(SMALLEST, image.height // LINES)
+    size = max(MIN_FONT_SIZE, image.height // LINES_PER_PICTURE)
     text = "\n".join(f"{100 * score.probability:5.1f} %  {score.label}" for score in prediction.top)
     draw = ImageDraw.Draw(image)
     font = ImageFont.load_default(size)

@@ -2,7 +2,7 @@
 
     NVIDIA_TF32_OVERRIDE=0 python -m edgeproof.runtime.exact_replay   (a job on stdin, its result on stdout)
 
-NVIDIA's libraries read the variable when they are loaded, and keep its value: exact and fast engines can
+NVIDIA's libraries read the variable when they are loaded and keep its value, so exact and fast engines can
 never share a process.
 """
 
@@ -26,16 +26,16 @@ COMMAND = (sys.executable, "-m", __name__)
 
 
 @dataclass(frozen=True)
-class Job:
-    """What the child is to replay."""
+class ReplayJob:
+    """What the child process must replay."""
 
     bundle: str
     request: ProviderRequest
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the child found, or why it found nothing."""
+class ReplayResult:
+    """What the child process found, or why it found nothing."""
 
     replay: Replay | None = None
     problem: str = ""
@@ -50,34 +50,34 @@ def replay_in_child(bundle: Bundle, request: ProviderRequest, command: Sequence[
         command: starts the child.
 
     Raises:
-        ProofError: the child could not replay them, or ended without an answer.
+        ProofError: the child could not replay them, or ended without an result.
     """
-    job = json.dumps(encode(Job(str(bundle.folder.absolute()), request)))
+    job = json.dumps(encode(ReplayJob(str(bundle.folder.absolute()), request)))
     done = subprocess.run(  # noqa: S603 - our own module
         list(command), input=job, capture_output=True, text=True, env={**os.environ, **tf32.FORBIDDEN}
     )
     try:
-        answer = decode(Answer, json.loads(done.stdout))
+        result = decode(ReplayResult, json.loads(done.stdout))
     except ValueError:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        answer = Answer(problem=f"the process ended with status {done.returncode}: {last}")
-    if answer.replay is None:
+        result = ReplayResult(problem=f"the process ended with status {done.returncode}: {last}")
+    if result.replay is None:
         raise ProofError(
             "Float32 could not be replayed without TF32.",
-            got=answer.problem,
+            got=result.problem,
             todo="edgeproof doctor",
         )
-    return answer.replay
+    return result.replay
 
 
 def main() -> None:
     """Carry out the job on stdin."""
-    job = decode(Job, json.loads(sys.stdin.read()))
+    job = decode(ReplayJob, json.loads(sys.stdin.read()))
     try:
-        answer = Answer(replay(Bundle.open(job.bundle), job.request))
+        result = ReplayResult(replay(Bundle.open(job.bundle), job.request))
     except EdgeproofError as error:
-        answer = Answer(problem=str(error))
-    print(json.dumps(encode(answer)))
+        result = ReplayResult(problem=str(error))
+    print(json.dumps(encode(result)))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
-"""Does a picture become here what it became at export: the same tensor, and the same label?
+"""Recorded pictures: on this machine each must become the same tensor, and get the same label, as at export.
 
-The golden inputs begin behind the preprocessing. What decodes, resizes and normalizes a picture is proven by
-a few encoded ones, which the bundle holds with their tensors and PyTorch's labels.
+The golden inputs are tensors, so they do not prove the preprocessing. The bundle therefore holds a few
+encoded pictures, with their tensors and PyTorch's labels, which prove decoding, resizing and normalizing.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +19,13 @@ from ..bundle.bundle import Bundle, Golden
 from ..bundle.parity import Tolerance
 from ..bundle.preprocess import Preprocess
 from ..errors import ImageError
+from ..session.base import InferenceSession
 from ..sources.readers import decode_image
 
 # The JPEG standard lets decoders round the cosine transform and the colours each in their own way, as
 # libjpeg and libjpeg-turbo do. Half a level more is for the rounding of float32. PNG is lossless, and there
 # nothing may differ.
 JPEG_LEVELS = 2.5
-
-
-class Answers(Protocol):
-    """What is needed of a session."""
-
-    def run(self, batch: NDArray[Any]) -> Mapping[str, NDArray[Any]]:
-        """Infer one batch."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,9 @@ class PictureCheck:
         return not self.reason
 
 
-def check_pictures(bundle: Bundle, golden: Golden, session: Answers, tolerance: Tolerance) -> PictureCheck:
+def check_pictures(
+    bundle: Bundle, golden: Golden, session: InferenceSession, tolerance: Tolerance
+) -> PictureCheck:
     """Read each recorded picture as a runner does, and compare its tensor and its label with those of export.
 
     A tensor may differ by JPEG_LEVELS of 255 where the picture is a JPEG, and nowhere else. Labels must be
@@ -111,7 +106,7 @@ def _levels(tensor: NDArray[Any], std: Sequence[float]) -> NDArray[np.float64]:
     return 255 * np.array(std, np.float64)[:, None, None]
 
 
-def _scores(bundle: Bundle, session: Answers, tensor: NDArray[Any]) -> NDArray[Any] | None:
+def _scores(bundle: Bundle, session: InferenceSession, tensor: NDArray[Any]) -> NDArray[Any] | None:
     """The session's scores of one tensor, shape (classes,); None if they are not that, or not finite."""
     answers = session.run(np.ascontiguousarray(tensor[None]))
     scores = answers.get(bundle.manifest.outputs[0].name)

@@ -1,4 +1,4 @@
-"""What a runner answers."""
+"""Results of a runner."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Prediction:
         top: the best classes, the likeliest first.
         latency_ms: milliseconds from then to the answer: decoding, preprocessing, waiting and inference.
         provider: the providers that ran nodes, such as cuda, or tensorrt+cpu.
-        fallback: whether that is not what was asked for.
+        fallback: whether that is not what was requested.
     """
 
     source: str
@@ -54,19 +54,19 @@ class BadFrame:
 
 @dataclass
 class Totals:
-    """What a runner's streams came to so far.
+    """Counts of frames over all streams of a runner.
 
     Attributes:
         labelled: frames that got their classes.
         bad: frames that could not be read.
-        dropped: frames of a live camera that came while nobody was ready for them.
-        sideways: pictures that note a rotation which was not carried out.
+        dropped: frames of live cameras that were not read, because newer ones came first.
+        rotation_ignored: pictures that note a rotation which was not carried out.
     """
 
     labelled: int = 0
     bad: int = 0
     dropped: int = 0
-    sideways: int = 0
+    rotation_ignored: int = 0
 
     def __str__(self) -> str:
         return f"{self.labelled} labelled, {self.bad} that could not be read, {self.dropped} dropped"

@@ -5,126 +5,90 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from ..bundle.bundle import Bundle
-from ..errors import BundleError, FrameError, InputError, ProofError, TensorError
+from ..errors import BundleError, ProofError
 from ..providers.placement import Placement
-from ..providers.request import AUTO, ProviderRequest, Shape
+from ..providers.registry import AUTO
+from ..providers.request import ProviderRequest, as_request
+from ..session.base import InferenceSession
 from ..session.pool import open_sessions
 from ..session.session import probabilities
-from ..sources.frames import Frame, Sample, Source, require_input
-from ..sources.source import Inputs
-from .concurrency import Crew, choose
+from ..sources.frames import Frame, Sample, Source, sample_of
+from ..sources.source import Item, open_source, single_frame
+from .concurrency import Concurrency, choose_concurrency
+from .frame_reader import FrameReader, ReadFrame
 from .results import BadFrame, Prediction, Score, Totals
-from .workers import Stage
+from .workers import OrderedWorkers
 
-__all__ = ["BadFrame", "Model", "Prediction", "Runner", "Score", "Totals"]
-
-UPRIGHT = 1  # EXIF's orientation of a picture that is stored as it is seen
+__all__ = ["BadFrame", "Prediction", "Runner", "Score", "Totals"]
 
 Visit = Callable[[Prediction, "Image.Image | None"], None]
 
-
-class Model(Protocol):
-    """What a runner needs of a session; `edgeproof.runtime.testing.FakeSession` is one without a provider."""
-
-    @property
-    def placement(self) -> Placement:
-        """Where it runs."""
-        ...
-
-    @property
-    def precision(self) -> str:
-        """fp32, fp16 or int8."""
-        ...
-
-    @property
-    def input_shape(self) -> Shape:
-        """Shape of its input; an axis that may vary is not an int."""
-        ...
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """Names of its outputs."""
-        ...
-
-    def run(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Infer one batch; called by several threads at once if there are several streams."""
-        ...
-
-    def close(self) -> None:
-        """Release it."""
-        ...
-
-
-@dataclass(frozen=True)
-class _Ready:
-    """A frame on its way: preprocessed, or the reason why not."""
-
-    frame: Frame
-    tensor: NDArray[Any] | None = None
-    picture: Image.Image | None = None
-    sideways: bool = False
-    error: str = ""
-
-
-_Answer = tuple[_Ready, "Prediction | BadFrame"]
+_Result = tuple[ReadFrame, "Prediction | BadFrame"]
 
 
 class Runner:
-    """A bundle, ready to label pictures or tensors. Open with `Runner.open`, use in a `with` block.
+    """A bundle that is ready to label pictures or tensors. Open it with `Runner.open`, in a `with` block.
 
         with Runner.open("artifacts/mobilenet_v3") as runner:
+            print(runner.predict("dog.jpg").top[0].label)
             for result in runner.stream("photos/"):
                 print(result)
 
     Args:
         bundle: what the model is.
-        model: the session that runs it.
+        session: runs it.
         request: how that session was opened.
         top: how many classes to give.
         workers: threads that decode and preprocess; None for one a core.
+        streams: threads that infer; None for as many as the CPU has cores for, and one on a GPU.
 
     Attributes:
         bundle: the bundle that is run.
-        crew: the threads that `stream` uses.
-        totals: what all streams came to so far.
+        concurrency: thread counts and batch size of `stream`.
+        totals: counts of frames over all streams so far.
     """
 
     def __init__(
         self,
         bundle: Bundle,
-        model: Model,
+        session: InferenceSession,
         request: ProviderRequest | None = None,
         *,
         top: int = 5,
         workers: int | None = None,
+        streams: int | None = None,
     ) -> None:
         promised = {output.name for output in bundle.manifest.outputs}
-        if not promised <= set(model.output_names) or not bundle.manifest.labels:
+        if not promised <= set(session.output_names) or not bundle.manifest.labels:
             raise BundleError(
                 "The manifest does not describe its model.",
                 wanted=f"outputs {', '.join(sorted(promised))}, and a label for each class",
-                got=f"outputs {', '.join(model.output_names)}, {len(bundle.manifest.labels)} labels",
+                got=f"outputs {', '.join(session.output_names)}, {len(bundle.manifest.labels)} labels",
             )
         self.bundle = bundle
-        self.crew: Crew = choose(request or ProviderRequest(), model.placement, model.input_shape, workers)
+        self.concurrency: Concurrency = choose_concurrency(
+            request or ProviderRequest(),
+            session.placement,
+            session.input_shape,
+            workers=workers,
+            streams=streams,
+        )
         self.totals = Totals()
-        self._model = model
-        self._preprocess = bundle.manifest.preprocess
+        self._session = session
+        self._reader = FrameReader(bundle)
         self._output = bundle.manifest.outputs[0]
         self._top = top
-        self._running: list[tuple[Source, Stage[Frame, _Ready]]] = []
+        self._running: list[tuple[Source, OrderedWorkers[Frame, ReadFrame]]] = []
         self._stopped = False
 
     @classmethod
@@ -136,139 +100,140 @@ class Runner:
         provider: ProviderRequest | str = AUTO,
         top: int = 5,
         workers: int | None = None,
+        streams: int | None = None,
     ) -> Runner:
-        """Open a bundle on the best provider of this machine, or on the one that is asked for.
+        """Open a bundle on the best provider of this machine, or on the requested one.
 
         Args:
             bundle: a bundle, or its folder.
             precision: fp32, fp16 or int8; None for the one that suits the provider: TensorRT runs that of the
                 verdict, CUDA fp16, and the CPU fp32, or int8 that was made for it.
             provider: where to run it; a name alone stands for a request with that provider. Its
-                `batches.usual` is the most frames that go together. Its `threads` compute one inference:
-                None stands for one thread here, and as many inferences at once as there are cores, which
-                labels the most frames; more threads label a single frame sooner. Its `streams` are the
-                inferences at once.
+                `engine.batches.usual` is the most frames in one inference. Its `threads` compute one
+                inference; None stands for one thread here, which labels the most frames in all. More threads
+                label a single frame sooner.
             top: how many classes to give.
             workers: threads that decode and preprocess; None for one a core.
+            streams: inferences at once; None for as many as the CPU has cores for, and one on a GPU, where
+                each further one has a session of its own.
 
         Raises:
             BundleError: the bundle does not verify.
             InputError: it does not hold that precision, or there is no such provider.
             PlacementError: the provider cannot be used here, or leaves nodes to another.
+            MissingDependency: ONNX Runtime is not installed.
         """
         if not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle)
-        request = ProviderRequest(provider) if isinstance(provider, str) else provider
+        request = as_request(provider)
         request = replace(request, precision=precision or request.precision, threads=request.threads or 1)
-        return cls(bundle, open_sessions(bundle, request), request, top=top, workers=workers)
+        session = open_sessions(bundle, request, streams or 1)
+        return cls(bundle, session, request, top=top, workers=workers, streams=streams)
 
     @property
     def placement(self) -> Placement:
         """Which provider runs which nodes."""
-        return self._model.placement
+        return self._session.placement
 
     @property
     def precision(self) -> str:
-        """In which it runs: fp32, fp16 or int8."""
-        return self._model.precision
+        """Precision of the model that runs: fp32, fp16 or int8."""
+        return self._session.precision
 
-    def predict(self, sample: Sample, *, source: str = "", frame: int = 0) -> Prediction:
-        """Label one picture, or one tensor that is an input of the model as it is.
+    def predict(self, sample: Sample | str | Path, *, source: str = "", frame: int = 0) -> Prediction:
+        """Label one picture or tensor.
+
+        Args:
+            sample: the path of a file that holds one; a picture of Pillow's; a uint8 array of shape (height,
+                width, 3), which is a picture in RGB; or an array that is an input of the model as it is,
+                without the batch. A bundle without a preprocessing takes only such tensors.
+            source, frame: what the prediction says of its origin; the path where there is one.
 
         Raises:
-            InputError: a picture for a model that takes tensors, or a tensor that does not fit.
-            ImageError: the picture cannot be preprocessed faithfully.
-            TensorError: the tensor holds NaN or Inf.
+            InputError: it is none of these, or a file that holds several.
+            ImageError: the picture cannot be read, or not be preprocessed faithfully.
+            TensorError: the array is no picture and does not fit the model, or holds NaN or Inf.
             ProofError: the model answers NaN or Inf.
         """
-        given = Frame(source, frame, lambda: sample)
-        (scores,) = self._scores([_Ready(given, self._prepared(sample))])
+        manifest = self.bundle.manifest
+        tensor, pictures = manifest.input, manifest.preprocess is not None
+        if isinstance(sample, (str, Path)):
+            given = single_frame(Path(sample), tensor, pictures=pictures)
+            given = replace(given, source=source or given.source, number=frame)
+        else:
+            given = Frame.from_sample(source, frame, sample_of(sample, tensor, pictures=pictures))
+        (scores,) = self._scores([ReadFrame(given, self._reader.tensor(given.read()))])
         return self._prediction(given, scores)
 
     def stream(
-        self,
-        source: str | Path | Source | Iterable[str | Path | Frame],
-        *,
-        visit: Visit | None = None,
+        self, source: Source | Item | Iterable[Item], *, visit: Visit | None = None
     ) -> Iterator[Prediction | BadFrame]:
-        """Label frame after frame, in their order; what cannot be read gives a BadFrame and the rest goes on.
+        """Label frame after frame, in their order; a frame that cannot be read gives a BadFrame.
 
-        Threads decode and preprocess ahead of inference, a bounded number of frames. Of files none is ever
-        dropped; a live camera gives its newest picture and counts the others in `totals.dropped`.
+        Threads decode and preprocess a bounded number of frames ahead of inference. No frame of a file is
+        ever dropped; a live camera gives its newest picture and counts the others in `totals.dropped`.
 
         Args:
             source: a source as the command line takes it (a file, a folder, a glob, `camera:0`, `rtsp://...`,
-                `-` for paths on stdin); a Path, which is one file; several of these; frames of your own; or
-                any `Source`.
+                `-` for paths on stdin); a Path, which is one file; a picture or an array as `predict` takes
+                it; a list or another iterable of any of these, or an array of them along a first axis;
+                or frames of your own, or any `Source` of them.
             visit: called with every prediction and its picture (None for a tensor) before it is given, in
                 several threads at once.
 
         Raises:
-            InputError: a source does not exist, or a tensor does not fit the model.
+            InputError: a source does not exist, or is of a type that is not taken.
             MissingDependency: a video or a camera is named, and OpenCV is not installed.
             ProofError: the model answers NaN or Inf.
         """
         if self._stopped:
             return
+        manifest = self.bundle.manifest
         with ExitStack() as stack:
-            frames = self._open(source)
-            prepare = partial(self._read, keep=visit is not None)
+            frames = open_source(source, manifest.input, pictures=manifest.preprocess is not None)
+            read = partial(self._reader.read, keep_picture=visit is not None)
+            threads = self.concurrency
             ready = stack.enter_context(
-                Stage(prepare, frames, workers=self.crew.readers, depth=self.crew.ahead)
+                OrderedWorkers(read, frames, workers=threads.workers, depth=threads.read_ahead)
             )
-            groups = iter(partial(ready.take, self.crew.batch), [])
-            lanes = self.crew.lanes
-            answers = stack.enter_context(Stage(self._answer, groups, workers=lanes, depth=2 * lanes))
-            results: Iterable[_Answer] = chain.from_iterable(answers)
+            groups = iter(partial(ready.take_ready, threads.batch), [])
+            batches = stack.enter_context(
+                OrderedWorkers(self._label, groups, workers=threads.streams, depth=2 * threads.streams)
+            )
+            results: Iterable[_Result] = chain.from_iterable(batches)
             if visit is not None:
-                visited = Stage(
-                    partial(_visited, visit), results, workers=self.crew.readers, depth=self.crew.readers
+                visited = OrderedWorkers(
+                    partial(_visited, visit), results, workers=threads.workers, depth=threads.workers
                 )
                 results = stack.enter_context(visited)
             stack.enter_context(self._stoppable(frames, ready))
             yield from self._counted(frames, results)
 
     def stop(self) -> None:
-        """End every stream after the frames that are under way, and start none any more.
+        """End every stream after the frames that are under way; no further stream starts.
 
-        A signal's handler may call it. To end one stream alone, close its iterator.
+        A signal's handler may call it. To end only one stream, close its iterator.
         """
         self._stopped = True
-        for source, stage in list(self._running):
-            stage.stop()
+        for source, workers in list(self._running):
+            workers.stop()
             source.close()
 
     def close(self) -> None:
         """End the streams and release the model."""
         self.stop()
-        self._model.close()
+        self._session.close()
 
     def __enter__(self) -> Runner:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self, source: str | Path | Source | Iterable[str | Path | Frame]) -> Source:
-        if isinstance(source, Source):
-            return source
-        tensor, pictures = self.bundle.manifest.input, self._preprocess is not None
-        if isinstance(source, Path):
-            return Inputs([source], tensor, pictures=pictures)
-        if isinstance(source, str):
-            return Inputs.open([source], tensor, pictures=pictures)
-        if isinstance(source, list):
-            names = [one for one in source if isinstance(one, str)]
-            if names and len(names) == len(source):
-                return Inputs.open(names, tensor, pictures=pictures)
-        return Inputs(source, tensor, pictures=pictures)
-
     @contextmanager
-    def _stoppable(self, source: Source, stage: Stage[Frame, _Ready]) -> Iterator[None]:
-        """Let `stop` reach a stream; and before its stages are closed, free those who wait for a frame."""
-        running = (source, stage)
+    def _stoppable(self, source: Source, workers: OrderedWorkers[Frame, ReadFrame]) -> Iterator[None]:
+        """Let `stop` reach a stream; and when it ends, wake the workers that wait for a frame."""
+        running = (source, workers)
         self._running.append(running)
         if self._stopped:
             self.stop()
@@ -276,72 +241,38 @@ class Runner:
             yield
         finally:
             self._running.remove(running)
-            stage.stop()
+            workers.stop()
             source.close()
 
-    def _counted(self, source: Source, results: Iterable[_Answer]) -> Iterator[Prediction | BadFrame]:
+    def _counted(self, source: Source, results: Iterable[_Result]) -> Iterator[Prediction | BadFrame]:
         before = self.totals.dropped
         for ready, result in results:
             self.totals.bad += isinstance(result, BadFrame)
             self.totals.labelled += isinstance(result, Prediction)
-            self.totals.sideways += ready.sideways
+            self.totals.rotation_ignored += ready.rotation_ignored
             self.totals.dropped = before + source.dropped
             yield result
         self.totals.dropped = before + source.dropped
 
-    def _read(self, frame: Frame, *, keep: bool) -> _Ready:
-        try:
-            tensor = self._captured(frame)
-            if tensor is not None and not keep:
-                return _Ready(frame, tensor)
-            sample = frame.read()
-            sideways = self._is_sideways(sample)
-            picture = sample if keep and isinstance(sample, Image.Image) else None
-            return _Ready(frame, self._prepared(sample) if tensor is None else tensor, picture, sideways)
-        except FrameError as error:
-            return _Ready(frame, error=str(error))
-
-    def _captured(self, frame: Frame) -> NDArray[Any] | None:
-        """A camera's pixels where they are the model's tensor; None where Pillow must work on them."""
-        if frame.captured is None or self._preprocess is None:
-            return None
-        fits = self._preprocess.takes_as_it_is(*frame.captured.size)
-        return frame.captured.pixels(self._preprocess.color) if fits else None
-
-    def _is_sideways(self, sample: Sample) -> bool:
-        if isinstance(sample, np.ndarray) or self._preprocess is None or self._preprocess.exif_transpose:
-            return False
-        return sample.getexif().get(ExifTags.Base.Orientation, UPRIGHT) != UPRIGHT
-
-    def _prepared(self, sample: Sample) -> NDArray[Any]:
-        if isinstance(sample, np.ndarray):
-            _require_finite(require_input(sample, self.bundle.manifest.input))
-            return sample
-        if self._preprocess is None:
-            raise InputError(f"The bundle {self.bundle.manifest.name} takes tensors, not pictures.")
-        return self._preprocess(sample)
-
-    def _answer(self, group: list[_Ready]) -> list[_Answer]:
-        """Answers to frames that were ready together; those of one shape are inferred as one batch."""
-        answers: list[_Answer] = []
+    def _label(self, group: list[ReadFrame]) -> list[_Result]:
+        """Label frames that were ready together; those of one shape are inferred as one batch."""
+        results: list[_Result] = []
         for shape, same in groupby(group, lambda ready: None if ready.tensor is None else ready.tensor.shape):
             batch = list(same)
             if shape is None:
-                answers += [
-                    (r, BadFrame(r.frame.source, r.frame.number, _seconds(r.frame), r.error)) for r in batch
-                ]
+                results += [(ready, _bad_frame(ready)) for ready in batch]
             else:
-                scores = self._scores(batch)
-                answers += [(r, self._prediction(r.frame, row)) for r, row in zip(batch, scores, strict=True)]
-        return [(replace(ready, tensor=None), result) for ready, result in answers]
+                rows = zip(batch, self._scores(batch), strict=True)
+                results += [(ready, self._prediction(ready.frame, row)) for ready, row in rows]
+        return [(replace(ready, tensor=None), result) for ready, result in results]
 
-    def _scores(self, batch: list[_Ready]) -> NDArray[np.floating]:
+    def _scores(self, batch: list[ReadFrame]) -> NDArray[np.floating]:
         """Probabilities, shape (N, classes)."""
         tensors = [ready.tensor for ready in batch if ready.tensor is not None]
-        if self.crew.padded:
-            tensors += [tensors[-1]] * (self.crew.batch - len(tensors))
+        if self.concurrency.padded:
+            tensors += [tensors[-1]] * (self.concurrency.batch - len(tensors))
         stacked = np.stack(tensors) if len(tensors) > 1 else np.ascontiguousarray(tensors[0][None])
-        scores = probabilities(self._model.run(stacked), self._output.name, self._output.scores)
+        scores = probabilities(self._session.run(stacked), self._output.name, self._output.scores)
         for ready, row in zip(batch, scores, strict=False):
             if not np.isfinite(row).all():
                 raise ProofError(
@@ -364,15 +295,12 @@ class Runner:
         )
 
 
-def _require_finite(tensor: NDArray[Any]) -> None:
-    """Refuse NaN and Inf, which INT8 would round to a label. A picture's pixels cannot hold them."""
-    if np.issubdtype(tensor.dtype, np.floating) and not np.isfinite(tensor).all():
-        count = tensor.size - np.count_nonzero(np.isfinite(tensor))
-        raise TensorError(f"The tensor holds {count} NaN or Inf.", wanted="finite numbers")
+def _bad_frame(ready: ReadFrame) -> BadFrame:
+    return BadFrame(ready.frame.source, ready.frame.number, _seconds(ready.frame), ready.error)
 
 
-def _visited(visit: Visit, answer: _Answer) -> _Answer:
-    ready, result = answer
+def _visited(visit: Visit, labelled: _Result) -> _Result:
+    ready, result = labelled
     if isinstance(result, Prediction):
         visit(result, ready.picture)
     return replace(ready, picture=None), result

@@ -1,4 +1,4 @@
-"""Does this machine give the answers that PyTorch gave at export?"""
+"""Replaying the golden inputs: this machine must give the answers that PyTorch gave at export."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass, fields, replace
 
 from ..bundle.bundle import Bundle
 from ..bundle.parity import TF32_TOLERANCE, TOLERANCES, Parity, compare_outputs
-from ..providers.request import AUTO, ProviderRequest
-from ..session.selection import model_for
-from ..session.session import Session, run_batched
+from ..providers.registry import AUTO, PROVIDERS
+from ..providers.request import ProviderRequest, as_request
+from ..session.selection import open_session
+from ..session.session import run_batched
 from .golden_pictures import check_pictures
 
 
@@ -46,26 +47,32 @@ def verify(
     *,
     replay_exactly: ReplayExactly | None = None,
 ) -> Replay:
-    """Replay the golden inputs and pictures, one at a time as on a device: do they get PyTorch's answers?
+    """Replay the golden inputs and pictures of a bundle, one at a time, and compare with PyTorch's answers.
 
-    What is replayed is what `run` runs. A GPU multiplies float32 as TF32, which keeps 11 significant bits of
-    24: there a float32 model is held to a tolerance for that, and then once more, without TF32, to float32's.
+        result = verify(Bundle.open("artifacts/mobilenet_v3"), "fp16", "tensorrt")
+        assert result, result.reason
+
+    A GPU multiplies float32 as TF32, which keeps 11 significant bits of 24. There a float32 model is compared
+    with a tolerance for TF32, and then once more, without TF32, with that of float32.
 
     Args:
         bundle: the bundle.
         precision: fp32, fp16 or int8.
         provider: where to run it; a name alone stands for a request with that provider.
-        replay_exactly: carries out the replay without TF32; None for a process of its own.
+        replay_exactly: does the replay without TF32; None for a process of its own.
+
+    Returns:
+        The comparison; its truth value is the verdict.
 
     Raises:
         InputError: the bundle does not hold that precision.
         BundleError: the golden file is damaged.
         PlacementError: the provider cannot be used here, or leaves nodes to another.
     """
-    request = ProviderRequest(provider) if isinstance(provider, str) else provider
+    request = as_request(provider)
     found = replay(bundle, replace(request, precision=precision))
     (used, *_) = found.provider.split("+")
-    if precision != "fp32" or used == "cpu":
+    if precision != "fp32" or not PROVIDERS[used].uses_tf32:
         return found
     if replay_exactly is None:
         from .exact_replay import replay_in_child as replay_exactly
@@ -84,11 +91,11 @@ def replay(bundle: Bundle, request: ProviderRequest) -> Replay:
         EdgeproofError: as `verify` does.
     """
     golden = bundle.golden()
-    with Session(model_for(bundle, request), provider=request) as session:
+    with open_session(bundle, request) as session:
         answers = run_batched(session, golden.input, batch=1)
         placement, precision = session.placement, session.precision
-        rounded = precision == "fp32" and placement.provider != "cpu" and not request.exact
-        tolerance = TF32_TOLERANCE if rounded else TOLERANCES[precision]
+        tf32 = PROVIDERS[placement.provider].uses_tf32 and not request.exact
+        tolerance = TF32_TOLERANCE if tf32 and precision == "fp32" else TOLERANCES[precision]
         checked = check_pictures(bundle, golden, session, tolerance)
     parity = compare_outputs(golden.outputs, answers, tolerance)
     measured = {field.name: getattr(parity, field.name) for field in fields(parity)}
@@ -103,8 +110,8 @@ def replay(bundle: Bundle, request: ProviderRequest) -> Replay:
     )
 
 
-def replayed(result: Replay) -> str:
-    """One replay in one line: the verdict, the error, where, and why it failed."""
+def replay_line(result: Replay) -> str:
+    """One line of text: the verdict, the error, the provider, and why it failed."""
     error = "unknown" if result.relative_l2 is None else f"{result.relative_l2:.2e}"
     where = f"on {result.provider}" + (" (fallback)" if result.fallback else "")
     return f"{'ok' if result.passed else 'FAILED'}  relative error {error}  {where}  {result.reason}".rstrip()

@@ -1,4 +1,4 @@
-"""Work on a stream of items in several threads, bounded, and in the items' order."""
+"""Threads that apply a function to a stream of items, in bounded memory, and keep the items' order."""
 
 from __future__ import annotations
 
@@ -6,26 +6,25 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
 from typing import Generic, TypeVar
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
-PATIENCE = 5.0  # seconds for which `close` waits for a worker whose source gives nothing
+JOIN_TIMEOUT = 5.0  # seconds for which `close` waits for a worker whose source gives nothing
 
 
-class Stage(Generic[In, Out]):
-    """Applies a function to items, several at a time, and gives the results in the items' order.
+class OrderedWorkers(Generic[In, Out]):
+    """Applies a function to items in several threads and gives the results in the items' order.
 
-    The workers draw from the items themselves, one at a time: drawing may block, and while it does the
-    others work and results are given. At most `depth` items are drawn whose results are not yet taken, so
-    memory stays flat however long the stream is. An exception of the function, or of the items, is raised
-    where its result would have come. Stages may follow one another: a stage is an iterable of results.
+    The workers take the items from the iterable themselves, one worker at a time. That may block; meanwhile
+    the others work and results are given. At most `depth` items are taken whose results are not yet given, so
+    memory does not grow with the stream. An exception of the function, or of the iterable, is raised where
+    its result would have come. The results are an iterable, so that one object can follow another.
 
     Args:
         function: applied to each item, in several threads at once.
-        items: drawn from in several threads, never by two at once.
+        items: iterated in several threads, never by two at once.
         workers: number of threads.
         depth: how many items may be under way; at least `workers` for all of them to have work.
     """
@@ -47,8 +46,8 @@ class Stage(Generic[In, Out]):
         for worker in self._workers:
             worker.start()
 
-    def take(self, most: int) -> list[Out]:
-        """The next result, with those after it that are ready, at most so many; none at the end.
+    def take_ready(self, limit: int) -> list[Out]:
+        """The next result, and those after it that are ready, at most `limit`; an empty list at the end.
 
         Raises:
             Exception: the one that the next item's work raised.
@@ -56,7 +55,7 @@ class Stage(Generic[In, Out]):
         taken: list[Out] = []
         with self._changed:
             self._changed.wait_for(self._is_ready)
-            while self._slots and self._slots[0].done and len(taken) < most:
+            while self._slots and self._slots[0].done and len(taken) < limit:
                 if self._slots[0].error is not None and taken:
                     break
                 slot = self._slots.popleft()
@@ -65,31 +64,29 @@ class Stage(Generic[In, Out]):
         return taken
 
     def stop(self) -> None:
-        """Draw no more items. Those under way are finished, and their results given. Signal-safe."""
+        """Take no more items; finish those under way and give their results. Signal-safe."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Draw no more, forget what is under way, and wait until the workers have left."""
+        """Take no more items, drop those under way, and wait until the threads have ended."""
         self.stop()
         for _ in self._workers:
             self._room.release()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + JOIN_TIMEOUT
         for worker in self._workers:
             if worker is not threading.current_thread():
                 worker.join(max(0.0, deadline - time.monotonic()))
 
     def __iter__(self) -> Iterator[Out]:
-        while taken := self.take(1):
+        while taken := self.take_ready(1):
             yield taken[0]
 
-    def __enter__(self) -> Stage[In, Out]:
+    def __enter__(self) -> OrderedWorkers[In, Out]:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _is_ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""ONNX Runtime's execution providers: their options, what they need, and where they put the nodes.
+"""ONNX Runtime's execution providers, one file each: what they need, their options, and what they can do.
 
-Opens no session.
+Also what a user requests of them, and where they put the nodes. Opens no session.
 """

@@ -1,7 +1,7 @@
-"""A Jetson's deep learning accelerator: who may ask for it, and what is known of who computed.
+"""A Jetson's deep learning accelerator (DLA): when it may be requested, and which layers run on it.
 
 ONNX Runtime always lets TensorRT run on the GPU what the DLA does not take, and reports the whole graph as
-TensorRT's either way. So its word is never taken: the engine's own list of layers is, or nothing is claimed.
+TensorRT's in both cases. So only the engine's own list of layers is evidence; without it nothing is claimed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..device.jetson import ROOT, board, dla_cores
-from ..errors import InputError, PlacementError
-from .placement import shorten
+from ..errors import InputError, PlacementError, first_names
 
 FIRST_WITHOUT = (10, 8)  # TensorRT 10.7 was the last 10.x that compiles for the DLA
 # How TensorRT names the layers of an engine: what the DLA takes is one "{ForeignNode[first...last]}" between
@@ -45,15 +44,15 @@ class DlaPlacement:
         if self.state == "dla":
             return "every layer on the DLA, by the engine's own list"
         if self.state == "partly":
-            return f"on the GPU instead of the DLA: {shorten(self.on_gpu)}"
+            return f"on the GPU instead of the DLA: {first_names(self.on_gpu)}"
         return f"not proven to be on the DLA: {self.reason}"
 
 
 def require_dla(core: int, precision: str, tensorrt: tuple[int, int, int], root: Path = ROOT) -> None:
-    """Refuse a DLA that cannot be used for this.
+    """Refuse a DLA that this model, this TensorRT or this board cannot use.
 
     Args:
-        core: the DLA core that was asked for.
+        core: the requested DLA core.
         precision: of the model.
         tensorrt: version of the TensorRT found.
         root: where the file system starts.
@@ -102,7 +101,7 @@ def inspect_engine(engines: Path) -> DlaPlacement:
 
 
 def judge_layers(names: Sequence[str]) -> DlaPlacement:
-    """Tell from the names of an engine's layers whether the DLA runs them all."""
+    """Whether the DLA runs all layers of an engine, by the names of the layers."""
     copies = [name for name in names if name.endswith(COPIES)]
     subgraphs = [name for name in names if name.startswith(SUBGRAPH)]
     on_gpu = tuple(name for name in names if name not in copies and name not in subgraphs)

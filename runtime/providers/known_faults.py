@@ -1,4 +1,4 @@
-"""What is known to fail or to compute wrongly, refused with what works instead."""
+"""Versions that are known to fail or to compute wrongly; they are refused, with what works instead."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Which provider runs each node: read from the session itself, never assumed.
 
-ONNX Runtime lists the providers that it was built with, not those that work, and gives a CPU session where
-CUDA cannot be loaded, without an error. So the nodes are asked for: by its assignment record where it keeps
-one, else from the profile of one inference.
+ONNX Runtime lists the providers that it was built with, not those that work; where CUDA cannot be loaded it
+opens a CPU session without an error. So the provider of each node is read from its assignment record, or,
+where it keeps none, from the profile of one inference.
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import PlacementError
-from .request import AUTO, EXECUTION_PROVIDERS
+from ..errors import PlacementError, first_names
+from .registry import AUTO, PROVIDERS
 
-RECORD = "session.record_ep_graph_assignment_info"
-SHOWN = 10
+RECORD_ENTRY = "session.record_ep_graph_assignment_info"
 
-_SHORT = {name: short for short, name in EXECUTION_PROVIDERS.items()}
-_COPIES = ("MemcpyToHost", "MemcpyFromHost")
+_SHORT_NAMES = {provider.ort_name: name for name, provider in PROVIDERS.items()}
+_COPY_NODES = ("MemcpyToHost", "MemcpyFromHost")
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,11 @@ class Placement:
     """Where a model runs.
 
     Attributes:
-        wanted: the provider that was asked for: tensorrt, cuda, cpu or auto.
+        wanted: the provider that was requested: tensorrt, cuda, cpu or auto.
         provider: the provider on which the session was opened.
-        nodes: names of nodes by provider; empty for the CPU, where nothing else could take one.
-        refused: of each provider that was tried before, why it was not taken.
-        dla: what is known of the DLA, where that was asked for; empty elsewhere.
+        nodes: names of nodes by provider; empty for the CPU, where no other provider could take one.
+        refused: for each provider that was tried before, why it was not taken.
+        dla: what is known of the DLA, where it was requested; empty elsewhere.
     """
 
     wanted: str
@@ -53,7 +52,7 @@ class Placement:
 
     @property
     def fallback(self) -> bool:
-        """Whether anything runs elsewhere than was asked for."""
+        """Whether anything runs elsewhere than was requested."""
         return bool(self.elsewhere) or self.wanted not in (AUTO, self.provider)
 
     @property
@@ -68,7 +67,7 @@ class Placement:
             f", {count - len(self.elsewhere)} of {count} nodes" if count else ""
         )
         if self.elsewhere:
-            text += f"; elsewhere: {shorten(self.elsewhere)}"
+            text += f"; elsewhere: {first_names(self.elsewhere)}"
         if self.dla:
             text += f"; {self.dla}"
         return text + "".join(f"\n  not {reason}" for reason in _merged(self.refused))
@@ -80,7 +79,7 @@ def keeps_record(ort: Any) -> bool:
 
 
 def nodes_from_record(session: Any) -> dict[str, tuple[str, ...]]:
-    """Nodes by provider, from a session that was created with `RECORD` set."""
+    """Nodes by provider, from a session that was created with `RECORD_ENTRY` set."""
     return _grouped(
         (part.ep_name, node.op_type, node.name)
         for part in session.get_provider_graph_assignment_info()
@@ -108,7 +107,7 @@ def nodes_from_profile(file: Path) -> dict[str, tuple[str, ...]]:
     )
 
 
-def require(placement: Placement) -> None:
+def require_complete(placement: Placement) -> None:
     """Refuse a placement that leaves nodes elsewhere.
 
     Raises:
@@ -119,19 +118,13 @@ def require(placement: Placement) -> None:
         raise PlacementError(
             f"{len(placement.elsewhere)} of {count} nodes do not run on {placement.provider}.",
             wanted=f"every node on {placement.provider}",
-            got=shorten(placement.elsewhere),
+            got=first_names(placement.elsewhere),
             todo="pass --allow-fallback to go on like this, or choose another --provider or --precision",
         )
 
 
-def shorten(names: tuple[str, ...]) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
-
-
 def _merged(refused: Iterable[str]) -> list[str]:
-    """Reasons of the form `provider: reason`, with the providers that share one named together."""
+    """Reasons of the form `provider: reason`; providers with the same reason share one entry."""
     providers: dict[str, list[str]] = {}
     for entry in refused:
         provider, _, reason = entry.partition(": ")
@@ -143,6 +136,6 @@ def _grouped(nodes: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, ...]
     """Names by short provider name; copies between two memories belong to none."""
     groups: dict[str, list[str]] = {}
     for provider, kind, name in nodes:
-        if kind not in _COPIES:
-            groups.setdefault(_SHORT.get(provider, provider), []).append(name or kind)
+        if kind not in _COPY_NODES:
+            groups.setdefault(_SHORT_NAMES.get(provider, provider), []).append(name or kind)
     return {provider: tuple(names) for provider, names in groups.items()}

@@ -1,4 +1,4 @@
-"""TF32: float32 products of which a GPU keeps 11 significant bits of 24, unless it is told not to.
+"""TF32: a GPU keeps 11 of the 24 significant bits of float32 when it multiplies, unless told otherwise.
 
 NVIDIA's libraries read one variable of the environment when they are first loaded and keep its value for the
 life of the process (ONNX Runtime issue 26029). So it is never changed in a running process: exact engines
@@ -21,7 +21,7 @@ def is_forbidden() -> bool:
 
 
 def require_forbidden() -> None:
-    """Refuse to call float32 exact in a process whose GPU may use TF32.
+    """Require a process in which no GPU library may use TF32.
 
     Raises:
         InputError: the process was not started with `NVIDIA_TF32_OVERRIDE=0`.

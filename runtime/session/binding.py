@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 
 from .device_gate import GATE
 
-CUDA = "cuda"
-SHAPES = 8  # of batch, whose buffers are kept on a device
+MAX_BOUND_SHAPES = 8  # of batches whose buffers are kept on a device
+
+Mark = Callable[[], None]
+"""Called when a batch has been copied to the device, and again when the device is done."""
+
+
+def no_mark() -> None:
+    """The `Mark` of an inference that nobody measures."""
 
 
 class Binding:
@@ -24,7 +30,7 @@ class Binding:
         batch: the first batch; later ones must have its shape and dtype.
         input_name: name of the input.
         output_names: names of the outputs, in the order in which `run` gives them.
-        device: name of the device as ONNX Runtime calls it.
+        device: ONNX Runtime's name of the device.
         index: which of these devices.
     """
 
@@ -36,7 +42,7 @@ class Binding:
         *,
         input_name: str,
         output_names: tuple[str, ...],
-        device: str = CUDA,
+        device: str,
         index: int = 0,
     ) -> None:
         self._session = session
@@ -52,22 +58,12 @@ class Binding:
         for name, value in zip(output_names, self._outputs, strict=True):
             self._binding.bind_ortvalue_output(name, value)
 
-    def run(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, batch: NDArray[Any], mark: Mark = no_mark) -> list[NDArray[Any]]:
         """Infer one batch and return copies of the outputs."""
-        self.write(batch)
-        self.infer()
-        return self.read()
-
-    def write(self, batch: NDArray[Any]) -> None:
-        """Copy a batch to the device."""
         self._input.update_inplace(np.ascontiguousarray(batch))
-
-    def infer(self) -> None:
-        """Infer what was written; returns when the device is done."""
-        self._session.run_with_iobinding(self._binding)
-
-    def read(self) -> list[NDArray[Any]]:
-        """Copies of the outputs."""
+        mark()
+        self._session.run_with_iobinding(self._binding)  # returns when the device is done
+        mark()
         return [np.array(value.numpy()) for value in self._outputs]
 
 
@@ -77,12 +73,13 @@ Bind = Callable[[NDArray[Any]], Binding]
 class Bindings(Protocol):
     """The bindings of one session."""
 
-    def run(self, batch: NDArray[Any], bind: Bind) -> list[NDArray[Any]]:
+    def run(self, batch: NDArray[Any], bind: Bind, mark: Mark = no_mark) -> list[NDArray[Any]]:
         """Infer one batch and return copies of the outputs.
 
         Args:
             batch: what to infer.
             bind: makes a binding, where there is none that can be used.
+            mark: called during the inference.
         """
         ...
 
@@ -95,8 +92,8 @@ class RecordedBinding:
     """The one binding of a session whose launches are replayed as a CUDA graph.
 
     A graph is recorded for the addresses of this binding, and must not be replayed by two threads at once.
-    The CUDA provider keeps one graph for each thread, so a thread's first inference records, alone on the
-    device; TensorRT's keeps one in all.
+    The CUDA provider keeps one graph for each thread, so a thread's first inference records one, while no
+    other thread uses the device. TensorRT's keeps one graph in all.
     """
 
     def __init__(self) -> None:
@@ -104,15 +101,15 @@ class RecordedBinding:
         self._binding: Binding | None = None
         self._recorded: set[int] = set()
 
-    def run(self, batch: NDArray[Any], bind: Bind) -> list[NDArray[Any]]:
-        """Infer one batch, in this binding's turn, and return copies of the outputs."""
+    def run(self, batch: NDArray[Any], bind: Bind, mark: Mark = no_mark) -> list[NDArray[Any]]:
+        """Infer one batch, when no other thread does, and return copies of the outputs."""
         thread = get_ident()
         if thread not in self._recorded:
-            return self._record(thread, batch, bind)
+            return self._record(thread, batch, bind, mark)
         with GATE.shared(), self._turn:
             if self._binding is not None:
-                return self._binding.run(batch)
-        return self._record(thread, batch, bind)
+                return self._binding.run(batch, mark)
+        return self._record(thread, batch, bind, mark)
 
     def clear(self) -> None:
         """Release the buffers."""
@@ -120,30 +117,30 @@ class RecordedBinding:
             self._binding = None
             self._recorded.clear()
 
-    def _record(self, thread: int, batch: NDArray[Any], bind: Bind) -> list[NDArray[Any]]:
-        with GATE.alone(), self._turn:
+    def _record(self, thread: int, batch: NDArray[Any], bind: Bind, mark: Mark) -> list[NDArray[Any]]:
+        with GATE.exclusive(), self._turn:
             self._binding = self._binding or bind(batch)
-            answers = self._binding.run(batch)
+            outputs = self._binding.run(batch, mark)
             self._recorded.add(thread)
-            return answers
+            return outputs
 
 
 class BindingPool:
-    """Bindings that no inference uses, by shape of batch: inferences at once never share buffers."""
+    """Bindings that are idle, by shape of batch: inferences that run at once never share buffers."""
 
     def __init__(self) -> None:
         self._idle: dict[tuple[int, ...], list[Binding]] = {}
         self._lock = Lock()
 
-    def run(self, batch: NDArray[Any], bind: Bind) -> list[NDArray[Any]]:
+    def run(self, batch: NDArray[Any], bind: Bind, mark: Mark = no_mark) -> list[NDArray[Any]]:
         """Infer one batch and return copies of the outputs."""
         binding = self._take(batch.shape)
         if binding is None:
-            with GATE.alone():  # it allocates
+            with GATE.exclusive():  # it allocates
                 binding = bind(batch)
         try:
             with GATE.shared():
-                return binding.run(batch)
+                return binding.run(batch, mark)
         finally:
             with self._lock:
                 self._idle.setdefault(batch.shape, []).append(binding)
@@ -155,7 +152,7 @@ class BindingPool:
 
     def _take(self, shape: tuple[int, ...]) -> Binding | None:
         with self._lock:
-            if shape not in self._idle and len(self._idle) >= SHAPES:
+            if shape not in self._idle and len(self._idle) >= MAX_BOUND_SHAPES:
                 del self._idle[next(iter(self._idle))]
             idle = self._idle.setdefault(shape, [])
             return idle.pop() if idle else None

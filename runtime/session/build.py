@@ -8,14 +8,15 @@ from pathlib import Path
 
 from ..bundle.bundle import Bundle
 from ..errors import InputError
+from ..providers.registry import names_of
 from ..providers.request import ProviderRequest
 from .builder import export_context
-from .selection import model_for
-from .session import Session, load_onnxruntime
+from .selection import open_session
+from .session import load_onnxruntime
 
 
 @dataclass(frozen=True)
-class Build:
+class BuildResult:
     """A compiled engine.
 
     Attributes:
@@ -35,41 +36,43 @@ class Build:
     context: str | None = None
 
 
-def build(bundle: Bundle, request: ProviderRequest, context: Path | None = None) -> Build:
-    """Compile one precision with TensorRT and keep the engine where `Session` finds it.
+def build(bundle: Bundle, request: ProviderRequest, context: Path | None = None) -> BuildResult:
+    """Compile one precision and keep the engine where `Session` finds it.
 
     Args:
         bundle: the bundle.
         request: how it will be run; an engine serves only the same request. Without a precision it is the
-            one in which TensorRT runs the bundle.
+            one in which the provider runs the bundle.
         context: also write the model with its engine to this ONNX file, which any ONNX Runtime with the
-            same TensorRT loads on the same kind of device.
+            same TensorRT loads on the same kind of device; None for no such file.
 
     Raises:
         InputError: the provider compiles nothing ahead, or the bundle does not hold that precision.
-        PlacementError: TensorRT cannot be used here, or leaves nodes to another provider.
+        PlacementError: the provider cannot be used here, or leaves nodes to another.
         OutputError: the engine or the file cannot be written.
     """
-    if request.provider != "tensorrt":
+    compiling = names_of(lambda provider: provider.compiles)
+    able = " or ".join(compiling)
+    if request.provider not in compiling:
         raise InputError(
             f"The provider {request.provider} compiles nothing ahead.",
-            available="tensorrt",
-            todo="add --provider tensorrt, or run the bundle as it is",
+            available=able,
+            todo=f"add --provider {able}, or run the bundle as it is",
         )
     start = time.perf_counter()
-    with Session(model_for(bundle, request), provider=request) as session:
+    with open_session(bundle, request) as session:
         engine, placement, precision = session.engine, session.placement, session.precision
     seconds = round(time.perf_counter() - start, 3)
     if engine is None:
         raise InputError(
-            f"TensorRT cannot be used here, and {placement.provider} compiles nothing ahead.",
+            f"The provider {able} cannot be used here, and {placement.provider} compiles nothing ahead.",
             got="; ".join(placement.refused),
             todo="edgeproof doctor",
         )
     if context:
         request = replace(request, precision=precision)
         export_context(load_onnxruntime(), bundle.model_bytes(precision), request, context)
-    return Build(
+    return BuildResult(
         precision,
         str(engine.folder),
         engine.built,

@@ -1,8 +1,8 @@
-"""Who may use a GPU while one thread records a CUDA graph on it.
+"""A lock for a process's GPU work: shared by inferences, exclusive for what allocates or records.
 
-While a graph is recorded, any other thread's allocation makes CUDA fail with error 900. So one gate stands in
-front of the whole process's GPU work: inferences pass it together, and whoever records a graph, opens a
-session or allocates buffers has it alone.
+While one thread records a CUDA graph, an allocation in any other thread makes CUDA fail with error 900. So
+inferences hold one lock together, and a thread that records a graph, opens a session or allocates buffers
+holds it exclusively.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from contextlib import contextmanager
 
 
 class DeviceGate:
-    """Many may pass `shared` at once; `alone` waits for them and lets in nobody else.
+    """A lock that many threads may hold `shared`, or one thread `exclusive`.
 
-    A thread that has it alone may enter both again; one inside `shared` must not ask to be alone.
+    A thread that holds it exclusively may enter both again. A thread inside `shared` must not ask for
+    `exclusive`: it would wait for itself.
     """
 
     def __init__(self) -> None:
@@ -25,7 +26,7 @@ class DeviceGate:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """For an inference that allocates nothing."""
+        """Hold it with others: for an inference that allocates nothing."""
         me = threading.get_ident()
         with self._changed:
             self._changed.wait_for(lambda: self._owner in (None, me))
@@ -38,8 +39,8 @@ class DeviceGate:
                 self._changed.notify_all()
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """For recording a graph, opening a session, and allocating."""
+    def exclusive(self) -> Iterator[None]:
+        """Hold it alone: to record a graph, open a session or allocate."""
         me = threading.get_ident()
         if self._owner == me:
             yield

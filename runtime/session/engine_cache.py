@@ -1,9 +1,9 @@
 """Compiled engines, kept for exactly the machine and the model that they were compiled for.
 
-An engine of another model, TensorRT, driver or GPU would at best be refused and at worst answer wrongly.
-So each stands in a folder named by a hash of everything it depends on, with that written beside it, and is
-compared again before it is used. A folder appears whole or not at all, and a lock lets one process compile
-while others that want the same engine wait for it.
+An engine of another model, TensorRT, driver or GPU would be refused, or compute wrongly. So each is kept in a
+folder that is named by a hash of everything it depends on. The same is written in a file beside it, and
+compared before the engine is used. A folder is published whole or not at all, and a lock lets one process
+compile while others that need the same engine wait.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from ..errors import OutputError, PlacementError
 from ..files import publish_folder, sha256_file
 from ..records import encode
 
-LIMIT = 4 << 30
-SPARE = 64 << 20  # an engine of a mobile network has 3 to 30 MB, and TensorRT writes it twice
-SEAL = "engine.json"
-ABANDONED = 24 * 3600  # seconds after which a draft belongs to no process that still works
+MAX_BYTES = 4 << 30
+MIN_FREE_BYTES = 64 << 20  # an engine of a mobile network has 3 to 30 MB, and TensorRT writes it twice
+KEY_FILE = "engine.json"
+MAX_DRAFT_AGE = 24 * 3600  # seconds after which a draft belongs to no process that still works
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class EngineCache:
         limit: bytes above which the engines that were not used for longest are removed.
     """
 
-    def __init__(self, root: Path, limit: int = LIMIT) -> None:
+    def __init__(self, root: Path, limit: int = MAX_BYTES) -> None:
         self.root = root
         self.limit = limit
 
@@ -98,9 +98,9 @@ class EngineCache:
         """Whether a whole engine of exactly this key is there."""
         folder = self.root / key.digest()
         try:
-            seal = json.loads((folder / SEAL).read_text(encoding="utf-8"))
-            present = {entry.name: sha256_file(entry) for entry in folder.iterdir() if entry.name != SEAL}
-            return seal == {"key": encode(key), "files": present}
+            key_file = json.loads((folder / KEY_FILE).read_text(encoding="utf-8"))
+            present = {entry.name: sha256_file(entry) for entry in folder.iterdir() if entry.name != KEY_FILE}
+            return key_file == {"key": encode(key), "files": present}
         except (OSError, ValueError):
             return False
 
@@ -108,7 +108,7 @@ class EngineCache:
         try:
             shutil.rmtree(folder, ignore_errors=True)
             with publish_folder(folder) as draft:
-                if shutil.disk_usage(self.root).free < SPARE:
+                if shutil.disk_usage(self.root).free < MIN_FREE_BYTES:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 build(draft)
                 files = {entry.name: sha256_file(entry) for entry in sorted(draft.iterdir())}
@@ -118,7 +118,7 @@ class EngineCache:
                         got=", ".join(files) or "an empty folder",
                         todo="edgeproof doctor",
                     )
-                (draft / SEAL).write_text(json.dumps({"key": encode(key), "files": files}, indent=2))
+                (draft / KEY_FILE).write_text(json.dumps({"key": encode(key), "files": files}, indent=2))
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -128,7 +128,7 @@ class EngineCache:
             self.root.mkdir(parents=True, exist_ok=True)
             stream = (self.root / f"{name}.lock").open("a")
         except OSError as error:
-            if (self.root / name / SEAL).is_file() and error.errno in (errno.EROFS, errno.EACCES):
+            if (self.root / name / KEY_FILE).is_file() and error.errno in (errno.EROFS, errno.EACCES):
                 yield  # engines that were baked into a read-only system: nobody can change them
                 return
             raise self._unusable(error) from error
@@ -139,16 +139,18 @@ class EngineCache:
     def _touch(self, folder: Path) -> None:
         """Note the use; a read-only cache, which is never trimmed, need not know."""
         if os.access(self.root, os.W_OK):
-            os.utime(folder / SEAL)
+            os.utime(folder / KEY_FILE)
 
     def _trim(self, keep: str) -> None:
         if not os.access(self.root, os.W_OK):
             return
         with suppress(FileNotFoundError):  # another process may be trimming too, and will do
             for draft in self.root.glob(".*.part"):
-                if time.time() - draft.stat().st_mtime > ABANDONED:
+                if time.time() - draft.stat().st_mtime > MAX_DRAFT_AGE:
                     shutil.rmtree(draft, ignore_errors=True)
-            used = sorted((seal.stat().st_mtime, seal.parent) for seal in self.root.glob(f"*/{SEAL}"))
+            used = sorted(
+                (key_file.stat().st_mtime, key_file.parent) for key_file in self.root.glob(f"*/{KEY_FILE}")
+            )
             sizes = {folder: _size(folder) for _, folder in used}
             total = sum(sizes.values())
             for folder in sizes:

@@ -1,6 +1,6 @@
-"""Sessions of one model side by side: on a GPU, inferences at once need a session each.
+"""Several sessions of one model: on a GPU, each inference that runs beside others needs a session of its own.
 
-One TensorRT session lets one inference in at a time, and one CUDA session gives all of them its one stream.
+A TensorRT session computes one inference at a time, and a CUDA session computes all of them on one stream.
 """
 
 from __future__ import annotations
@@ -13,31 +13,38 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
+from ..errors import InputError
+from ..providers.base import Shape
 from ..providers.placement import Placement
-from ..providers.request import ProviderRequest, Shape
-from .selection import model_for
+from ..providers.registry import PROVIDERS
+from ..providers.request import ProviderRequest
+from .selection import open_session
 from .session import Session
 
 
-def open_sessions(bundle: Bundle, request: ProviderRequest) -> Session | SessionPool:
-    """A bundle's session for as many inferences at once as are asked for.
-
-    On the CPU one session takes any number of them.
+def open_sessions(bundle: Bundle, request: ProviderRequest, streams: int = 1) -> Session | SessionPool:
+    """A bundle's session, or a pool of them where the provider needs one for each inference.
 
     Args:
         bundle: the bundle.
-        request: how to run it; with `streams`, how many inferences at once.
+        request: how to run it.
+        streams: how many inferences run at once.
 
     Raises:
-        EdgeproofError: as `Session` and `selection.model_for` do.
+        InputError: several streams are to replay one CUDA graph.
+        EdgeproofError: as `open_session` does.
     """
-    source = model_for(bundle, request)
-    first = Session(source, provider=request)
-    more = (request.streams or 1) - 1
-    if first.placement.provider == "cpu" or not more:
+    if request.engine.cuda_graph and streams > 1:
+        raise InputError(
+            "A CUDA graph is replayed by one stream.",
+            got=f"a request for {streams}",
+            todo="leave out --streams or --cuda-graph",
+        )
+    first = open_session(bundle, request)
+    if streams == 1 or PROVIDERS[first.placement.provider].concurrent_runs:
         return first
     same = replace(request, provider=first.placement.provider, precision=first.precision)
-    return SessionPool([first, *(Session(source, provider=same) for _ in range(more))])
+    return SessionPool([first, *(open_session(bundle, same) for _ in range(streams - 1))])
 
 
 class SessionPool:

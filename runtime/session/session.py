@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,23 @@ from ..bundle.shapes import fits
 from ..device.jetson import ROOT
 from ..device.remedies import missing_onnxruntime
 from ..errors import InputError, ModelError
+from ..providers.base import Shape
 from ..providers.placement import Placement
-from ..providers.request import ProviderRequest
-from .binding import Binding, BindingPool, Bindings, RecordedBinding
-from .builder import Engine, ModelFor, open_first, single, sole_input
+from ..providers.registry import PROVIDERS
+from ..providers.request import ProviderRequest, as_request
+from .binding import Binding, BindingPool, Bindings, Mark, RecordedBinding, no_mark
+from .builder import Engine, ModelFor, open_first, same_model
 
 
 class Session:
-    """Runs a model with one input and named outputs.
+    """Runs an ONNX model with one input and named outputs.
 
-    On a GPU the buffers of each shape of batch are bound once and updated in place; inferences at once have
-    buffers of their own, and wait for each other where a CUDA graph is replayed. On the CPU the caller's own
-    array is the bound memory: copying a picture into a buffer would cost more than binding it.
+        with Session(Path("model.onnx").read_bytes(), provider="cpu") as session:
+            outputs = session.run(batch)
+
+    On a GPU the buffers of each shape of batch are allocated once and then reused. Inferences that run at
+    once have buffers of their own; where a CUDA graph is replayed they wait for each other. On the CPU ONNX
+    Runtime reads the caller's own array: to copy a picture into a buffer would cost more than to bind it.
 
     Args:
         model: the serialized ONNX model; or a function that gives it, with its precision, for the provider
@@ -36,7 +40,9 @@ class Session:
     Attributes:
         precision: of the model: fp32, fp16 or int8.
         placement: which provider runs which nodes.
-        engine: TensorRT's compiled engine; None with other providers.
+        engine: the compiled engine; None with providers that compile nothing.
+        input_name, input_shape, input_dtype: of its input; an axis of any length is not an int.
+        output_names: names of its outputs.
 
     Raises:
         ModelError: ONNX Runtime does not accept the model.
@@ -48,29 +54,35 @@ class Session:
     def __init__(
         self, model: bytes | ModelFor, *, optimize: bool = True, provider: ProviderRequest | str = "cpu"
     ) -> None:
-        request = ProviderRequest(provider) if isinstance(provider, str) else provider
-        model_for = single(model, request) if isinstance(model, bytes) else model
+        request = as_request(provider)
+        model_for = same_model(model, request) if isinstance(model, bytes) else model
         self._ort = load_onnxruntime()
         opened = open_first(self._ort, model_for, request, optimize=optimize)
-        found = sole_input(opened.session)
         self._session: Any = opened.session
         self._request = opened.request
-        self._bindings: Bindings = RecordedBinding() if opened.request.cuda_graph else BindingPool()
+        self._provider = PROVIDERS[opened.placement.provider]
+        self._bindings: Bindings = RecordedBinding() if opened.request.engine.cuda_graph else BindingPool()
         self._accepted: tuple[tuple[int, ...], np.dtype[Any]] | None = None
         self.precision: str = opened.request.precision or "fp32"
         self.placement: Placement = opened.placement
         self.engine: Engine | None = opened.engine
-        self.input_name: str = found.name
-        self.input_shape: tuple[int | str | None, ...] = found.shape
-        self.input_dtype: str = found.dtype
+        self.input_name: str = opened.input.name
+        self.input_shape: Shape = opened.input.shape
+        self.input_dtype: str = opened.input.dtype
         self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
 
-    def run(self, batch: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Infer one batch, whose first axis is the batch, and return all outputs by name.
+    def run(self, batch: NDArray[Any], mark: Mark = no_mark) -> dict[str, NDArray[Any]]:
+        """Infer one batch and return all outputs by name.
+
+        Args:
+            batch: of the shape `input_shape` and the dtype `input_dtype`; its first axis is the batch.
+            mark: called when the batch has been copied to the provider's memory, and again when the provider
+                is done, so that the parts of an inference can be timed. Never called on the CPU, where
+                nothing is copied.
 
         Raises:
-            InputError: the shape or dtype is not the model's, the batch is none for which an engine or a
-                CUDA graph was asked, or the session is closed.
+            InputError: the shape or dtype is not the model's, the session was not opened for batches of this
+                size, or it is closed.
             ModelError: ONNX Runtime failed while it ran.
         """
         if self._session is None:
@@ -79,7 +91,7 @@ class Session:
             self._check(batch)
             self._accepted = (batch.shape, batch.dtype)
         try:
-            values = self._infer(batch)
+            values = self._infer(batch, mark)
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             raise ModelError(f"ONNX Runtime failed on a batch of shape {batch.shape}: {error}") from error
         return dict(zip(self.output_names, values, strict=True))
@@ -92,15 +104,13 @@ class Session:
     def __enter__(self) -> Session:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _infer(self, batch: NDArray[Any]) -> list[Any]:
-        if self.placement.provider == "cpu":
+    def _infer(self, batch: NDArray[Any], mark: Mark) -> list[Any]:
+        if not self._provider.memory:
             return self._session.run(self.output_names, {self.input_name: batch})
-        return self._bindings.run(batch, self._bind)
+        return self._bindings.run(batch, self._bind, mark)
 
     def _bind(self, batch: NDArray[Any]) -> Binding:
         return Binding(
@@ -109,6 +119,7 @@ class Session:
             batch,
             input_name=self.input_name,
             output_names=self.output_names,
+            device=self._provider.memory,
             index=self._request.device,
         )
 
@@ -120,19 +131,14 @@ class Session:
                 wanted=f"{self.input_dtype} of shape ({', '.join(map(str, wanted))})",
                 got=f"{batch.dtype} of shape {batch.shape}",
             )
-        batches = self._request.batches
-        if self._bounded() and not batches.smallest <= len(batch) <= batches.largest:
+        batches = self._request.engine.batches
+        limited = self._provider.fixes_batches(self._request) and not isinstance(wanted[0], int)
+        if limited and not batches.smallest <= len(batch) <= batches.largest:
             raise InputError(
                 f"The session was opened for batches from {batches.smallest} to {batches.largest}.",
                 got=f"a batch of {len(batch)}",
                 todo="open it for such batches",
             )
-
-    def _bounded(self) -> bool:
-        """Whether only some batches can be run: those of an engine, or the one of a CUDA graph."""
-        compiled = self.placement.provider == "tensorrt"
-        recorded = self.placement.provider == "cuda" and self._request.cuda_graph
-        return (compiled or recorded) and not isinstance(self.input_shape[0], int)
 
 
 def run_batched(session: Session, samples: NDArray[Any], batch: int) -> dict[str, NDArray[Any]]:

@@ -1,4 +1,4 @@
-"""Live pictures: the newest is always at hand, and what came too late is counted."""
+"""Live cameras: the newest picture is kept, and those that it replaces are counted as dropped."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 
 from ..errors import ImageError, InputError
 from .captured import Captured
-from .frames import Frame, failed
+from .frames import Frame, failed_frame
 from .opencv import Capture, load_opencv
 
 PREFIXES = ("camera:", "gstreamer:", "rtsp://", "rtsps://")
-FIRST_DELAY, LAST_DELAY = 0.5, 30.0  # seconds before a lost camera is tried again; doubled each time
-TIMEOUT = 10_000  # milliseconds for a stream from the network to open, and for each of its pictures
-PATIENCE = 5.0  # seconds for which the end waits for a picture that is being read
+MIN_RECONNECT_SECONDS, MAX_RECONNECT_SECONDS = (
+    0.5,
+    30.0,
+)  # seconds before a lost camera is tried again; doubled each time
+TIMEOUT_MS = 10_000  # milliseconds for a stream from the network to open, and for each of its pictures
+JOIN_TIMEOUT = 5.0  # seconds for which the end of the iteration waits for a read in progress
 
 _FORMAT = re.compile(r"(?<![-\w])format\s*=\s*(?:\(string\))?\s*[\"']?(\w+)")
 _PASSWORD = re.compile(r"(://[^:/@\s]*):[^@/\s]*@")
@@ -50,7 +53,7 @@ def open_camera(source: str) -> Camera:
         capture.release()
         return None
 
-    return Camera(_PASSWORD.sub(r"\1:***@", source), connect, form=sink_format(source))
+    return Camera(_PASSWORD.sub(r"\1:***@", source), connect, pixel_format=sink_format(source))
 
 
 def sink_format(source: str) -> str:
@@ -73,12 +76,12 @@ def _arguments(cv2: Any, source: str) -> tuple[Any, ...]:
                 "environment made with --system-site-packages",
             )
         return (rest, cv2.CAP_GSTREAMER)
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT]
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, TIMEOUT_MS]
     return (source, cv2.CAP_FFMPEG, limits)
 
 
 class Camera:
-    """A live source. A thread reads it all the time; the oldest picture gives way to the newest.
+    """A live source. A thread reads it all the time; each new picture replaces the one before.
 
     A camera that goes away gives one frame whose reading raises, and is tried again after a delay that
     doubles each time, for as long as it takes; its frames are then numbered on.
@@ -87,10 +90,10 @@ class Camera:
         name: the source in results.
         connect: opens the camera, or gives None. `edgeproof.runtime.testing.FakeCamera` has one.
         delay: seconds before the first new try.
-        form: GStreamer's name of its pictures' format, as `Captured` takes it; empty for OpenCV's own.
+        pixel_format: GStreamer's name of its pictures' format, as in `Captured`; empty for OpenCV's own.
 
     Attributes:
-        dropped: pictures that were read and never asked for in time.
+        dropped: pictures that a newer one replaced before they were taken.
 
     Raises:
         InputError: it cannot be opened at first.
@@ -101,8 +104,8 @@ class Camera:
         name: str,
         connect: Callable[[], Capture | None],
         *,
-        delay: float = FIRST_DELAY,
-        form: str = "",
+        delay: float = MIN_RECONNECT_SECONDS,
+        pixel_format: str = "",
     ) -> None:
         first = _reach(connect)
         if first is None:
@@ -115,7 +118,7 @@ class Camera:
         self.dropped = 0
         self._connect = connect
         self._delay = delay
-        self._form = form
+        self._pixel_format = pixel_format
         # A signal's handler may call `close` in a thread that is inside: the lock must be reentrant.
         self._changed = threading.Condition(threading.RLock())
         self._newest: Frame | None = None
@@ -127,7 +130,7 @@ class Camera:
         self._thread.start()
 
     def close(self) -> None:
-        """End the iteration and let go of the camera as soon as it has given the picture in work."""
+        """End the iteration, and release the camera as soon as the read in progress returns."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -135,7 +138,7 @@ class Camera:
     def __iter__(self) -> Iterator[Frame]:
         while (frame := self._next()) is not None:
             yield frame
-        self._thread.join(PATIENCE)
+        self._thread.join(JOIN_TIMEOUT)
 
     def _next(self) -> Frame | None:
         with self._changed:
@@ -154,7 +157,7 @@ class Camera:
         while not self._closed:
             picture = _read(capture) if capture else None
             if picture is not None:
-                self._offer(Frame.of(self.name, number, Captured(picture, self._form)))
+                self._offer(Frame.from_capture(self.name, number, Captured(picture, self._pixel_format)))
                 number, delay = number + 1, self._delay
                 continue
             if capture:
@@ -162,7 +165,7 @@ class Camera:
             if delay == self._delay:
                 self._tell_loss(number)
             self._wait(delay)
-            delay = min(2 * delay, LAST_DELAY)
+            delay = min(2 * delay, MAX_RECONNECT_SECONDS)
             capture = None if self._closed else _reach(self._connect)
         if capture:
             capture.release()
@@ -176,7 +179,7 @@ class Camera:
     def _tell_loss(self, number: int) -> None:
         error = ImageError(f"The camera {self.name} gives no picture; it is tried again until it does.")
         with self._changed:
-            self._lost = failed(self.name, number, error)
+            self._lost = failed_frame(self.name, number, error)
             self._changed.notify_all()
 
     def _wait(self, delay: float) -> None:

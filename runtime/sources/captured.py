@@ -1,4 +1,4 @@
-"""A picture as OpenCV gives it: blue first, with a byte of padding, as luma and chroma, or grey."""
+"""A picture as OpenCV gives it: BGR, BGRx with a byte of padding, NV12 (luma and chroma), or grey."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import ImageError
 from .opencv import load_opencv
 
 Layout = Literal["GRAY8", "BGR", "BGRx", "NV12"]
-PADDED = ("BGRx", "BGRA")
+FORMATS_WITH_PADDING = ("BGRx", "BGRA")
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Captured:
 
     Attributes:
         values: as `cv2.VideoCapture.read` gave them.
-        form: GStreamer's name of the format where the pipeline says it, since OpenCV hands out NV12 like a
-            grey picture of one and a half times the height; empty where it does not.
+        pixel_format: GStreamer's name of the format where the pipeline says it, else empty. OpenCV hands out
+            NV12 like a grey picture of one and a half times the height.
     """
 
     values: NDArray[Any]
-    form: str = ""
+    pixel_format: str = ""
 
     @property
     def layout(self) -> Layout:
@@ -42,18 +42,24 @@ class Captured:
         shape, known = self.values.shape, self.values.dtype == np.uint8 and self.values.size > 0
         if known and len(shape) == 3 and shape[2] == 3:
             return "BGR"
-        if known and len(shape) == 3 and shape[2] == 4 and self.form in PADDED:
+        if known and len(shape) == 3 and shape[2] == 4 and self.pixel_format in FORMATS_WITH_PADDING:
             return "BGRx"
-        if known and len(shape) == 2 and self.form in ("", "GRAY8"):
+        if known and len(shape) == 2 and self.pixel_format in ("", "GRAY8"):
             return "GRAY8"
-        if known and len(shape) == 2 and self.form == "NV12" and not shape[0] % 3 and not shape[1] % 2:
+        if (
+            known
+            and len(shape) == 2
+            and self.pixel_format == "NV12"
+            and not shape[0] % 3
+            and not shape[1] % 2
+        ):
             return "NV12"
         raise ImageError(
             "The frame is not an 8-bit picture that can be read.",
             wanted="uint8 of shape (height, width, 3) for BGR, (height, width, 4) for BGRx, (height, width) "
             "for GRAY8, or (height * 3 / 2, width) with even sides for NV12",
             got=f"{self.values.dtype} of shape {shape}"
-            + (f", {self.form} by the pipeline" if self.form else ""),
+            + (f", {self.pixel_format} by the pipeline" if self.pixel_format else ""),
             todo="end a GStreamer pipeline in video/x-raw,format=BGRx ! appsink",
         )
 

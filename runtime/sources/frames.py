@@ -1,4 +1,4 @@
-"""What a source gives: frames, in order, each of which can be read in any thread."""
+"""Frames: what a source gives, in order. Each can be read in any thread."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from ..bundle.manifest import TensorSpec
 from ..bundle.shapes import fits
-from ..errors import FrameError, TensorError
+from ..errors import FrameError, InputError, TensorError
 from .captured import Captured
 from .readers import TENSOR_ENDING, read_image, read_tensors
 from .video import is_video, read_video
 
 Sample = Image.Image | NDArray[Any]
+"""A picture, or a tensor that is an input of the model as it is."""
+
+MEMORY = "memory"
+"""The source of frames that a caller gives as pictures or arrays."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,14 @@ class Frame:
     captured: Captured | None = None
 
     @classmethod
-    def of(cls, source: str, number: int, captured: Captured) -> Frame:
+    def from_capture(cls, source: str, number: int, captured: Captured) -> Frame:
         """A frame of a camera or a video."""
         return cls(source, number, captured.image, captured=captured)
+
+    @classmethod
+    def from_sample(cls, source: str, number: int, sample: Sample) -> Frame:
+        """A frame of a picture or a tensor in memory."""
+        return cls(source, number, lambda: sample)
 
 
 @runtime_checkable
@@ -69,7 +79,7 @@ class Source(Protocol):
         ...
 
 
-def failed(source: str, number: int, error: FrameError) -> Frame:
+def failed_frame(source: str, number: int, error: FrameError) -> Frame:
     """A frame whose reading raises an error."""
 
     def refuse() -> Sample:
@@ -78,7 +88,34 @@ def failed(source: str, number: int, error: FrameError) -> Frame:
     return Frame(source, number, refuse)
 
 
-def require_input(sample: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
+def sample_of(given: object, tensor: TensorSpec, *, pictures: bool) -> Sample:
+    """The picture or the tensor that a caller gave.
+
+    Args:
+        given: a picture of Pillow's; uint8 of shape (height, width, 3), which is a picture in RGB; or a
+            tensor that is an input of the model as it is. A model without preprocessing takes tensors only.
+        tensor: the model's input.
+        pictures: whether the model comes with a preprocessing.
+
+    Raises:
+        TensorError: an array that is none of these.
+        InputError: something that is neither a picture nor an array.
+    """
+    if isinstance(given, np.ndarray):
+        if pictures and given.dtype == np.uint8 and given.ndim == 3 and given.shape[2] == 3 and given.size:
+            return Image.fromarray(np.ascontiguousarray(given))
+        return require_tensor(given, tensor)
+    if isinstance(given, Image.Image):
+        return given
+    raise InputError(
+        "The input is neither a picture nor a tensor.",
+        wanted="a path, a picture of Pillow's, a uint8 array of shape (height, width, 3) in RGB, or "
+        f"a {tensor.dtype} array of shape ({', '.join(map(str, tensor.shape[1:]))})",
+        got=f"{type(given).__module__}.{type(given).__qualname__}",
+    )
+
+
+def require_tensor(sample: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
     """The sample itself, if it is an input of the model as it is, without the batch.
 
     Raises:
@@ -90,7 +127,8 @@ def require_input(sample: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
             "The tensor does not fit the model.",
             wanted=f"{tensor.dtype} of shape ({', '.join(map(str, sides))})",
             got=f"{sample.dtype} of shape {sample.shape}",
-            todo="give pictures as Pillow's, or the tensors that the model takes",
+            todo="give such a tensor; or, where the bundle takes pictures, a uint8 array of shape "
+            "(height, width, 3) in RGB, or a picture of Pillow's",
         )
     return sample
 
@@ -113,7 +151,7 @@ def file_frames(path: Path, tensor: TensorSpec, *, pictures: bool) -> Iterator[F
         yield from _tensor_frames(path, tensor)
     elif not pictures:
         error = TensorError(f"{name} is not a tensor.", wanted=f"a {TENSOR_ENDING} file, for this model")
-        yield failed(name, 0, error)
+        yield failed_frame(name, 0, error)
     elif is_video(path):
         yield from _video_frames(path)
     else:
@@ -124,7 +162,7 @@ def _tensor_frames(path: Path, tensor: TensorSpec) -> Iterator[Frame]:
     try:
         samples = read_tensors(path, tensor.shape[1:], tensor.dtype)
     except FrameError as error:
-        yield failed(str(path), 0, error)
+        yield failed_frame(str(path), 0, error)
         return
     for number in range(len(samples)):
         yield Frame(str(path), number, partial(samples.__getitem__, number))
@@ -134,7 +172,7 @@ def _video_frames(path: Path) -> Iterator[Frame]:
     count = 0
     try:
         for captured in read_video(path):
-            yield Frame.of(str(path), count, captured)
+            yield Frame.from_capture(str(path), count, captured)
             count += 1
     except FrameError as error:
-        yield failed(str(path), count, error)
+        yield failed_frame(str(path), count, error)

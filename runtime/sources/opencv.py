@@ -1,4 +1,4 @@
-"""OpenCV, an extra: loaded when a video or a camera is first named."""
+"""OpenCV, an optional dependency: loaded when a video or a camera is first opened."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from ..device.jetson import ROOT
 from ..device.remedies import missing_opencv
 
-QUIET = {"OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8"}  # what fails is told by our own errors
+QUIET = {"OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8"}  # our own errors say what failed
 
 
 class Capture(Protocol):
     """What is used of `cv2.VideoCapture`."""
 
     def read(self) -> tuple[bool, NDArray[np.uint8] | None]:
-        """Whether there was a picture, and it; see `edgeproof.runtime.captured` for its forms."""
+        """Whether there was a picture, and the picture, as `Captured` describes it."""
         ...
 
     def release(self) -> None:

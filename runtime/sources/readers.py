@@ -1,4 +1,4 @@
-"""Where inputs come from: files, folders and globs of pictures, or of tensors in .npy files."""
+"""Reading files: pictures, and tensors in .npy files; and finding them in folders and by globs."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def decode_image(file: Path | IO[bytes], name: str) -> Image.Image:
-    """The same from a path or an open file; errors call it by its name."""
+    """Read one picture whole from a path or an open file, which errors call `name`; as `read_image`."""
     try:
         with Image.open(file, formats=_formats()) as image:
             if _is_deep(image):

@@ -10,7 +10,7 @@ from .captured import Captured
 from .opencv import load_opencv
 
 ENDINGS = {".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
-UNSURE = 0.02  # share of the frames by which a container's own count may be wrong
+FRAME_COUNT_TOLERANCE = 0.02  # share by which the frame count that a container states may be wrong
 
 
 def is_video(path: Path) -> bool:
@@ -45,7 +45,7 @@ def read_video(path: Path) -> Iterator[Captured]:
             yield Captured(picture)
     finally:
         capture.release()
-    if given == 0 or given + 1 < promised * (1 - UNSURE):
+    if given == 0 or given + 1 < promised * (1 - FRAME_COUNT_TOLERANCE):
         raise ImageError(
             f"{path} is truncated or damaged.",
             wanted=f"{promised:.0f} frames, as the file says of itself",

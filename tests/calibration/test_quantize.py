@@ -10,7 +10,7 @@ from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.dataset.calibration_set import input_of
 from edgeproof.calibration.passes.uint8_input import pixels_of
 from edgeproof.calibration.passes.uint8_request import Uint8Request
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.quantize import QuantizeRequest, quantize
 from edgeproof.calibration.targets.base import Int8Request
 from edgeproof.calibration.targets.registry import TARGETS, find_target
@@ -19,7 +19,7 @@ from edgeproof.runtime.bundle.preprocess import Preprocess
 from edgeproof.runtime.errors import AccuracyError, InputError, ModelError, OutputError
 
 LAST = "logits = Gemm<transB=1>(flat, head_w, head_b)"
-QUIET = Stages(quiet=True)
+QUIET = Progress(quiet=True)
 
 
 @pytest.fixture

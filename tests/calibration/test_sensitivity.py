@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from edgeproof.calibration import cli
 from edgeproof.calibration.dataset.load import read_inputs
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.sensitivity import rank, summarize
 from edgeproof.runtime import cli as runtime_cli
 from edgeproof.runtime.errors import DataError, InputError, ModelError
 
-QUIET = Stages(quiet=True)
+QUIET = Progress(quiet=True)
 
 
 @pytest.fixture
@@ -42,8 +42,8 @@ def sensitivity():
 def test_every_layer_has_its_place_the_worst_first(save, network):
     ranked = rank(read_inputs(*save(network.model), None, QUIET), QUIET)
 
-    errors = [damage.relative_l2 for damage in ranked]
-    assert {damage.node for damage in ranked} == {"conv", "depthwise", "excite", "logits"}
+    errors = [layer.error for layer in ranked]
+    assert {layer.node for layer in ranked} == {"conv", "depthwise", "excite", "logits"}
     assert errors == sorted(errors, reverse=True)
     assert all(0 < error < 0.2 for error in errors)
 
@@ -57,7 +57,7 @@ def test_a_layer_with_outliers_at_its_input_is_the_worst(save, vector, rng):
     worst, other = rank(read_inputs(*save(model, inputs), None, QUIET), QUIET)
 
     assert (worst.node, other.node) == ("h", "y")
-    assert worst.relative_l2 > 10 * other.relative_l2
+    assert worst.error > 10 * other.error
 
 
 def test_the_table_and_json_say_the_same(save, sensitivity, network):
@@ -83,7 +83,7 @@ def test_a_final_softmax_changes_nothing(save, network, change_network):
     plain = rank(read_inputs(*save(network.model), None, QUIET), QUIET)
     ended = rank(read_inputs(*save(softmax.model), None, QUIET), QUIET)
 
-    assert [damage.relative_l2 for damage in ended] == [damage.relative_l2 for damage in plain]
+    assert [layer.error for layer in ended] == [layer.error for layer in plain]
 
 
 def test_layers_that_int8_does_not_harm_share_nothing(save, change_network, network_weights):
@@ -92,7 +92,7 @@ def test_layers_that_int8_does_not_harm_share_nothing(save, change_network, netw
 
     ranked = rank(read_inputs(*save(model), None, QUIET), QUIET)
 
-    assert {damage.relative_l2 for damage in ranked} == {0}
+    assert {layer.error for layer in ranked} == {0}
     assert summarize(ranked).count(" 0.0%") == 4
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import onnx
 
 from edgeproof.calibration.preflight.handed_over import lost_quantization
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.export.data import catalog
 from edgeproof.export.pretrained.weights import from_demo
 from edgeproof.export.sources import registry
@@ -120,12 +120,12 @@ def save_pictures(folder: Path) -> list[str]:
     """Save held-out digits as PNG and return the labels that PyTorch gives them."""
     folder.mkdir()
     spec, data = registry.find(MODEL), catalog.find("digits")
-    form = spec.form_for(small_data=True)
-    preprocess = data.preprocess(form.input_shape)
+    variant = spec.variant_for(small_data=True)
+    preprocess = data.preprocess(variant.input_shape)
     chosen = data.evaluation.take(np.arange(PICTURES))
     for i in range(PICTURES):
         chosen.load(i).save(folder / f"{i:02d}.png")
-    network = from_demo(spec, form, data, preprocess, Stages(quiet=True)).network
+    network = from_demo(spec, variant, data, preprocess, Progress(quiet=True)).network
     return [data.labels[i] for i in predict(network, chosen.tensor(preprocess)).argmax(axis=1)]
 
 

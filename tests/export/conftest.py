@@ -1,4 +1,4 @@
-"""A small trained network, its exported form and its bundle, made once for all tests of this floor."""
+"""A small trained network, its exported variant and its bundle, made once for all tests of this floor."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import pytest
 import torch
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.export.data import catalog
 from edgeproof.export.data.dataset import Dataset
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.pretrained.weights import from_demo
 from edgeproof.export.sources import registry
-from edgeproof.export.stages.parity import Reference, torch_answers
-from edgeproof.export.stages.torch_onnx import Exported, export_onnx
+from edgeproof.export.stages.parity import Reference
+from edgeproof.export.stages.torch_onnx import Exported, export_onnx, torch_answers
 from edgeproof.runtime import Bundle
 
 
 @pytest.fixture(scope="session")
-def stages() -> Stages:
-    return Stages(quiet=True)
+def progress() -> Progress:
+    return Progress(quiet=True)
 
 
 @pytest.fixture(scope="session")
@@ -49,20 +49,20 @@ class Sample:
 
 
 @pytest.fixture(scope="session")
-def sample(tiny_network, digits, stages) -> Sample:
+def sample(tiny_network, digits, progress) -> Sample:
     spec = registry.find(tiny_network)
-    form = spec.form_for(small_data=True)
-    preprocess = digits.preprocess(form.input_shape)
-    network = from_demo(spec, form, digits, preprocess, stages).network
+    variant = spec.variant_for(small_data=True)
+    preprocess = digits.preprocess(variant.input_shape)
+    network = from_demo(spec, variant, digits, preprocess, progress).network
     inputs = digits.evaluation.take(np.arange(16)).tensor(preprocess)
     exported = export_onnx(network, inputs)
     return Sample(network, exported, Reference(inputs, torch_answers(network, inputs), exported.program))
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tiny_network, tmp_path_factory, stages) -> Bundle:
+def tiny_bundle(tiny_network, tmp_path_factory, progress) -> Bundle:
     out = tmp_path_factory.mktemp("bundles") / "tiny"
-    return export_bundle(ExportRequest(model=tiny_network, out=out), stages)
+    return export_bundle(ExportRequest(model=tiny_network, out=out), progress)
 
 
 @pytest.fixture

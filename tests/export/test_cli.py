@@ -2,7 +2,10 @@
 
 import json
 
+import onnx
 import pytest
+
+from edgeproof.runtime import Bundle
 
 
 def test_models_lists_all(edgeproof):
@@ -14,9 +17,39 @@ def test_models_lists_all(edgeproof):
     assert "file.py:factory" in edgeproof("models").stdout
 
 
-def test_export_prints_its_table_on_stdout_and_its_progress_on_stderr(edgeproof, tiny_network, tmp_path):
-    done = edgeproof("export", tiny_network, "--precision", "fp32,int8", "--out", tmp_path / "tiny")
+@pytest.fixture(scope="module")
+def exported(edgeproof, tiny_network, tmp_path_factory):
+    """What an export with options other than the default printed, and its bundle."""
+    out = tmp_path_factory.mktemp("exported") / "tiny"
+    options = ("--precision", "fp32,int8", "--target", "cpu", "--max-drop", "7.5", "--evaluation", "20")
+    done = edgeproof("export", tiny_network, *options, "--out", out)
     assert done.returncode == 0, done.stderr
+    return done, Bundle.open(out)
+
+
+def test_an_export_does_what_its_options_say(exported):
+    manifest = exported[1].manifest
+    evidence = json.loads((exported[1].folder / "evidence.json").read_text())
+    assert set(manifest.models) == {"fp32", "int8"}
+    assert manifest.target == evidence["request"]["target"] == "cpu"
+    assert evidence["request"]["max_drop"] == 7.5
+    assert "budget of 7.5" in manifest.verdict.why
+    assert manifest.data["evaluation"]["count"] == manifest.models["int8"].accuracy.samples == 20
+
+
+def test_an_int8_model_is_of_the_target_that_was_asked_for(exported, tiny_bundle):
+    """For the CPU activations are uint8, with a zero point; for TensorRT int8, without one."""
+    kinds = []
+    for bundle in (exported[1], tiny_bundle):
+        model = onnx.load_from_string(bundle.model_bytes("int8"))
+        types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+        points = [node.input[2] for node in model.graph.node if node.op_type == "QuantizeLinear"]
+        kinds.append({types[name] for name in points})
+    assert kinds == [{onnx.TensorProto.UINT8}, {onnx.TensorProto.INT8}]
+
+
+def test_export_prints_its_table_on_stdout_and_its_progress_on_stderr(exported):
+    done, _ = exported
     assert "ship int8" in done.stdout
     assert "✓ export" in done.stderr
     assert "✓" not in done.stdout

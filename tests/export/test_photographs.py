@@ -11,7 +11,7 @@ from edgeproof.export.pipeline import ExportRequest, export_bundle
 
 
 @pytest.fixture(scope="module")
-def bundle(shared_data, tmp_path_factory, stages):
+def bundle(shared_data, tmp_path_factory, progress):
     request = ExportRequest(
         model="mobilenet_v2",
         weights=str(shared_data / "mobilenet_v2-b0353104.pth"),
@@ -19,7 +19,7 @@ def bundle(shared_data, tmp_path_factory, stages):
         out=tmp_path_factory.mktemp("photographs") / "mobilenet_v2",
         evaluation=100,
     )
-    return export_bundle(request, stages)
+    return export_bundle(request, progress)
 
 
 @pytest.mark.slow

@@ -14,11 +14,14 @@ import pytest
 from edgeproof.calibration.onnx_graph.graph import array_of, as_tensor
 from edgeproof.calibration.preflight.check import is_installed
 from edgeproof.export import pipeline
+from edgeproof.export.data.dataset import seeded_subset
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.stages import publish
 from edgeproof.export.training.trainer import predict
-from edgeproof.runtime import Bundle, Preprocess, verify
+from edgeproof.runtime import Bundle, Preprocess, compare, verify
+from edgeproof.runtime.bundle.parity import TOLERANCES
 from edgeproof.runtime.errors import InputError, ModelError, OutputError, ParityError
+from edgeproof.runtime.session.session import Session, run_batched
 
 
 def test_the_bundle_holds_what_the_contract_says(tiny_bundle):
@@ -74,6 +77,24 @@ def test_golden_answers_are_pytorchs_own(tiny_bundle, sample):
     assert np.allclose(predict(sample.network, golden.input), golden.outputs["output"], atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_models_proofs_are_its_own(tiny_bundle, sample, digits, precision):
+    """Parity and accuracy are measured again, on the samples that the export chose."""
+    entry, preprocess = tiny_bundle.manifest.models[precision], tiny_bundle.manifest.preprocess
+    compared = digits.evaluation.take(seeded_subset(360, 32)).tensor(preprocess)
+    with Session(tiny_bundle.model_bytes(precision)) as session:
+        found = [run_batched(session, compared, size)["output"] for size in (1, 2, 7)]
+        answers = run_batched(session, digits.evaluation.tensor(preprocess), 32)["output"]
+    wanted = predict(sample.network, compared)
+    assert entry.parity.tolerance == TOLERANCES[precision]
+    assert entry.parity.samples == 32
+    measured = max(compare(wanted, each, TOLERANCES[precision]).relative_l2 for each in found)
+    assert entry.parity.relative_l2 == pytest.approx(measured, rel=0.05)
+    assert entry.accuracy.top1 == pytest.approx(
+        100 * (answers.argmax(axis=1) == digits.evaluation.labels).mean(), abs=0.01
+    )
+
+
 def break_weight(artifact):
     model = onnx.ModelProto()
     model.CopyFrom(artifact.model)
@@ -84,11 +105,11 @@ def break_weight(artifact):
 
 
 def test_a_simplifier_that_breaks_the_model_stops_the_pipeline(
-    tiny_network, tmp_path, stages, monkeypatch, draftless
+    tiny_network, tmp_path, progress, monkeypatch, draftless
 ):
     monkeypatch.setattr(pipeline, "simplify", break_weight)
     with pytest.raises(ParityError, match=r"stage 'simplify'.*(\n.*)*module 'stem"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "tiny"), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "tiny"), progress)
     draftless(tmp_path)
 
 
@@ -97,10 +118,10 @@ def raise_interrupt(*_):
 
 
 @pytest.mark.parametrize(("module", "stage"), [(pipeline, "simplify"), (publish, "_write_golden")])
-def test_an_interrupt_leaves_nothing(tiny_network, tmp_path, stages, monkeypatch, draftless, module, stage):
+def test_an_interrupt_leaves_nothing(tiny_network, tmp_path, progress, monkeypatch, draftless, module, stage):
     monkeypatch.setattr(module, stage, raise_interrupt)
     with pytest.raises(KeyboardInterrupt):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "tiny"), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "tiny"), progress)
     draftless(tmp_path)
 
 
@@ -129,13 +150,13 @@ def test_a_signal_in_mid_export_leaves_nothing(tiny_network, tmp_path, draftless
     draftless(tmp_path)
 
 
-def test_a_failing_replacement_keeps_the_old_bundle(tiny_network, tmp_path, stages, monkeypatch, draftless):
+def test_a_failing_replacement_keeps_the_old_bundle(tiny_network, tmp_path, progress, monkeypatch, draftless):
     out = tmp_path / "tiny"
     request = ExportRequest(model=tiny_network, out=out, precisions=("fp32",), force=True)
-    created = export_bundle(request, stages).manifest.created
+    created = export_bundle(request, progress).manifest.created
     monkeypatch.setattr(pipeline, "simplify", break_weight)
     with pytest.raises(ParityError):
-        export_bundle(request, stages)
+        export_bundle(request, progress)
     assert Bundle.open(out).manifest.created == created
     draftless(tmp_path, "tiny")
 
@@ -146,80 +167,80 @@ def never(*_):
 
 @pytest.fixture
 def no_work(monkeypatch):
-    monkeypatch.setattr(pipeline, "_prepare", never)
+    monkeypatch.setattr(pipeline, "load_source", never)
 
 
-def test_an_existing_bundle_needs_force(tiny_bundle, tiny_network, stages, no_work):
+def test_an_existing_bundle_needs_force(tiny_bundle, tiny_network, progress, no_work):
     with pytest.raises(OutputError, match="--force"):
-        export_bundle(ExportRequest(model=tiny_network, out=tiny_bundle.folder), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tiny_bundle.folder), progress)
 
 
-def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path, tiny_network, stages, no_work):
+def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path, tiny_network, progress, no_work):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(OutputError, match="not an edgeproof bundle"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path, force=True), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path, force=True), progress)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_an_output_that_cannot_be_written(tmp_path, tiny_network, stages, no_work):
+def test_an_output_that_cannot_be_written(tmp_path, tiny_network, progress, no_work):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "file" / "tiny"), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "file" / "tiny"), progress)
 
 
 @pytest.mark.parametrize("precisions", [("fp64",), ("int8",), ("fp16", "int8"), ()])
-def test_precisions_that_cannot_be(tmp_path, tiny_network, stages, no_work, precisions):
+def test_precisions_that_cannot_be(tmp_path, tiny_network, progress, no_work, precisions):
     with pytest.raises(InputError, match="--precision fp32,fp16,int8"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "t", precisions=precisions), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "t", precisions=precisions), progress)
 
 
-def test_a_wrong_number_of_classes(tmp_path, stages, draftless):
+def test_a_wrong_number_of_classes(tmp_path, progress, draftless):
     file = tmp_path / "fixed.py"
     file.write_text(
         "from torch import nn\ndef fixed():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 7))\n"
     )
     request = ExportRequest(model=f"{file}:fixed", weights="factory", out=tmp_path / "out")
     with pytest.raises(ModelError, match=r"\(N, 10\)(.*\n)*.*\('N', 7\)"):
-        export_bundle(request, stages)
+        export_bundle(request, progress)
 
 
-def test_preprocessing_that_does_not_give_the_input(tmp_path, tiny_network, stages):
+def test_preprocessing_that_does_not_give_the_input(tmp_path, tiny_network, progress):
     preprocess = Preprocess(resize=64, crop=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3)
     request = ExportRequest(
         model=tiny_network, weights="factory", out=tmp_path / "out", preprocess=preprocess
     )
     with pytest.raises(InputError, match="3x64x64"):
-        export_bundle(request, stages)
+        export_bundle(request, progress)
 
 
-def test_random_weights_have_a_living_signal(tmp_path, stages):
+def test_random_weights_have_a_living_signal(tmp_path, progress):
     """An untrained MobileNetV2 has logits near 1e-9 until its batch norms are settled."""
     request = ExportRequest(
         model="mobilenet_v2", weights="random", out=tmp_path / "out", precisions=("fp32",)
     )
-    bundle = export_bundle(request, stages)
+    bundle = export_bundle(request, progress)
     assert bundle.manifest.weights["source"] == "random"
     assert bundle.golden().outputs["output"].std(axis=0).max() > 1e-3
 
 
-def test_the_form_can_be_chosen(tmp_path, tiny_network, stages):
+def test_the_form_can_be_chosen(tmp_path, tiny_network, progress):
     request = ExportRequest(
         model=tiny_network,
         weights="factory",
         out=tmp_path / "out",
-        form="standard",
+        variant="standard",
         precisions=("fp32",),
         evaluation=10,
     )
-    assert export_bundle(request, stages).manifest.input.shape == ("batch", 3, 224, 224)
+    assert export_bundle(request, progress).manifest.input.shape == ("batch", 3, 224, 224)
 
 
-def test_a_form_that_is_not_there(tmp_path, tiny_network, stages):
+def test_a_form_that_is_not_there(tmp_path, tiny_network, progress):
     with pytest.raises(ModelError, match="standard, small"):
-        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "out", form="huge"), stages)
+        export_bundle(ExportRequest(model=tiny_network, out=tmp_path / "out", variant="huge"), progress)
 
 
-def test_own_input_and_preprocessing(tmp_path, tiny_network, stages):
+def test_own_input_and_preprocessing(tmp_path, tiny_network, progress):
     preprocess = Preprocess(resize=(48, 48), crop=None, mean=(0,) * 3, std=(1,) * 3, interpolation="bicubic")
     request = ExportRequest(
         model=tiny_network,
@@ -229,7 +250,7 @@ def test_own_input_and_preprocessing(tmp_path, tiny_network, stages):
         preprocess=preprocess,
         precisions=("fp32",),
     )
-    manifest = export_bundle(request, stages).manifest
+    manifest = export_bundle(request, progress).manifest
     assert manifest.input.shape == ("batch", 3, 48, 48)
     assert manifest.preprocess == preprocess
     assert manifest.weights["source"] == "factory"

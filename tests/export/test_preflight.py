@@ -4,8 +4,8 @@ import pytest
 
 from edgeproof.calibration.preflight import check as module
 from edgeproof.calibration.preflight.check import is_installed
-from edgeproof.export import pipeline
 from edgeproof.export.pipeline import ExportRequest, export_bundle
+from edgeproof.export.stages import preflight
 from edgeproof.runtime.bundle.manifest import Preflight
 from edgeproof.runtime.errors import ProofError
 
@@ -23,18 +23,18 @@ def request_for(tiny_network, tmp_path):
     return ExportRequest(model=tiny_network, out=tmp_path / "tiny", precisions=("fp32",))
 
 
-def test_without_a_compiler_nothing_is_said_to_be_accepted(request_for, stages, monkeypatch):
-    monkeypatch.setattr(pipeline, "is_installed", lambda: False)
-    bundle = export_bundle(request_for, stages)
+def test_without_a_compiler_nothing_is_said_to_be_accepted(request_for, progress, monkeypatch):
+    monkeypatch.setattr(preflight, "is_installed", lambda: False)
+    bundle = export_bundle(request_for, progress)
     assert bundle.manifest.models["fp32"].preflight == Preflight(None, None, "not checked")
 
 
-def test_a_refusal_stops_the_export(request_for, stages, monkeypatch, tmp_path):
+def test_a_refusal_stops_the_export(request_for, progress, monkeypatch, tmp_path):
     (tmp_path / "pretended.py").write_text(REFUSING)
-    monkeypatch.setattr(pipeline, "is_installed", lambda: True)
+    monkeypatch.setattr(preflight, "is_installed", lambda: True)
     monkeypatch.setattr(module, "COMMAND", (module.sys.executable, str(tmp_path / "pretended.py")))
     with pytest.raises(ProofError, match="fp32 model") as caught:
-        export_bundle(request_for, stages)
+        export_bundle(request_for, progress)
     assert "not on a Tuesday" in caught.value.details["got"]
     assert not request_for.out.exists()
 

@@ -24,10 +24,10 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @pytest.fixture(scope="module")
-def pixel_bundle(tiny_network, tmp_path_factory, stages) -> Bundle:
+def pixel_bundle(tiny_network, tmp_path_factory, progress) -> Bundle:
     """The bundle of the tiny network for pixels, blue first."""
     out = tmp_path_factory.mktemp("pixels") / "tiny"
-    return export_bundle(ExportRequest(model=tiny_network, out=out, uint8=Uint8Request("bgr")), stages)
+    return export_bundle(ExportRequest(model=tiny_network, out=out, uint8=Uint8Request("bgr")), progress)
 
 
 def pictures(bundle, digits, count=64):
@@ -95,7 +95,7 @@ def test_accuracy_and_the_compilers_word_are_on_what_is_shipped(pixel_bundle):
 
 
 def test_a_pass_that_breaks_the_model_stops_the_pipeline(
-    tiny_network, tmp_path, stages, monkeypatch, draftless
+    tiny_network, tmp_path, progress, monkeypatch, draftless
 ):
     real = pixels.with_uint8_input
 
@@ -107,12 +107,12 @@ def test_a_pass_that_breaks_the_model_stops_the_pipeline(
         model=tiny_network, out=tmp_path / "out", precisions=("fp32",), uint8=Uint8Request()
     )
     with pytest.raises(ParityError, match="stage 'uint8-input'") as caught:
-        export_bundle(request, stages)
+        export_bundle(request, progress)
     assert "first node that differs: Conv" in caught.value.details["available"]
     draftless(tmp_path)
 
 
-def test_grey_pictures(tmp_path, stages):
+def test_grey_pictures(tmp_path, progress):
     file = tmp_path / "grey.py"
     file.write_text(
         "from torch import nn\n"
@@ -129,7 +129,7 @@ def test_grey_pictures(tmp_path, stages):
         precisions=("fp32",),
         uint8=Uint8Request(),
     )
-    bundle = export_bundle(request, stages)
+    bundle = export_bundle(request, progress)
     assert bundle.manifest.input.shape == ("batch", 16, 16, 1)
     operators = [node.op_type for node in onnx.load_from_string(bundle.model_bytes("fp32")).graph.node]
     assert operators[:3] == ["Cast", "Transpose", "Conv"], "without padding all is in the convolution"
@@ -137,13 +137,13 @@ def test_grey_pictures(tmp_path, stages):
         assert runner.predict(Image.new("L", (9, 9), 100)).top
 
 
-def test_preprocessing_that_gives_pixels_already(tiny_network, tmp_path, stages):
+def test_preprocessing_that_gives_pixels_already(tiny_network, tmp_path, progress):
     pixels = Preprocess((32, 32), None, (0.5,) * 3, (0.5,) * 3).for_pixels()
     request = ExportRequest(
         model=tiny_network, out=tmp_path / "out", weights="factory", preprocess=pixels, uint8=Uint8Request()
     )
     with pytest.raises(InputError, match="gives pixels, not normalized"):
-        export_bundle(request, stages)
+        export_bundle(request, progress)
 
 
 # --- frames that are resized in the graph -----------------------------------------------------------
@@ -165,8 +165,8 @@ def ask_resizing(tiny_network, tmp_path):
     return ask
 
 
-def test_resizing_in_the_graph_is_proven_and_judged(ask_resizing, stages, digits):
-    bundle = export_bundle(ask_resizing(precisions=PRECISIONS), stages)
+def test_resizing_in_the_graph_is_proven_and_judged(ask_resizing, progress, digits):
+    bundle = export_bundle(ask_resizing(precisions=PRECISIONS), progress)
     manifest = bundle.manifest
     assert manifest.input.shape == ("batch", 48, 64, 3)
     assert (manifest.preprocess.source, manifest.preprocess.resize) == ((48, 64), 36)
@@ -181,7 +181,7 @@ def test_resizing_in_the_graph_is_proven_and_judged(ask_resizing, stages, digits
         assert runner.predict(digits.evaluation.load(0)).top
 
 
-def test_a_drop_above_the_budget_publishes_nothing(ask_resizing, stages, tmp_path, monkeypatch, draftless):
+def test_a_drop_above_the_budget_publishes_nothing(ask_resizing, progress, tmp_path, monkeypatch, draftless):
     """Frames turned upside down in the graph alone: what follows is proven, and the labels are lost."""
     real = Preprocess.matrices
 
@@ -191,25 +191,25 @@ def test_a_drop_above_the_budget_publishes_nothing(ask_resizing, stages, tmp_pat
 
     monkeypatch.setattr(Preprocess, "matrices", upside_down)
     with pytest.raises(AccuracyError, match="Resizing in the graph") as caught:
-        export_bundle(ask_resizing(), stages)
+        export_bundle(ask_resizing(), progress)
     assert "95 % interval" in caught.value.details["got"]
     assert caught.value.exit_status == 1
     draftless(tmp_path)
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "cpu"])
-def test_such_a_bundle_can_be_quantized_from_pictures(pixel_bundle, digits, tmp_path, stages, target):
+def test_such_a_bundle_can_be_quantized_from_pictures(pixel_bundle, digits, tmp_path, progress, target):
     for position in range(24):
         digits.calibration.load(position).save(tmp_path / f"{position}.png")
     out = tmp_path / "int8.onnx"
     request = QuantizeRequest(
         pixel_bundle.folder, f"images:{tmp_path}", out, Int8Request(10, "always"), find_target(target)
     )
-    assert quantize(request, stages).recovered
+    assert quantize(request, progress).recovered
     with Session(out.read_bytes()) as session:
         assert (session.input_dtype, session.input_shape[1:]) == ("uint8", (32, 32, 3))
     with pytest.raises(InputError, match="pixels already"):
-        quantize(replace(request, uint8=Uint8Request()), stages)
+        quantize(replace(request, uint8=Uint8Request()), progress)
 
 
 @pytest.mark.parametrize("channels", ["rgb", "bgr"])

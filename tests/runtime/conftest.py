@@ -38,7 +38,7 @@ from edgeproof.runtime.device import libraries
 from edgeproof.runtime.device.gpu import Driver, Gpu
 from edgeproof.runtime.inference import exact_replay
 from edgeproof.runtime.inference.verification import replay
-from edgeproof.runtime.providers import tf32
+from edgeproof.runtime.providers import base, nvidia, tensorrt, tf32
 from edgeproof.runtime.session import builder as opening
 from edgeproof.runtime.sources.readers import read_image
 
@@ -286,7 +286,7 @@ class FakeBinding:
         return getattr(self.real, name)
 
     def bind_output(self, name, device, index):
-        assert (device, index) == ("cuda", 0)
+        self.machine.require_device(device, index)
         self.real.bind_output(name, "cpu")
 
 
@@ -456,8 +456,14 @@ class FakeMachine:
     def missing(self, provider):
         return [libraries.BrokenLibrary(name, f"{name}: not there") for name in self.broken.get(provider, ())]
 
+    def require_device(self, device, index):
+        """Memory is bound on a GPU on which a session was opened."""
+        used = {session.providers[0][1]["device_id"] for session in list(self.created) if session.on_gpu}
+        assert device == "cuda"
+        assert str(index) in used
+
     def _allocate(self, shape, dtype, device, index):
-        assert (device, index) == ("cuda", 0)
+        self.require_device(device, index)
         self.allocate()
         return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, dtype, "cpu", 0)
 
@@ -468,10 +474,14 @@ def machine(monkeypatch, tmp_path):
     fake = FakeMachine()
     monkeypatch.setenv("EDGEPROOF_CACHE", str(tmp_path / "machine_cache"))
     monkeypatch.setitem(sys.modules, "onnxruntime", fake)
-    monkeypatch.setattr(opening, "read_driver", lambda: fake.driver)
-    monkeypatch.setattr(opening, "tensorrt_version", lambda ort: fake.version)
+    monkeypatch.setattr(nvidia, "read_driver", lambda: fake.driver)
+    monkeypatch.setattr(tensorrt, "tensorrt_version", lambda ort: fake.version)
     monkeypatch.setattr(opening, "cuda_version", lambda ort: "12.6")
-    monkeypatch.setattr(opening, "broken_libraries", lambda ort, provider: fake.missing(provider))
+    monkeypatch.setattr(
+        base.ExecutionProvider,
+        "broken_libraries",
+        lambda provider, ort, load=None: fake.missing(provider.name),
+    )
 
     def replay_here(bundle, request):
         """The real child has no stand-in for a GPU."""

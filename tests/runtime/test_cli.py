@@ -348,7 +348,7 @@ def test_without_tensorrt_nothing_is_built(edgeproof, bundle_folder):
     ("options", "message"),
     [
         (["--provider", "gpu"], "tensorrt, cuda, cpu, auto"),
-        (["--provider", "cpu", "--dla", "0"], "Only TensorRT reaches the DLA"),
+        (["--provider", "cpu", "--dla", "0"], "cpu does not reach the DLA"),
     ],
 )
 def test_wishes_that_cannot_be_met_are_refused(edgeproof, bundle_folder, command, options, message):

@@ -6,10 +6,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgeproof.runtime.providers.request import ProviderRequest
+from edgeproof.runtime.providers.request import EngineOptions, ProviderRequest
 from edgeproof.runtime.session.session import Session
 
 PROVIDERS = ("cuda", "tensorrt")
+
+GRAPH = EngineOptions(cuda_graph=True)
 
 
 def pictures(seed):
@@ -29,7 +31,7 @@ def recording(machine, tiny_model, request):
     opened = []
 
     def make(provider):
-        opened.append(Session(tiny_model(), provider=ProviderRequest(provider, cuda_graph=True)))
+        opened.append(Session(tiny_model(), provider=ProviderRequest(provider, engine=GRAPH)))
         return opened[-1]
 
     yield make
@@ -97,6 +99,8 @@ def test_placement_is_profiled_outside_of_any_recording(machine, tiny_model, rec
     """ONNX Runtime 1.23 keeps no record of placement; its profile takes numpy's arrays."""
     if hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
         machine.session_class = machine.session_class.__bases__[0]
-    with Session(tiny_model(), provider=ProviderRequest("cuda", cuda_graph=records)) as session:
+    with Session(
+        tiny_model(), provider=ProviderRequest("cuda", engine=EngineOptions(cuda_graph=records))
+    ) as session:
         assert session.placement.label == "cuda"
         assert session.run(pictures(0))["scores"].shape == (1, 4)

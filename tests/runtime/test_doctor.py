@@ -80,6 +80,16 @@ def test_providers_that_are_listed_but_do_not_run_are_missing(machine, tmp_path)
     assert by_topic(examine(tmp_path, nothing, lambda root: machine))["provider cuda"].state == "note"
 
 
+def test_the_libraries_of_every_provider_are_looked_for(machine, tmp_path):
+    """The parser's are TensorRT's alone: CUDA's provider does not need them."""
+    machine.broken = {"tensorrt": ["libnvinfer.so.10", "libnvonnxparser.so.10"], "cuda": ["libcublas.so.12"]}
+    found = by_topic(examine(tmp_path, nothing, lambda root: machine))
+    assert "libnvinfer.so.10" in found["TensorRT"].value
+    for topic in ("TensorRT", "libnvonnxparser.so.10", "libcublas.so.12"):
+        assert found[topic].state == "missing"
+        assert found[topic].todo
+
+
 def test_a_jetson_tells_its_system_power_mode_and_clocks(jetson):
     found = by_topic(examine(jetson, nothing, no_onnxruntime))
     assert "NVIDIA Jetson Orin Nano" in found["machine"].value
@@ -135,8 +145,9 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
 
 def test_a_cache_that_is_not_there_yet_is_no_fault(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEPROOF_CACHE", str(tmp_path / "not" / "yet"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1 << 40))
     found = by_topic(examine(tmp_path, nothing, no_onnxruntime))["cache"]
-    assert found.state in ("ok", "missing")
+    assert (found.state, found.todo) == ("ok", "")
     assert not (tmp_path / "not").exists()
 
 

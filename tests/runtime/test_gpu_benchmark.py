@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edgeproof.runtime.device.gpu import read_driver
-from edgeproof.runtime.providers.request import ProviderRequest
+from edgeproof.runtime.providers.request import EngineOptions, ProviderRequest
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 0.02
@@ -62,7 +62,7 @@ def test_every_precision_goes_without_and_with_a_graph(gpu, gpu_speed):
 
 def test_only_int8_without_a_graph_may_leave_nodes_elsewhere(gpu):
     for request in gpu.requests_for("cuda", ("fp32", "fp16", "int8")):
-        assert request.allow_fallback == (request.precision == "int8" and not request.cuda_graph)
+        assert request.allow_fallback == (request.precision == "int8" and not request.engine.cuda_graph)
 
 
 @pytest.mark.parametrize("provider", ["cpu", "cuda", "tensorrt"])
@@ -70,7 +70,7 @@ def test_proofs_and_speeds_of_every_way_become_a_document(gpu, machine, bundle, 
     requests = gpu.requests_for(provider, tuple(bundle.manifest.models))
     proofs = [gpu.prove(bundle, request) for request in requests]
     assert not any(proof.failed for proof in proofs)
-    lines = gpu.race(machine, bundle, requests, network, "cpu", 2, SECONDS, modes={})
+    lines = gpu.race(bundle, requests, network, "cpu", 2, SECONDS, modes={})
     assert all(line.speed for line in lines), lines
     text = "\n".join(
         [
@@ -97,7 +97,7 @@ def test_a_provider_that_cannot_be_used_is_a_line_and_a_failure(gpu, gpu_report,
     assert "not computed: The provider cuda cannot run this model here." in "".join(
         gpu_report.proof_cells(proof)
     )
-    lines = gpu.race(machine, bundle, [request], network, "cpu", 1, SECONDS, modes={})
+    lines = gpu.race(bundle, [request], network, "cpu", 1, SECONDS, modes={})
     (failed,) = (line for line in lines if not line.speed)
     assert failed.name == "cuda fp32"
     assert "not measured: RuntimeError: CUDAExecutionProvider does not start" in "\n".join(
@@ -144,7 +144,7 @@ def test_the_tests_on_a_gpu_run_on_the_bundle_that_is_measured(gpu, bundle, monk
 
 
 def test_int8_that_a_graph_cannot_take_is_only_a_finding(gpu):
-    refused = ProviderRequest("cuda", "int8", cuda_graph=True)
+    refused = ProviderRequest("cuda", "int8", engine=EngineOptions(cuda_graph=True))
     assert not gpu.Proof(refused, None, "3 of 9 nodes do not run on cuda.").failed
 
 
@@ -153,14 +153,13 @@ def test_what_fails_half_way_is_a_line_and_the_others_go_on(gpu_speed, machine, 
         def warm_up(self, seconds):
             pass
 
-        def take_turn(self, seconds):
+        def measure(self, seconds):
             raise RuntimeError("out of memory")
 
         def speed(self):
             raise AssertionError("it measured nothing")
 
     openers = gpu_speed.our_openers(
-        machine,
         {"fp32": bundle.model_bytes("fp32")},
         [ProviderRequest("cuda", "fp32")],
         bundle.golden().input[:1],
@@ -259,7 +258,7 @@ def test_when_the_time_is_over_nothing_more_is_begun(gpu_options, gpu_speed, mac
     models, samples = {"fp32": bundle.model_bytes("fp32")}, batches_of(bundle, 1)
     rows = gpu_options.sweep(machine, models, samples, SECONDS, always)
     pairs = gpu_options.alternate(machine, models, samples, SECONDS, always)
-    openers = gpu_speed.our_openers(machine, models, [ProviderRequest("cuda", "fp32")], samples[0])
+    openers = gpu_speed.our_openers(models, [ProviderRequest("cuda", "fp32")], samples[0])
     lines = gpu_speed.compete(openers, SECONDS, always)
     assert not machine.created
     assert {found.error for found in (*rows, *pairs, *lines)} == {"not run: the time was over"}
@@ -279,7 +278,7 @@ def test_the_report_is_kept_as_it_grows(gpu, tmp_path):
 
 def test_without_pytorchs_network_ours_alone_is_measured(gpu, machine, bundle):
     requests = gpu.requests_for("cuda", ("fp32",))
-    lines = gpu.race(machine, bundle, requests, None, "cpu", 1, SECONDS)
+    lines = gpu.race(bundle, requests, None, "cpu", 1, SECONDS)
     assert [line.name for line in lines] == ["cuda fp32", "cuda fp32, CUDA graph"]
 
 

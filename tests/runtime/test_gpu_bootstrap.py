@@ -71,10 +71,14 @@ def test_a_wheel_that_lacks_a_piece_is_refused(gpu_test, cut, tmp_path, lost):
 
 def test_what_is_carried_in_and_the_floors_are_found_by_a_process_there(gpu_test, cut, tmp_path):
     environment = gpu_test.prepared(cut, tmp_path / "scratch")
-    code = "import carried, edgeproof.runtime as r; print(carried.value, r.__file__)"
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    value, file = done.stdout.split()
+    code = (
+        "import carried, edgeproof as e, edgeproof.runtime as r; print(carried.value, e.__file__, r.__file__)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=ROOT)
+    value, package, file = done.stdout.split()
     assert value == "42"
+    assert Path(package).is_relative_to(tmp_path), "the repository's folder edgeproof has no floors in it"
     assert Path(file).resolve() == ROOT / "runtime" / "__init__.py"
     with pytest.raises(ImportError):
         importlib.import_module("carried")

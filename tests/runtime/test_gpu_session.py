@@ -13,8 +13,8 @@ from edgeproof.runtime.device.memory import gpu_bytes_used
 from edgeproof.runtime.errors import PlacementError
 from edgeproof.runtime.inference.runner import Prediction, Runner
 from edgeproof.runtime.inference.verification import verify
-from edgeproof.runtime.providers.request import ProviderRequest
-from edgeproof.runtime.session.builder import ensure_usable
+from edgeproof.runtime.providers.request import EngineOptions, ProviderRequest
+from edgeproof.runtime.providers.tensorrt import TENSORRT
 from edgeproof.runtime.session.session import Session, load_onnxruntime, run_batched
 from edgeproof.runtime.testing import memory
 
@@ -103,7 +103,9 @@ def test_int8_answers_are_pytorchs(on_real_gpu):
 @pytest.mark.parametrize("precision", FLOATS)
 def test_a_cuda_graph_gives_the_same_answers(on_gpu, precision):
     """To inputs that differ: a graph that is bound wrongly repeats its first answer."""
-    plain, graph = (answers(on_gpu, cuda(precision, cuda_graph=wish)) for wish in (False, True))
+    plain, graph = (
+        answers(on_gpu, cuda(precision, engine=EngineOptions(cuda_graph=wish))) for wish in (False, True)
+    )
     parity = compare_outputs(plain, graph, TOLERANCES[precision])
     assert parity, parity.reason
 
@@ -152,7 +154,7 @@ def test_a_closed_session_gives_its_memory_back(on_real_gpu):
 @pytest.mark.parametrize("precision", [*FLOATS, "int8"])
 def test_tensorrt_gives_pytorchs_answers_where_it_is(on_real_gpu, precision):
     try:
-        ensure_usable(load_onnxruntime(), "tensorrt")
+        TENSORRT.require_usable(load_onnxruntime())
     except PlacementError as error:
         pytest.skip(f"no TensorRT: {error.details['got']}")
     skip_unproven(on_real_gpu, precision)

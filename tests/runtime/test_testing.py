@@ -7,7 +7,8 @@ from PIL import Image
 
 from edgeproof.runtime import testing
 from edgeproof.runtime.errors import ImageError, InputError
-from edgeproof.runtime.inference.runner import BadFrame, Model, Prediction, Runner
+from edgeproof.runtime.inference.runner import BadFrame, Prediction, Runner
+from edgeproof.runtime.session.base import InferenceSession
 from edgeproof.runtime.session.session import Session
 from edgeproof.runtime.sources.video import ENDINGS
 from edgeproof.runtime.testing import FakeSession, brightness, fake_bundle, fake_runner, memory
@@ -53,10 +54,10 @@ def test_closed_it_takes_nothing_more():
         session.run(np.zeros((1, 3, 8, 8), np.float32))
 
 
-def test_the_fake_and_the_real_session_are_models(bundle):
+def test_the_fake_and_the_real_session_are_alike(bundle):
     with Session(bundle.model_bytes("fp32")) as real:
-        models: list[Model] = [real, FakeSession(brightness(2))]
-        names = {name for name in dir(Model) if not name.startswith("_")}
+        models: list[InferenceSession] = [real, FakeSession(brightness(2))]
+        names = {name for name in dir(InferenceSession) if not name.startswith("_")}
         assert all(hasattr(model, name) for model in models for name in names)
 
 

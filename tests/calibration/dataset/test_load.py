@@ -7,10 +7,10 @@ from onnx import helper, numpy_helper
 
 from edgeproof.calibration.dataset import load as module
 from edgeproof.calibration.dataset.load import read_inputs
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.runtime.errors import DataError, InputError, ModelError, ParityError
 
-QUIET = Stages(quiet=True)
+QUIET = Progress(quiet=True)
 BYTES = """
 g (uint8[4,16,16,3] image) => (float[4,8] y) {
     f = Cast<to=1>(image) s = Div(f, full) t = Transpose<perm=[0,3,1,2]>(s)

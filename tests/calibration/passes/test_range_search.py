@@ -4,7 +4,8 @@ import pytest
 from edgeproof.calibration.passes.range_search import choose_ranges
 from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.qdq.quantized_inputs import activations, find_sites
-from edgeproof.calibration.ranges.methods import AFFINE_INT8, METHODS, SYMMETRIC_INT8
+from edgeproof.calibration.ranges.integer_format import ACTIVATION_INT8, ACTIVATION_UINT8
+from edgeproof.calibration.ranges.methods import METHODS
 from edgeproof.calibration.ranges.statistics import collect_statistics
 from edgeproof.runtime.errors import ModelError
 
@@ -16,7 +17,7 @@ def quantize_tensorrt(artifact, *arguments, **options):
 
 @pytest.fixture(scope="module")
 def choose():
-    def choose(artifact, samples, grid=SYMMETRIC_INT8, batches=None):
+    def choose(artifact, samples, grid=ACTIVATION_INT8, batches=None):
         sites = find_sites(artifact.model)
         found = collect_statistics(artifact.model, batches or [samples], activations(sites))
         return found, list(choose_ranges(artifact.model, sites, found.histograms, samples, grid))
@@ -24,7 +25,7 @@ def choose():
     return choose
 
 
-@pytest.mark.parametrize("grid", [SYMMETRIC_INT8, AFFINE_INT8], ids=["symmetric", "affine"])
+@pytest.mark.parametrize("grid", [ACTIVATION_INT8, ACTIVATION_UINT8], ids=["symmetric", "affine"])
 def test_each_activation_gets_the_candidate_that_does_the_least_damage(choose, network, photos, grid):
     found, choices = choose(network, photos, grid)
     assert [choice.value for choice in choices] == activations(find_sites(network.model))

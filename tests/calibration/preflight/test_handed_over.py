@@ -12,6 +12,7 @@ from edgeproof.calibration.preflight.handed_over import (
     without_cpu_casts,
 )
 from edgeproof.runtime.errors import ProofError
+from edgeproof.runtime.providers.cuda import FOLD_WEIGHTS
 from edgeproof.runtime.session import options as creation
 from edgeproof.runtime.session.options import handed_over
 
@@ -85,7 +86,7 @@ def test_a_session_that_folds_the_weights_pairs_is_noticed(monkeypatch):
 
     def folding(*arguments, **keywords):
         options = original(*arguments, **keywords)
-        options.add_session_config_entry(creation.FOLD_WEIGHTS, "1")
+        options.add_session_config_entry(FOLD_WEIGHTS, "1")
         return options
 
     monkeypatch.setattr(creation, "session_options", folding)

@@ -4,10 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeproof.calibration.ranges.histogram import EMPTY
+from edgeproof.calibration.ranges.integer_format import ACTIVATION_INT8, ACTIVATION_UINT8
 from edgeproof.calibration.ranges.methods import (
-    AFFINE_INT8,
     METHODS,
-    SYMMETRIC_INT8,
     entropy_range,
     max_range,
     mse_range,
@@ -16,7 +15,7 @@ from edgeproof.calibration.ranges.methods import (
 )
 from edgeproof.calibration.ranges.statistics import Range
 
-GRIDS = {"symmetric": SYMMETRIC_INT8, "affine": AFFINE_INT8}
+GRIDS = {"symmetric": ACTIVATION_INT8, "affine": ACTIVATION_UINT8}
 SHAPES = {
     "normal": lambda random, n: random.standard_normal(n),
     "heavy tail": lambda random, n: random.standard_t(3, n),
@@ -51,7 +50,7 @@ def draw(rng):
 @settings(max_examples=25)
 @given(values=samples)
 def test_symmetric_ranges_mirror_zero_and_lie_within_the_extremes(method, values):
-    found = METHODS[method](count(values), SYMMETRIC_INT8)
+    found = METHODS[method](count(values), ACTIVATION_INT8)
     assert found.low == -found.high
     assert 0 <= found.high <= np.abs(values).max()
 
@@ -60,7 +59,7 @@ def test_symmetric_ranges_mirror_zero_and_lie_within_the_extremes(method, values
 @settings(max_examples=25)
 @given(values=samples)
 def test_affine_ranges_hold_zero_and_lie_within_the_extremes(method, values):
-    found = METHODS[method](count(values), AFFINE_INT8)
+    found = METHODS[method](count(values), ACTIVATION_UINT8)
     assert min(0, values.min()) <= found.low <= 0 <= found.high <= max(0, values.max())
 
 
@@ -72,7 +71,7 @@ def test_no_other_method_has_a_smaller_square_error(grid, values):
     least = square_error(histogram, grid, mse_range(histogram, grid))
     assert least <= square_error(histogram, grid, max_range(histogram, grid))
     if (
-        grid is SYMMETRIC_INT8
+        grid is ACTIVATION_INT8
     ):  # the ends of an affine range are searched in turns, which may miss the very best
         for find in METHODS.values():
             assert least <= square_error(histogram, grid, find(histogram, grid)) * 1.1
@@ -92,7 +91,7 @@ def test_scaling_the_values_scales_the_range(method, grid, values, power):
 @settings(max_examples=25)
 @given(values=samples)
 def test_the_sign_of_the_values_does_not_change_the_widest_symmetric_range(values):
-    assert max_range(count(values), SYMMETRIC_INT8) == max_range(count(-values), SYMMETRIC_INT8)
+    assert max_range(count(values), ACTIVATION_INT8) == max_range(count(-values), ACTIVATION_INT8)
 
 
 @grids
@@ -117,7 +116,7 @@ def test_the_maximum_clips_nothing(grid, draw):
 def test_the_percentile_is_numpys(draw, shape):
     values = draw(shape, 50_077)  # no whole number of values lies outside
     histogram = count(values)
-    found = percentile_range(histogram, AFFINE_INT8)
+    found = percentile_range(histogram, ACTIVATION_UINT8)
     low, high = np.percentile(values, [0.01, 99.99], method="inverted_cdf")
     assert found.low == pytest.approx(low, abs=1.01 * histogram.width)
     assert found.high == pytest.approx(high, abs=1.01 * histogram.width)
@@ -132,8 +131,8 @@ def test_a_lonely_outlier_does_not_widen_the_range(find, grid, draw):
 def test_the_error_is_that_of_quantizing_the_values(draw):
     values, chosen = draw("normal"), Range(-2.5, 2.5)
     scale = 2.5 / 127
-    expected = np.mean((np.clip(np.rint(values / scale), -127, 127) * scale - values) ** 2)
-    assert square_error(count(values), SYMMETRIC_INT8, chosen) == pytest.approx(expected, rel=0.05)
+    expected = np.mean((np.clip(np.rint(values / scale), -128, 127) * scale - values) ** 2)
+    assert square_error(count(values), ACTIVATION_INT8, chosen) == pytest.approx(expected, rel=0.05)
 
 
 def test_the_affine_error_is_that_of_quantizing_with_a_zero_point(draw):
@@ -142,24 +141,25 @@ def test_the_affine_error_is_that_of_quantizing_with_a_zero_point(draw):
     zero = np.rint(0.5 / scale)
     integers = np.clip(np.rint(values / scale) + zero, 0, 255)
     expected = np.mean(((integers - zero) * scale - values) ** 2)
-    assert square_error(count(values), AFFINE_INT8, chosen) == pytest.approx(expected, rel=0.05)
+    assert square_error(count(values), ACTIVATION_UINT8, chosen) == pytest.approx(expected, rel=0.05)
 
 
 def test_the_best_clipping_of_a_normal_tensor_at_8_bits_is_near_four_deviations(draw):
     """Table of Banner et al., "Post training 4-bit quantization" (arXiv 1810.05723): 3.92 deviations."""
-    assert mse_range(count(draw("normal", 1_000_000)), SYMMETRIC_INT8).high == pytest.approx(3.92, rel=0.08)
+    assert mse_range(count(draw("normal", 1_000_000)), ACTIVATION_INT8).high == pytest.approx(3.92, rel=0.08)
 
 
 def test_entropy_is_not_misled_by_the_zeros_of_an_activation_function(draw):
     rectified = draw("rectified")
     crowded = np.concatenate([rectified, np.zeros(10 * len(rectified), np.float32)])
-    found, expected = (entropy_range(count(values), SYMMETRIC_INT8) for values in (crowded, rectified))
+    found, expected = (entropy_range(count(values), ACTIVATION_INT8) for values in (crowded, rectified))
     assert found.high == pytest.approx(expected.high, rel=0.05)
 
 
 def test_an_affine_grid_spends_all_levels_on_a_rectified_tensor(draw):
     histogram = count(draw("rectified"))
     affine, symmetric = (
-        square_error(histogram, grid, mse_range(histogram, grid)) for grid in (AFFINE_INT8, SYMMETRIC_INT8)
+        square_error(histogram, grid, mse_range(histogram, grid))
+        for grid in (ACTIVATION_UINT8, ACTIVATION_INT8)
     )
     assert affine < symmetric / 3

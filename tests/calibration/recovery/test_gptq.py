@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeproof.calibration.recovery.gptq import Moments, best_steps, damped, nearest, round_together
+from edgeproof.calibration.ranges.integer_format import WEIGHT_INT8
+from edgeproof.calibration.recovery.gptq import Moments, best_steps, damped, round_together
 
 problems = st.builds(
     lambda seed, groups, rows, columns: problem(seed, groups, rows, columns),
@@ -46,7 +47,7 @@ def test_it_does_less_harm_than_the_nearest_integers():
 
     together = damage(round_together(weights, covariance, steps) * steps - weights, covariance)
 
-    assert together < 0.3 * damage(nearest(weights, steps) * steps - weights, covariance)
+    assert together < 0.3 * damage(WEIGHT_INT8.round(weights, steps) * steps - weights, covariance)
 
 
 def test_the_best_steps_do_no_more_harm_than_those_of_the_largest_weight():
@@ -56,7 +57,7 @@ def test_the_best_steps_do_no_more_harm_than_those_of_the_largest_weight():
 
     for row in range(8):
         harm = [
-            damage((nearest(weights, s) * s - weights)[:, row : row + 1], covariance)
+            damage((WEIGHT_INT8.round(weights, s) * s - weights)[:, row : row + 1], covariance)
             for s in (steps, largest)
         ]
         assert harm[0] <= harm[1]
@@ -68,7 +69,7 @@ def test_inputs_that_have_nothing_in_common_leave_nothing_to_make_up_for(case):
     apart = np.broadcast_to(np.eye(weights.shape[2]), covariance.shape)
     steps = best_steps(weights, apart)
 
-    np.testing.assert_array_equal(round_together(weights, apart, steps), nearest(weights, steps))
+    np.testing.assert_array_equal(round_together(weights, apart, steps), WEIGHT_INT8.round(weights, steps))
 
 
 @pytest.mark.parametrize("weight", [0.0, 3.5])

@@ -8,14 +8,14 @@ import pytest
 
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.qdq.quantized_inputs import LAYERS_ONLY
 from edgeproof.calibration.recovery import activations
-from edgeproof.calibration.recovery.mixed_precision import least_error_start, rank, reconstructed, simulated
-from edgeproof.calibration.recovery.parameters import plain, recovered
+from edgeproof.calibration.recovery.mixed_precision import least_error_plans, rank, reconstructed
+from edgeproof.calibration.recovery.parameters import baseline, recovered
 from edgeproof.calibration.targets.registry import find_target
 
-QUIET = Stages(quiet=True)
+QUIET = Progress(quiet=True)
 UP_AND_DOWN = """
 network (float[batch,3,16,16] image) => (float[batch,5] logits) {
     down = Conv<pads=[1,1,1,1], strides=[2,2]>(image, conv_w, conv_b)
@@ -63,19 +63,19 @@ def calibration(inputs):
 
 
 @pytest.fixture(scope="module")
-def start(up_and_down, photos):
-    (start,) = least_error_start(up_and_down, calibration(photos), QUIET, [LAYERS_ONLY])
-    return start
+def plan(up_and_down, photos):
+    (plan,) = least_error_plans(up_and_down, calibration(photos), QUIET, [LAYERS_ONLY])
+    return plan
 
 
 def test_a_network_with_transposed_convolution_and_resize_is_recovered(
-    start, up_and_down, photos, run, relative_error
+    plan, up_and_down, photos, run, relative_error
 ):
     right = run(up_and_down, photos)["logits"]
 
-    student = reconstructed(start, calibration(photos), QUIET)
+    student = reconstructed(plan, calibration(photos), QUIET)
     target = find_target("tensorrt-fp32")
-    written = [target.write(made, {}, {}).model for made in (plain(start), recovered(start, student, {}))]
+    written = [target.write(made, {}, {}).model for made in (baseline(plan), recovered(plan, student, {}))]
     before, after = (
         relative_error(right, run(OnnxArtifact(model, "int8"), photos)["logits"]) for model in written
     )
@@ -83,26 +83,26 @@ def test_a_network_with_transposed_convolution_and_resize_is_recovered(
     assert after < 0.8 * before
 
 
-def test_its_layers_are_ranked(start, photos):
-    ranked = rank(start, simulated(start), calibration(photos), QUIET)
+def test_its_layers_are_ranked(plan, photos):
+    ranked = rank(plan, calibration(photos), QUIET)
 
     assert {layer.node for layer in ranked} == {"down", "mixed", "logits"}
-    assert all(layer.relative_l2 > 0 for layer in ranked)
+    assert all(layer.error > 0 for layer in ranked)
 
 
-def test_what_is_held_in_memory_changes_nothing(start, photos, monkeypatch):
+def test_what_is_held_in_memory_changes_nothing(plan, photos, monkeypatch):
     samples = calibration(photos)
-    moving = reconstructed(start, samples, QUIET)
-    ranked = rank(start, moving, samples, QUIET)
+    moving = reconstructed(plan, samples, QUIET)
+    ranked = rank(plan, samples, QUIET)
 
     monkeypatch.setattr(activations, "MAX_HELD_BYTES", 0)  # all is computed from the inputs each time
-    still = reconstructed(start, samples, QUIET)
+    still = reconstructed(plan, samples, QUIET)
 
     for name, weight in moving.weights.items():
         np.testing.assert_array_equal(weight, still.weights[name])
     for name, bias in moving.biases.items():
         np.testing.assert_allclose(bias, still.biases[name], rtol=1e-5, atol=1e-6)
-    assert [layer.node for layer in rank(start, still, samples, QUIET)] == [layer.node for layer in ranked]
+    assert [layer.node for layer in rank(plan, samples, QUIET)] == [layer.node for layer in ranked]
 
 
 def test_a_fixed_batch_is_recovered_like_a_free_one(build, network_weights, photos):
@@ -116,8 +116,8 @@ def test_a_fixed_batch_is_recovered_like_a_free_one(build, network_weights, phot
     found = []
     for batch in ("batch", 4):
         artifact = build(text.format(batch=batch), **weights)
-        (start,) = least_error_start(artifact, calibration(photos), QUIET, [LAYERS_ONLY])
-        found.append(reconstructed(start, calibration(photos), QUIET))
+        (plan,) = least_error_plans(artifact, calibration(photos), QUIET, [LAYERS_ONLY])
+        found.append(reconstructed(plan, calibration(photos), QUIET))
 
     free, fixed = found
     np.testing.assert_array_equal(free.weights["conv_w"], fixed.weights["conv_w"])

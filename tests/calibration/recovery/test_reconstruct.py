@@ -64,8 +64,8 @@ def test_a_layer_with_very_many_inputs_keeps_the_nearest_integers(vector, build,
 def test_layers_are_ranked_by_the_harm_that_they_do_alone(network, student, photos):
     ranked = rank_layers(student, photos)
 
-    assert {damage.node for damage in ranked} == {"conv", "depthwise", "excite", "logits"}
-    errors = [damage.relative_l2 for damage in ranked]
+    assert {layer.node for layer in ranked} == {"conv", "depthwise", "excite", "logits"}
+    errors = [layer.error for layer in ranked]
     assert errors == sorted(errors, reverse=True)
     assert all(error > 0 for error in errors)
-    assert any(damage.layer == "Conv 'node_depthwise'" for damage in ranked)
+    assert any(layer.layer == "Conv 'node_depthwise'" for layer in ranked)

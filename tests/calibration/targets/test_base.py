@@ -9,7 +9,7 @@ import pytest
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.dataset.load import CalibrationInputs
 from edgeproof.calibration.onnx_graph.graph import element_types, makers
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.ranges.statistics import Range
 from edgeproof.calibration.targets.base import Int8Request
 from edgeproof.calibration.targets.quantizer import make_int8
@@ -26,7 +26,7 @@ def samples(photos):
 
 def made(artifact, samples, name, **wanted):
     target, inputs = find_target(name), CalibrationInputs(artifact, samples)
-    statistics = target.calibrate(inputs, Stages(quiet=True))
+    statistics = target.calibrate(inputs, Progress(quiet=True))
     return make_int8(target, inputs, statistics, Int8Request(**wanted))
 
 
@@ -67,7 +67,7 @@ def test_by_request_it_stays_float32(network, samples):
 def test_a_layer_that_float16_cannot_hold_is_int8_beside_float32(network, samples):
     """The ranges say that the first layer's output may reach 65504."""
     target, inputs = find_target("tensorrt"), CalibrationInputs(network, samples)
-    found = target.calibrate(inputs, Stages(quiet=True))
+    found = target.calibrate(inputs, Progress(quiet=True))
     high = replace(found, ranges={**found.ranges, "conv": Range(-4e4, 4e4)})
     result = make_int8(target, inputs, high, Int8Request(recover="off"))
     nodes = {node.name: node for node in result.artifact.model.graph.node}

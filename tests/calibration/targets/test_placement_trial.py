@@ -9,10 +9,10 @@ import pytest
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.dataset.load import CalibrationInputs
 from edgeproof.calibration.preflight.check import PreflightResult, is_installed
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.qdq.placement import PlacementChoice, placements
 from edgeproof.calibration.ranges.statistics import collect_ranges
-from edgeproof.calibration.recovery.parameters import plain
+from edgeproof.calibration.recovery.parameters import baseline
 from edgeproof.calibration.targets import placement_trial as module
 from edgeproof.calibration.targets import tensorrt as int8_module
 from edgeproof.calibration.targets.base import Int8Request
@@ -20,7 +20,7 @@ from edgeproof.calibration.targets.placement_trial import choose_placement
 from edgeproof.calibration.targets.quantizer import make_int8
 from edgeproof.calibration.targets.registry import find_target
 
-QUIET = Stages(quiet=True)
+QUIET = Progress(quiet=True)
 NAMES = ["layers", "gate-float", "gate-int8"]
 
 
@@ -34,7 +34,7 @@ def chosen(network, photos, samples):
     def chosen(artifact=network, given=samples):
         ranges, target = collect_ranges(artifact.model, [photos]), find_target("tensorrt")
         inputs = CalibrationInputs(artifact, given)
-        return choose_placement(inputs, lambda start: target.write(plain(start), ranges, {}), QUIET)
+        return choose_placement(inputs, lambda plan: target.write(baseline(plan), ranges, {}), QUIET)
 
     return chosen
 
@@ -83,9 +83,9 @@ def test_with_a_compiler_its_engines_are_compared(chosen, pretend, monkeypatch):
 
 def test_inputs_that_judge_gave_no_ranges(chosen, network, samples, monkeypatch):
     shown, judged = [], []
-    start, drop = module.least_error_start, module.AccuracyDrop
+    plans, drop = module.least_error_plans, module.AccuracyDrop
     monkeypatch.setattr(
-        module, "least_error_start", lambda a, s, *rest: shown.append(s) or start(a, s, *rest)
+        module, "least_error_plans", lambda a, s, *rest: shown.append(s) or plans(a, s, *rest)
     )
     monkeypatch.setattr(module, "AccuracyDrop", lambda m, s: judged.append(s) or drop(m, s))
     chosen()
@@ -95,7 +95,7 @@ def test_inputs_that_judge_gave_no_ranges(chosen, network, samples, monkeypatch)
 
 
 def test_a_network_without_gates_is_not_tried(chosen, vector, monkeypatch):
-    monkeypatch.setattr(module, "least_error_start", pytest.fail)
+    monkeypatch.setattr(module, "least_error_plans", pytest.fail)
     artifact = vector("y = MatMul(x, w)", w=np.eye(4, dtype=np.float32))
     placement, found = choose_placement(CalibrationInputs(artifact, None), pytest.fail, QUIET)
     assert (placement.name, found.tried) == ("layers", ())

@@ -8,8 +8,8 @@ import pytest
 
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.dataset.load import CalibrationInputs
-from edgeproof.calibration.progress import Stages
-from edgeproof.calibration.recovery.sensitivity import LayerDamage
+from edgeproof.calibration.progress import Progress
+from edgeproof.calibration.recovery.sensitivity import LayerSensitivity
 from edgeproof.calibration.targets.base import Int8Request, Int8Result, as_recover
 from edgeproof.calibration.targets.quantizer import hold_budget, make_int8
 from edgeproof.calibration.targets.registry import find_target
@@ -19,7 +19,7 @@ from edgeproof.runtime.errors import InputError, ModelError
 
 def quantize(artifact, samples, request, labels=None, target="tensorrt"):
     chosen, inputs = find_target(target), CalibrationInputs(artifact, samples, labels=labels)
-    statistics = chosen.calibrate(inputs, Stages(quiet=True))
+    statistics = chosen.calibrate(inputs, Progress(quiet=True))
     return make_int8(chosen, inputs, statistics, request)
 
 
@@ -98,8 +98,8 @@ def test_all_that_was_tried_is_told_with_the_error_by_layer(hard, hard_samples):
     assert [one.taken for one in mixed.tried] == [False] * (len(mixed.tried) - 1) + [True]
     assert (mixed.tried[-1].drop, mixed.tried[-1].float_layers) == (mixed.drop, 1)
     assert mixed.tried[-1].sqnr_db == mixed.parity.sqnr_db
-    assert [damage.node for damage in mixed.ranked] == ["h", "y"]
-    assert mixed.ranked[0].relative_l2 > mixed.ranked[1].relative_l2
+    assert [layer.node for layer in mixed.ranked] == ["h", "y"]
+    assert mixed.ranked[0].error > mixed.ranked[1].error
 
 
 def found(drop, ranked=(), **changes):
@@ -120,7 +120,7 @@ def found(drop, ranked=(), **changes):
     ],
 )
 def test_the_first_that_holds_the_budget_is_taken_or_the_best(recover, drops, taken, made):
-    ranking = (LayerDamage("h", "Gemm h", 0.5),)
+    ranking = (LayerSensitivity("h", "Gemm h", 0.5),)
     asked_for = []
 
     def others():

@@ -17,6 +17,15 @@ def test_flat_imagefolder(tmp_path, fill, fingerprints):
     assert not set(fingerprints(data.calibration)) & set(fingerprints(data.evaluation))
 
 
+def test_pictures_in_folders_of_a_class_folder_are_of_that_class(tmp_path, fill):
+    fill(tmp_path, ["cat", "dog"])
+    fill(tmp_path / "cat" / "2024", ["january", "february"])
+    data = catalog.find(f"imagefolder:{tmp_path}")
+    labels = [*data.calibration.labels, *data.evaluation.labels]
+    assert data.labels == ("cat", "dog")
+    assert (labels.count(0), labels.count(1)) == (3 * 6, 6)
+
+
 def test_imagefolder_with_train_and_val(tmp_path, fill):
     fill(tmp_path / "train", ["cat", "dog"])
     fill(tmp_path / "val", ["cat", "dog"], count=2)

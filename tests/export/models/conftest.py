@@ -9,25 +9,25 @@ import torch
 
 from edgeproof.export.sources import registry
 from edgeproof.export.sources.resolve import check_options, configure
-from edgeproof.export.stages.parity import Reference, prove, torch_answers
-from edgeproof.export.stages.torch_onnx import export_onnx
+from edgeproof.export.stages.parity import Reference, prove
+from edgeproof.export.stages.torch_onnx import export_onnx, torch_answers
 from edgeproof.export.training.trainer import settle_batch_norm
 
 
 @pytest.fixture(scope="session")
 def build():
-    """build(name, classes, form="standard", **options): a network with options as they are typed."""
+    """build(name, classes, variant="standard", **options): a network with options as they are typed."""
 
-    def make(name: str, classes: int, form: str = "standard", **options: str) -> torch.nn.Module:
+    def make(name: str, classes: int, variant: str = "standard", **options: str) -> torch.nn.Module:
         spec = registry.find(name)
-        return configure(getattr(spec, form), check_options(spec, options), None).build(classes)
+        return configure(getattr(spec, variant), check_options(spec, options), None).build(classes)
 
     return make
 
 
 @pytest.fixture(scope="session")
 def sized(build):
-    """sized(name, classes, form, **options): the network without memory for its weights."""
+    """sized(name, classes, variant, **options): the network without memory for its weights."""
 
     def make(*arguments, **options) -> torch.nn.Module:
         with torch.device("meta"):
@@ -38,7 +38,7 @@ def sized(build):
 
 @pytest.fixture(scope="session")
 def parameters(sized):
-    """parameters(name, classes, form, **options): how many the network has, auxiliary heads and all."""
+    """parameters(name, classes, variant, **options): how many the network has, auxiliary heads and all."""
 
     def count(*arguments, **options) -> int:
         return sum(parameter.numel() for parameter in sized(*arguments, **options).parameters())
@@ -66,16 +66,16 @@ def shapes():
 
 @pytest.fixture(scope="session")
 def proven(build, digits):
-    """proven(name, form, **options): the seeded network, exported and proven against PyTorch; the ONNX model.
+    """proven(name, variant, **options): the seeded network, exported and proven; the ONNX model.
 
     Batch norms are settled, on digits or on noise of a network that takes no pictures, so that the signal
     reaches the output.
     """
 
-    def export(name: str, form: str = "standard", **options: str) -> onnx.ModelProto:
+    def export(name: str, variant: str = "standard", **options: str) -> onnx.ModelProto:
         torch.manual_seed(0)
-        network = build(name, 10, form, **options)
-        inputs, batches = samples(getattr(registry.find(name), form).input_shape)
+        network = build(name, 10, variant, **options)
+        inputs, batches = samples(getattr(registry.find(name), variant).input_shape)
         settle_batch_norm(network, batches)
         exported = export_onnx(network, inputs)
         outputs = torch_answers(network, inputs)
@@ -99,12 +99,12 @@ def proven(build, digits):
 
 @pytest.fixture(scope="session")
 def trains(build):
-    """trains(name, form, **options): that one step of training changes the weights; gives the outputs."""
+    """trains(name, variant, **options): that one step of training changes the weights; gives the outputs."""
 
-    def step(name: str, form: str = "standard", **options: str) -> tuple[torch.Tensor, ...]:
+    def step(name: str, variant: str = "standard", **options: str) -> tuple[torch.Tensor, ...]:
         torch.manual_seed(0)
-        network = build(name, 10, form, **options).train()
-        inputs = torch.randn(4, *getattr(registry.find(name), form).input_shape)
+        network = build(name, 10, variant, **options).train()
+        inputs = torch.randn(4, *getattr(registry.find(name), variant).input_shape)
         outputs = network(inputs)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         loss = sum(torch.nn.functional.cross_entropy(output, torch.arange(4)) for output in outputs)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from edgeproof.export.models import flops as cost
-from edgeproof.export.models.spec import Form
+from edgeproof.export.models.spec import Variant
 from edgeproof.export.sources import registry
 
 # Multiply-adds in millions, as the papers' tables give them.
@@ -77,18 +77,18 @@ def test_a_form_is_counted_without_memory_for_its_weights():
         devices.append(network.weight.device.type)
         return network
 
-    assert cost.of_form(Form("standard", (3,), build), 5) == cost.Cost(20, 15)
+    assert cost.of_variant(Variant("standard", (3,), build), 5) == cost.Cost(20, 15)
     assert devices == ["meta"]
     assert torch.zeros(1).device.type == "cpu"
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_papers_multiply_adds(name):
-    found = cost.of_form(registry.find(name).standard, 1000)
+    found = cost.of_variant(registry.find(name).standard, 1000)
     assert found.multiply_adds / 1e6 == pytest.approx(PUBLISHED[name], rel=0.03)
 
 
 @pytest.mark.parametrize("name", GFLOPS)
 def test_torchvisions_multiply_adds(name):
-    found = cost.of_form(registry.find(name).standard, 1000)
+    found = cost.of_variant(registry.find(name).standard, 1000)
     assert found.multiply_adds / 1e9 == pytest.approx(GFLOPS[name], rel=0.005)

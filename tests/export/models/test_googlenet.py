@@ -8,7 +8,7 @@ from edgeproof.export.sources import registry
 
 
 def test_parameters(parameters):
-    assert cost.of_form(registry.find("googlenet").standard, 1000).parameters == 6_624_904
+    assert cost.of_variant(registry.find("googlenet").standard, 1000).parameters == 6_624_904
     assert parameters("googlenet", 1000) > 13_000_000  # with its auxiliary classifiers
 
 

@@ -45,7 +45,7 @@ def by_hand(classes):
 
 
 def test_parameters(parameters):
-    assert cost.of_form(registry.find("googlenet_5x5").standard, 1000).parameters == by_hand(1000)
+    assert cost.of_variant(registry.find("googlenet_5x5").standard, 1000).parameters == by_hand(1000)
     whole = by_hand(1000) + auxiliary(512, 1000) + auxiliary(528, 1000)
     assert parameters("googlenet_5x5", 1000) == whole
 
@@ -56,9 +56,9 @@ def test_no_batch_norm_and_nine_5x5(sized):
     assert len([m for m in modules if isinstance(m, nn.Conv2d) and m.kernel_size == (5, 5)]) == 9
 
 
-@pytest.mark.parametrize(("form", "side"), [("standard", 224), ("small", 64)])
-def test_shapes(sized, shapes, form, side):
-    network = sized("googlenet_5x5", 10, form)
+@pytest.mark.parametrize(("variant", "side"), [("standard", 224), ("small", 64)])
+def test_shapes(sized, shapes, variant, side):
+    network = sized("googlenet_5x5", 10, variant)
     paths = ("up_to_4a.4", "up_to_4a.7", "up_to_4a", "up_to_4d", "up_to_5b")
     found = shapes(network, (3, side, side), *paths)
     assert found == [

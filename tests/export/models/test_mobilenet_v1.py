@@ -72,11 +72,11 @@ def test_it_trains(trains):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "form", "options"),
+    ("name", "variant", "options"),
     [
         ("mobilenet_v1", "small", {"width": "0.25"}),
         ("mobilenet_v1_cifar", "standard", {"width": "0.5", "shallow": "true"}),
     ],
 )
-def test_the_export_gives_pytorchs_answers(proven, name, form, options):
-    proven(name, form, **options)
+def test_the_export_gives_pytorchs_answers(proven, name, variant, options):
+    proven(name, variant, **options)

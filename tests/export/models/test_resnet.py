@@ -13,9 +13,9 @@ PARAMETERS = {
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-@pytest.mark.parametrize("form", ["standard", "small"])
-def test_parameters(parameters, name, form):
-    assert parameters(name, 1000, form) == PARAMETERS[name]
+@pytest.mark.parametrize("variant", ["standard", "small"])
+def test_parameters(parameters, name, variant):
+    assert parameters(name, 1000, variant) == PARAMETERS[name]
 
 
 @pytest.mark.slow

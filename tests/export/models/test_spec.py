@@ -8,11 +8,11 @@ from edgeproof.export.sources.resolve import check_options
 from edgeproof.runtime.errors import ModelError
 
 CLASSES = 7
-FORMS = [
-    pytest.param(name, form, id=f"{name}-{form.name}")
+VARIANTS = [
+    pytest.param(name, variant, id=f"{name}-{variant.name}")
     for name, spec in registry.SPECS.items()
-    for form in (spec.standard, spec.small)
-    if form
+    for variant in (spec.standard, spec.small)
+    if variant
 ]
 OPTIONS = [
     (name, option, value)
@@ -23,11 +23,11 @@ OPTIONS = [
 AUXILIARY = {"googlenet": 2, "googlenet_5x5": 2}
 
 
-@pytest.mark.parametrize(("name", "form"), FORMS)
-def test_outputs_in_evaluation_and_in_training(name, form):
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_outputs_in_evaluation_and_in_training(name, variant):
     with torch.device("meta"):
-        network = form.build(CLASSES)
-        inputs = torch.zeros(2, *form.input_shape)
+        network = variant.build(CLASSES)
+        inputs = torch.zeros(2, *variant.input_shape)
     assert network.eval()(inputs).shape == (2, CLASSES)
     outputs = network.train()(inputs)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
@@ -37,9 +37,12 @@ def test_outputs_in_evaluation_and_in_training(name, form):
 @pytest.mark.parametrize(("name", "option", "value"), OPTIONS)
 def test_every_value_of_every_option(sized, name, option, value):
     spec = registry.find(name)
-    for form in ("standard", "small"):
-        if getattr(spec, form):
-            usual, changed = sized(name, CLASSES, form), sized(name, CLASSES, form, **{option: str(value)})
+    for variant in ("standard", "small"):
+        if getattr(spec, variant):
+            usual, changed = (
+                sized(name, CLASSES, variant),
+                sized(name, CLASSES, variant, **{option: str(value)}),
+            )
             assert (str(usual) == str(changed)) is (value == spec.options[option].default)
 
 
@@ -69,10 +72,10 @@ def test_values_that_an_option_may_not_have_are_refused(name, option, text):
 @pytest.mark.parametrize("name", registry.SPECS)
 def test_small_data_gets_the_small_form_where_there_is_one(name):
     spec = registry.find(name)
-    form = spec.form_for(small_data=True)
-    assert form is (spec.small or spec.standard)
-    assert max(form.input_shape[-2:]) <= 64
-    assert spec.form_for(small_data=False) is spec.standard
+    variant = spec.variant_for(small_data=True)
+    assert variant is (spec.small or spec.standard)
+    assert max(variant.input_shape[-2:]) <= 64
+    assert spec.variant_for(small_data=False) is spec.standard
 
 
 @pytest.mark.parametrize("name", registry.SPECS)
@@ -83,6 +86,6 @@ def test_demo_weights_need_no_network(name):
 
 def test_the_digits_fit_every_network_of_pictures(digits):
     for spec in registry.SPECS.values():
-        shape = spec.form_for(small_data=True).input_shape
+        shape = spec.variant_for(small_data=True).input_shape
         if len(shape) == 3:
             assert digits.evaluation.take([0]).tensor(digits.preprocess(shape)).shape == (1, *shape)

@@ -1,4 +1,4 @@
-"""VGG (arXiv 1409.1556): counts, and the small form."""
+"""VGG (arXiv 1409.1556): counts, and the small variant."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def test_shapes(sized, shapes):
 
 @pytest.mark.slow
 def test_the_export_of_the_small_form_gathers_nothing(proven):
-    """Pooling 2x2 to 7x7, as the standard form would at 64x64, becomes a forest of Gather and Where."""
+    """Pooling 2x2 to 7x7, as the standard variant would at 64x64, becomes a forest of Gather and Where."""
     model = proven("vgg11", "small")
     assert {node.op_type for node in model.graph.node} <= {
         "AveragePool",

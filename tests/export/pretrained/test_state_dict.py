@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from edgeproof.export.pretrained.state_dict import fit, read_weights
+from edgeproof.export.pretrained.state_dict import load_state, read_weights
 from edgeproof.runtime.errors import WeightsError
 
 
@@ -42,9 +42,19 @@ def test_the_usual_wrappings(tmp_path, content, wrapping):
     found = read_weights(file)
     assert found.wrapping == wrapping
     target = network()
-    fit(target, found.state, file)
+    load_state(target, found.state, file)
     if wrapping in ("", "state_dict", "model", "model.state_dict", "ema"):
         assert torch.equal(target.state_dict()["0.weight"], STATE["0.weight"])
+
+
+@pytest.mark.parametrize("averages", ["state_dict_ema", "model_ema", "ema"])
+@pytest.mark.parametrize("plain", ["state_dict", "model_state_dict", "model", "module"])
+def test_averaged_weights_are_preferred_to_the_plain_ones(tmp_path, averages, plain):
+    file = tmp_path / "weights.pth"
+    torch.save({plain: {name: value + 1 for name, value in STATE.items()}, averages: STATE}, file)
+    found = read_weights(file)
+    assert found.wrapping == averages
+    assert torch.equal(found.state["0.weight"], STATE["0.weight"])
 
 
 def test_safetensors(tmp_path):
@@ -57,7 +67,7 @@ def test_a_checkpoint_from_before_batch_counters_fits(tmp_path):
     file = tmp_path / "old.pth"
     torch.save({name: v for name, v in STATE.items() if "num_batches_tracked" not in name}, file)
     target = network()
-    fit(target, read_weights(file).state, file)
+    load_state(target, read_weights(file).state, file)
     assert torch.equal(target.state_dict()["3.bias"], STATE["3.bias"])
 
 
@@ -138,7 +148,7 @@ def test_a_mismatch_lists_missing_unexpected_and_wrong_shapes(tmp_path):
     state = {name: value for name, value in STATE.items() if name != "1.weight"}
     state |= {"head.weight": torch.zeros(2), "3.weight": torch.zeros(5, 16)}
     with pytest.raises(WeightsError) as caught:
-        fit(network(), state, tmp_path / "weights.pth")
+        load_state(network(), state, tmp_path / "weights.pth")
     got = caught.value.details["got"]
     assert "1 missing: 1.weight" in got
     assert "1 unexpected: head.weight" in got
@@ -150,4 +160,4 @@ def test_a_mismatch_lists_missing_unexpected_and_wrong_shapes(tmp_path):
 def test_another_number_of_classes_is_recognised(tmp_path):
     state = {**STATE, "3.weight": torch.zeros(5, 16), "3.bias": torch.zeros(5)}
     with pytest.raises(WeightsError, match="number of classes"):
-        fit(network(), state, tmp_path / "weights.pth")
+        load_state(network(), state, tmp_path / "weights.pth")

@@ -14,42 +14,44 @@ from edgeproof.export.sources.resolve import configure
 from edgeproof.runtime.errors import WeightsError
 
 
-def test_demo_weights_are_kept_for_next_time(sample, tiny_network, digits, stages, monkeypatch):
+def test_demo_weights_are_kept_for_next_time(sample, tiny_network, digits, progress, monkeypatch):
     def never(*_):
         raise AssertionError("trained again")
 
     monkeypatch.setattr(weights, "train", never)
     spec = registry.find(tiny_network)
-    form = spec.form_for(small_data=True)
-    again = from_demo(spec, form, digits, digits.preprocess(form.input_shape), stages)
+    variant = spec.variant_for(small_data=True)
+    again = from_demo(spec, variant, digits, digits.preprocess(variant.input_shape), progress)
     assert torch.equal(again.network.classifier.weight, sample.network.classifier.weight)
     assert again.record.source == "demo"
     assert len(again.record.sha256) == 64
 
 
-def test_a_changed_network_is_trained_anew(sample, tiny_network, digits, stages, tmp_path, monkeypatch):
+def test_a_changed_network_is_trained_anew(sample, tiny_network, digits, progress, tmp_path, monkeypatch):
     """Same names, same shapes, other code: the kept weights would be wrong without any error."""
     source = Path(tiny_network.rpartition(":")[0]).read_text()
     (tmp_path / "tiny_network.py").write_text(source.replace("x + self.block(x)", "x - self.block(x)"))
     trained = []
     monkeypatch.setattr(weights, "train", lambda network, *_: trained.append(network))
     spec = registry.find(f"{tmp_path / 'tiny_network.py'}:tiny")
-    form = spec.form_for(small_data=True)
-    from_demo(spec, form, digits, digits.preprocess(form.input_shape), stages)
+    variant = spec.variant_for(small_data=True)
+    from_demo(spec, variant, digits, digits.preprocess(variant.input_shape), progress)
     assert len(trained) == 1
 
 
-def test_demo_weights_need_something_to_train_on(tiny_network, digits, stages):
+def test_demo_weights_need_something_to_train_on(tiny_network, digits, progress):
     spec = registry.find(tiny_network)
-    form = spec.form_for(small_data=True)
+    variant = spec.variant_for(small_data=True)
     with pytest.raises(WeightsError, match="no part to train"):
-        from_demo(spec, form, replace(digits, train=None), digits.preprocess(form.input_shape), stages)
+        from_demo(
+            spec, variant, replace(digits, train=None), digits.preprocess(variant.input_shape), progress
+        )
 
 
 def test_factory_weights_are_the_same_each_time(tiny_network):
-    form = registry.find(tiny_network).standard
-    assert from_factory(form, 10).record.sha256 == from_factory(form, 10).record.sha256
-    assert from_factory(form, 10).record.sha256 != from_factory(form, 9).record.sha256
+    variant = registry.find(tiny_network).standard
+    assert from_factory(variant, 10).record.sha256 == from_factory(variant, 10).record.sha256
+    assert from_factory(variant, 10).record.sha256 != from_factory(variant, 9).record.sha256
 
 
 @pytest.fixture
@@ -84,9 +86,9 @@ def test_a_damaged_download_is_not_used(offline):
 def test_the_small_form_and_own_networks_have_no_imagenet_weights(tiny_network):
     mobilenet = registry.find("mobilenet_v3_small")
     own = registry.find(tiny_network)
-    for spec, form in ((mobilenet, mobilenet.small), (own, own.standard)):
+    for spec, variant in ((mobilenet, mobilenet.small), (own, own.standard)):
         with pytest.raises(WeightsError, match="no ImageNet weights"):
-            from_imagenet(spec, form)
+            from_imagenet(spec, variant)
 
 
 def published(monkeypatch, tmp_path, network):

@@ -24,7 +24,7 @@ def test_alias():
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_small_data_gets_the_small_form_whose_stem_keeps_the_size(name):
     spec = registry.find(name)
-    small, standard = spec.form_for(small_data=True), spec.form_for(small_data=False)
+    small, standard = spec.variant_for(small_data=True), spec.variant_for(small_data=False)
     assert (small.name, standard.name) == ("small", "standard")
     pixels = torch.zeros(1, *small.input_shape)
     assert small.build(10).features[0].eval()(pixels).shape[-1] == 32
@@ -44,7 +44,7 @@ def test_torchvision_names():
 
 
 def test_a_torchvision_network_that_cannot_take_small_pictures_has_no_small_form():
-    assert from_torchvision.spec("inception_v3").form_for(small_data=True).input_shape == (3, 299, 299)
+    assert from_torchvision.spec("inception_v3").variant_for(small_data=True).input_shape == (3, 299, 299)
 
 
 def test_an_unknown_name_offers_close_ones():

@@ -18,12 +18,12 @@ ZOO = {
 
 @pytest.fixture(scope="module")
 def described():
-    return json.loads(json.dumps(table.describe()))
+    return json.loads(json.dumps(table.as_data()))
 
 
 @pytest.fixture(scope="module")
 def text():
-    return table.text()
+    return table.as_text()
 
 
 def test_every_network_of_the_zoo_is_there(described):

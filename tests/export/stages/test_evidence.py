@@ -8,10 +8,11 @@ import pytest
 from edgeproof.calibration.onnx_graph.graph import array_of
 from edgeproof.calibration.passes.range_search import Choice
 from edgeproof.calibration.ranges.statistics import Range
-from edgeproof.calibration.recovery.sensitivity import LayerDamage
+from edgeproof.calibration.recovery.sensitivity import LayerSensitivity
 from edgeproof.calibration.targets.base import Attempt, Int8Result
 from edgeproof.export.pipeline import ExportRequest, export_bundle
-from edgeproof.export.stages.evidence import Asked, Evidence, gather
+from edgeproof.export.stages.evidence import Evidence, RequestSummary, gather
+from edgeproof.export.stages.parity import PrecisionResult
 from edgeproof.runtime.bundle.parity import TOLERANCES, Parity
 from edgeproof.runtime.records import decode
 
@@ -21,12 +22,10 @@ def read(bundle):
 
 
 @pytest.fixture(scope="module")
-def recovered(tiny_network, tmp_path_factory, stages):
-    """An export whose INT8 model had to be recovered, and could not hold its budget."""
+def recovered(tiny_network, tmp_path_factory, progress):
+    """An export whose INT8 model had to be recovered for its budget alone, and could not hold it."""
     out = tmp_path_factory.mktemp("recovered") / "tiny"
-    return export_bundle(
-        ExportRequest(model=tiny_network, out=out, max_drop=-100.0, recover="always", evaluation=20), stages
-    )
+    return export_bundle(ExportRequest(model=tiny_network, out=out, max_drop=-100.0, evaluation=20), progress)
 
 
 def largest_by_value(bundle):
@@ -40,7 +39,7 @@ def largest_by_value(bundle):
 def test_it_says_what_was_asked_for_and_agrees_with_the_manifest(tiny_bundle):
     evidence, manifest = read(tiny_bundle), tiny_bundle.manifest
     assert evidence.schema == 1
-    assert evidence.request == Asked(
+    assert evidence.request == RequestSummary(
         precisions=("fp32", "fp16", "int8"),
         target=manifest.target,
         max_drop=1.0,
@@ -98,11 +97,11 @@ def test_what_is_kept_is_what_the_manifest_says_with_its_reason(recovered):
     assert taken.float_layers == len(models["int8"].kept)
 
 
-def test_without_int8_there_is_only_the_request(tmp_path, tiny_network, stages):
+def test_without_int8_there_is_only_the_request(tmp_path, tiny_network, progress):
     request = ExportRequest(
         model=tiny_network, weights="factory", out=tmp_path / "out", precisions=("fp32",), evaluation=20
     )
-    bundle = export_bundle(request, stages)
+    bundle = export_bundle(request, progress)
     evidence = read(bundle)
     assert bundle.manifest.target is None
     assert (evidence.ranges, evidence.layers, evidence.tried) == ((), (), ())
@@ -111,11 +110,9 @@ def test_without_int8_there_is_only_the_request(tmp_path, tiny_network, stages):
 
 
 @pytest.mark.slow
-def test_the_same_export_writes_the_same_evidence(recovered, tiny_network, tmp_path, stages):
-    request = ExportRequest(
-        model=tiny_network, out=tmp_path / "tiny", max_drop=-100.0, recover="always", evaluation=20
-    )
-    assert export_bundle(request, stages).manifest.evidence == recovered.manifest.evidence
+def test_the_same_export_writes_the_same_evidence(recovered, tiny_network, tmp_path, progress):
+    request = ExportRequest(model=tiny_network, out=tmp_path / "tiny", max_drop=-100.0, evaluation=20)
+    assert export_bundle(request, progress).manifest.evidence == recovered.manifest.evidence
 
 
 def test_an_error_that_is_not_finite_is_null():
@@ -129,11 +126,11 @@ def test_an_error_that_is_not_finite_is_null():
         kept_float={},
         layers=1,
         quantized=1,
-        ranked=(LayerDamage("y", "Conv y", float("nan")),),
+        ranked=(LayerSensitivity("y", "Conv y", float("nan")),),
         tried=(Attempt(False, 0, 0.0, None, taken=True),),
     )
-    asked = Asked(("fp32", "int8"), "tensorrt", 1.0, "auto", 2, 2, 2)
-    value = json.loads(gather(asked, {}, result).to_json())
+    asked = RequestSummary(("fp32", "int8"), "tensorrt", 1.0, "auto", 2, 2, 2)
+    value = json.loads(gather(asked, {"int8": PrecisionResult(None, result.parity, int8=result)}).to_json())
     assert value["ranges"][0]["errors"] == {"max": 0.5, "mse": None}
     assert value["layers"] == [{"node": "y", "layer": "Conv y", "error": None}]
     assert decode(Evidence, value).ranges[0].errors["mse"] is None

@@ -1,7 +1,6 @@
 """The pictures that a bundle holds, and what they prove."""
 
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from edgeproof.export import pipeline
-from edgeproof.export.data.dataset import Split
+from edgeproof.export.data.arrays import array_dataset
 from edgeproof.export.pipeline import ExportRequest, export_bundle
-from edgeproof.export.sources import resolve as fitting
-from edgeproof.export.stages.golden_pictures import PICTURES, SIDE, record_pictures, surest
+from edgeproof.export.stages.golden_pictures import PICTURES, SIDE, most_confident, record_pictures
 from edgeproof.export.training.trainer import predict
 from edgeproof.runtime import Preprocess, Runner, verify
 from edgeproof.runtime.bundle.bundle import MAX_PICTURE_BYTES, Bundle
@@ -58,22 +55,14 @@ def test_the_other_golden_arrays_are_as_before(tiny_bundle):
         assert arrays["pictures"].shape == (4, 3, 32, 32)
 
 
-def test_a_network_that_takes_tensors_has_none(tiny_network, tmp_path, stages, monkeypatch):
+def test_a_network_that_takes_tensors_has_none(tiny_network, tmp_path, progress):
     tensors = np.random.default_rng(0).normal(size=(24, 3, 32, 32)).astype(np.float32)
-    split = Split(lambda position: tensors[position], np.arange(24) % 10)
-    found = fitting.fit(tiny_network, "digits", None, {}, (3, 32, 32))
-    data = replace(
-        found.data,
-        calibration=split,
-        evaluation=split,
-        preprocess=lambda shape: None,
-        tensor_shape=(3, 32, 32),
-    )
-    monkeypatch.setattr(pipeline, "fit", lambda *_: replace(found, data=data))
+    labelled = tensors, np.arange(24) % 10
+    data = array_dataset(evaluation=labelled, calibration=labelled, classes="abcdefghij")
     request = ExportRequest(
-        model=tiny_network, weights="factory", out=tmp_path / "tensors", precisions=("fp32",)
+        model=tiny_network, weights="factory", data=data, out=tmp_path / "tensors", precisions=("fp32",)
     )
-    bundle = export_bundle(request, stages)
+    bundle = export_bundle(request, progress)
     assert bundle.manifest.preprocess is None
     assert bundle.manifest.pictures == ()
     assert bundle.golden().pictures is None
@@ -150,8 +139,8 @@ def test_no_pictures_give_none():
 
 def test_the_surest_of_each_class_come_first_then_the_others():
     scores = np.array([[9, 0, 0], [8, 0, 0], [0, 5, 4], [0, 7, 1], [0, 1, 2]], np.float32)
-    assert surest(scores, 4) == [0, 3, 4, 1]
-    assert surest(scores, 2) == [0, 3]
+    assert most_confident(scores, 4) == [0, 3, 4, 1]
+    assert most_confident(scores, 2) == [0, 3]
 
 
 @given(
@@ -164,13 +153,13 @@ def test_the_surest_of_each_class_come_first_then_the_others():
 )
 def test_each_is_chosen_once_and_as_many_as_there_are(rows, count):
     scores = np.array(rows, np.float32)
-    chosen = surest(scores, count)
+    chosen = most_confident(scores, count)
     assert len(set(chosen)) == len(chosen) == min(count, len(scores))
     classes = scores.argmax(axis=1)
     assert len(set(classes[chosen])) == min(len(set(classes)), len(chosen))
 
 
-def test_a_folder_of_pictures_gives_its_own(tmp_path, tiny_network, stages):
+def test_a_folder_of_pictures_gives_its_own(tmp_path, tiny_network, progress):
     random = np.random.default_rng(0)
     for label in range(10):
         (tmp_path / "photos" / f"{label}").mkdir(parents=True)
@@ -185,7 +174,7 @@ def test_a_folder_of_pictures_gives_its_own(tmp_path, tiny_network, stages):
         input_shape=(3, 32, 32),
         precisions=("fp32",),
     )
-    bundle = Bundle.open(export_bundle(request, stages).folder)
+    bundle = Bundle.open(export_bundle(request, progress).folder)
     with Image.open(bundle.folder / "golden-0.png") as picture:
         assert picture.size == (60, 50)
     assert verify(bundle, "fp32")

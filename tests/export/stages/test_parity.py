@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from edgeproof.calibration.onnx_graph.graph import array_of, as_tensor
-from edgeproof.export.stages.parity import Reference, prove, torch_answers
-from edgeproof.export.stages.torch_onnx import export_onnx
+from edgeproof.export.stages.parity import Reference, prove
+from edgeproof.export.stages.torch_onnx import export_onnx, torch_answers
+from edgeproof.runtime.bundle.parity import TOLERANCES, compare_outputs
 from edgeproof.runtime.errors import ParityError
+from edgeproof.runtime.session.session import Session
 
 
 def node_of(model: onnx.ModelProto, op_type: str, position: int = 0) -> onnx.NodeProto:
@@ -100,6 +102,23 @@ def test_tiny_logits_do_not_pass_by_smallness(sample):
     scale_weight(model, 2, 0.9)
     with pytest.raises(ParityError):
         prove(exported.artifact.derive(model, "export", "fp32"), reference)
+
+
+def test_answers_that_depend_on_the_rest_of_the_batch_are_caught(sample):
+    """Batch norm in training mode takes its statistics from the batch: 16 at once agree, fewer do not."""
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, 2),
+        torch.nn.BatchNorm2d(4, track_running_stats=False),
+        torch.nn.Flatten(),
+        torch.nn.Linear(4 * 15 * 15, 10),
+    ).eval()
+    inputs = sample.reference.inputs
+    exported = export_onnx(network, inputs)
+    reference = Reference(inputs, torch_answers(network, inputs), exported.program)
+    with Session(exported.artifact.data) as session:
+        assert compare_outputs(reference.outputs, session.run(inputs), TOLERANCES["fp32"])
+    with pytest.raises(ParityError, match="relative error"):
+        prove(exported.artifact, reference)
 
 
 class Scaled(torch.nn.Module):

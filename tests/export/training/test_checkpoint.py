@@ -1,4 +1,4 @@
-"""A checkpoint holds all that a course needs, runs nothing, and is refused when it is something else."""
+"""A checkpoint holds all that a trainer needs, runs nothing, and is refused when it is something else."""
 
 import os
 import pickle
@@ -13,7 +13,7 @@ from edgeproof.export.training import checkpoint as checkpoint_module
 from edgeproof.export.training.checkpoint import Record, load_checkpoint, save_checkpoint
 from edgeproof.export.training.history import Epoch
 from edgeproof.export.training.samples import prepare
-from edgeproof.export.training.trainer import Course
+from edgeproof.export.training.trainer import Trainer
 from edgeproof.runtime.errors import WeightsError
 
 RECORD = Record({"model": {"name": "net"}}, (Epoch(1, 2.0, 2.1, 30.0, 360, 1e-3, 0.5),))
@@ -27,42 +27,42 @@ def network(width=16):
 
 
 @pytest.fixture(scope="module")
-def samples(digits, stages):
-    return prepare(digits.train.take(range(100)), digits.preprocess((3, 8, 8)), stages)
+def samples(digits, progress):
+    return prepare(digits.train.take(range(100)), digits.preprocess((3, 8, 8)), progress)
 
 
 def begin(samples, recipe, width=16):
     made = network(width)
     made(torch.zeros(1, 3, 8, 8))
-    return Course(made, samples, recipe)
+    return Trainer(made, samples, recipe)
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 @pytest.mark.parametrize("schedule", ["one-cycle", "constant"])
-def test_a_course_goes_on_as_if_nothing_had_happened(samples, stages, tmp_path, optimizer, schedule):
+def test_a_course_goes_on_as_if_nothing_had_happened(samples, progress, tmp_path, optimizer, schedule):
     """Dropout, order and shifts are drawn on; the optimizer and its rate are where they were."""
     recipe = Recipe(epochs=4, batch=33, optimizer=optimizer, schedule=schedule, rate=1e-2)
     straight = begin(samples, recipe)
     for _ in range(4):
-        straight.advance(stages)
+        straight.train_epoch(progress)
     first = begin(samples, recipe)
     for _ in range(2):
-        first.advance(stages)
+        first.train_epoch(progress)
     save_checkpoint(tmp_path / "checkpoint.pt", RECORD, first)
     torch.rand(5)
     second = begin(samples, recipe)
     load_checkpoint(tmp_path / "checkpoint.pt").resume(second)
     assert second.epoch == 2
     for _ in range(2):
-        second.advance(stages)
+        second.train_epoch(progress)
     whole, resumed = straight.network.state_dict(), second.network.state_dict()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
 @pytest.fixture
 def saved(samples, tmp_path):
-    course = begin(samples, Recipe())
-    save_checkpoint(tmp_path / "checkpoint.pt", RECORD, course)
+    trainer = begin(samples, Recipe())
+    save_checkpoint(tmp_path / "checkpoint.pt", RECORD, trainer)
     return tmp_path / "checkpoint.pt"
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from edgeproof.export.models.spec import Form
-from edgeproof.export.training.fingerprint import describe_data, describe_network, require_same
+from edgeproof.export.models.spec import Variant
+from edgeproof.export.training.fingerprint import data_fingerprint, network_fingerprint, require_same
 from edgeproof.runtime.errors import WeightsError
 
-FORM = Form("small", (3, 8, 8), lambda classes: nn.Linear(3, classes))
+FORM = Variant("small", (3, 8, 8), lambda classes: nn.Linear(3, classes))
 
 
 def test_other_modules_make_another_network():
-    first, second = (describe_network("net", FORM, {}, nn.Linear(3, width)) for width in (4, 5))
+    first, second = (network_fingerprint("net", FORM, {}, nn.Linear(3, width)) for width in (4, 5))
     assert first["digest"] != second["digest"]
     assert {**first, "digest": ""} == {**second, "digest": ""}
 
@@ -22,7 +22,7 @@ def test_other_modules_make_another_network():
 def test_a_data_set_that_was_changed_is_another(digits):
     train = digits.train
     relabelled = replace(train, labels=train.labels[::-1].copy())
-    first, second = (describe_data("digits", part, digits.evaluation) for part in (train, relabelled))
+    first, second = (data_fingerprint("digits", part, digits.evaluation) for part in (train, relabelled))
     assert first != second
 
 

@@ -13,18 +13,19 @@ import pytest
 import torch
 from PIL import Image
 
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.export.data.dataset import Split
 from edgeproof.export.models.recipe import Recipe
-from edgeproof.export.pretrained.state_dict import fit, read_weights
+from edgeproof.export.pretrained.state_dict import load_state, read_weights
 from edgeproof.export.sources import registry
-from edgeproof.export.sources import resolve as fitting
+from edgeproof.export.sources import resolve as module
 from edgeproof.export.training import run as training
 from edgeproof.export.training.checkpoint import load_checkpoint
 from edgeproof.export.training.history import read_history
 from edgeproof.export.training.run import TrainRequest, train_model
 from edgeproof.export.training.trainer import predict
 from edgeproof.runtime.errors import DataError, InputError, ModelError, OutputError, WeightsError
+from edgeproof.runtime.records import encode
 
 FILES = ("curves.png", "history.json", "weights.safetensors")
 
@@ -53,7 +54,7 @@ def headless():
 '''
 
 
-class Interrupted(Stages):
+class Interrupted(Progress):
     """The user presses Ctrl-C in the middle of an epoch."""
 
     def __init__(self, epoch):
@@ -85,11 +86,13 @@ def request_for(tiny_network):
 
 
 @pytest.fixture(scope="module")
-def straight(request_for, tmp_path_factory, stages):
-    return train_model(request_for(tmp_path_factory.mktemp("straight") / "tiny"), stages)
+def straight(request_for, tmp_path_factory, progress):
+    return train_model(request_for(tmp_path_factory.mktemp("straight") / "tiny"), progress)
 
 
-def test_an_interrupted_training_reaches_the_same_weights(straight, request_for, tmp_path, stages, draftless):
+def test_an_interrupted_training_reaches_the_same_weights(
+    straight, request_for, tmp_path, progress, draftless
+):
     """Interrupted before the first checkpoint, then after two epochs, in the middle of the third."""
     out = tmp_path / "tiny"
     for epoch, left in ((1, ()), (3, ("checkpoint.pt",))):
@@ -97,7 +100,7 @@ def test_an_interrupted_training_reaches_the_same_weights(straight, request_for,
             train_model(request_for(out), Interrupted(epoch))
         draftless(out, *left)
     assert [epoch.epoch for epoch in load_checkpoint(out / "checkpoint.pt").record.epochs] == [1, 2]
-    resumed = train_model(request_for(out), stages)
+    resumed = train_model(request_for(out), progress)
     draftless(out, *FILES)
     assert same(weights(out), weights(straight.folder))
     assert resumed.history.result.sha256 == straight.history.result.sha256
@@ -106,7 +109,7 @@ def test_an_interrupted_training_reaches_the_same_weights(straight, request_for,
 
 
 def test_an_interrupt_while_the_result_is_written_costs_no_epoch(
-    straight, request_for, tmp_path, stages, monkeypatch
+    straight, request_for, tmp_path, progress, monkeypatch
 ):
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -114,23 +117,23 @@ def test_an_interrupt_while_the_result_is_written_costs_no_epoch(
     with monkeypatch.context() as patch:
         patch.setattr(training, "close_folder", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train_model(request_for(tmp_path), stages)
+            train_model(request_for(tmp_path), progress)
     monkeypatch.setattr(training, "_epoch", interrupt)
-    train_model(request_for(tmp_path), stages)
+    train_model(request_for(tmp_path), progress)
     assert same(weights(tmp_path), weights(straight.folder))
 
 
-def test_a_finished_training_is_not_repeated(straight, request_for, stages, monkeypatch):
-    monkeypatch.setattr(training, "Course", None)
-    again = train_model(request_for(straight.folder), stages)
+def test_a_finished_training_is_not_repeated(straight, request_for, progress, monkeypatch):
+    monkeypatch.setattr(training, "Trainer", None)
+    again = train_model(request_for(straight.folder), progress)
     assert again.history == straight.history
 
 
-def test_fresh_repeats_it(request_for, tmp_path, stages, draftless):
+def test_fresh_repeats_it(request_for, tmp_path, progress, draftless):
     request = request_for(tmp_path, recipe={"epochs": 1})
-    first = train_model(request, stages)
+    first = train_model(request, progress)
     other = request_for(tmp_path, recipe={"epochs": 1, "seed": 1}, fresh=True)
-    second = train_model(other, stages)
+    second = train_model(other, progress)
     assert first.history.result.sha256 != second.history.result.sha256
     draftless(tmp_path, *FILES)
 
@@ -147,27 +150,27 @@ def test_it_learns_and_its_files_can_be_used(straight, tiny_network, digits):
     with Image.open(straight.folder / "curves.png") as picture:
         picture.load()
     network = registry.find(tiny_network).standard.build(10)
-    fit(network, weights(straight.folder), straight.folder)
+    load_state(network, weights(straight.folder), straight.folder)
     scores = predict(network.eval(), digits.evaluation.tensor(digits.preprocess((3, 32, 32))))
     assert 100 * (scores.argmax(1) == digits.evaluation.labels).mean() == history.result.top1
 
 
 def test_the_weights_do_not_depend_on_the_judges(
-    straight, request_for, tmp_path, stages, digits, monkeypatch
+    straight, request_for, tmp_path, progress, digits, monkeypatch
 ):
     fewer = replace(digits, evaluation=digits.evaluation.take(range(10)))
-    monkeypatch.setattr(fitting.catalog, "find", lambda _: fewer)
-    train_model(request_for(tmp_path), stages)
+    monkeypatch.setattr(module.catalog, "find", lambda _: fewer)
+    train_model(request_for(tmp_path), progress)
     assert same(weights(tmp_path), weights(straight.folder))
 
 
-def test_the_recipe_is_the_rows_own(tiny_network, tmp_path, stages, monkeypatch):
+def test_the_recipe_is_the_rows_own(tiny_network, tmp_path, progress, monkeypatch):
     row = Recipe(epochs=1, batch=50, optimizer="sgd", rate=0.01, schedule="constant")
     spec = replace(registry.find(tiny_network), recipe=row)
-    monkeypatch.setattr(fitting.registry, "find", lambda _: spec)
+    monkeypatch.setattr(module.registry, "find", lambda _: spec)
     request = TrainRequest(model=tiny_network, samples=100, recipe={"rate": 0.02}, out=tmp_path)
-    history = train_model(request, stages).history
-    assert history.settings["recipe"] == replace(row, rate=0.02).describe()
+    history = train_model(request, progress).history
+    assert history.settings["recipe"] == encode(replace(row, rate=0.02))
     assert [epoch.rate for epoch in history.epochs] == [0.02]
 
 
@@ -178,13 +181,13 @@ def auxiliary(tmp_path_factory):
     return file
 
 
-def test_auxiliary_outputs_are_trained_too_and_do_not_judge(auxiliary, tmp_path, stages):
+def test_auxiliary_outputs_are_trained_too_and_do_not_judge(auxiliary, tmp_path, progress):
     recipe = {"epochs": 3}
     request = TrainRequest(model=f"{auxiliary}:auxiliary", samples=300, recipe=recipe, out=tmp_path)
-    history = train_model(request, stages).history
+    history = train_model(request, progress).history
     assert history.result.top1 > 50
     assert 0 < history.epochs[-1].loss < 2
-    start = training._find(request).network.state_dict()
+    start = training._resolve_job(request).network.state_dict()
     assert not torch.equal(weights(tmp_path)["heads.2.weight"], start["heads.2.weight"])
 
 
@@ -198,7 +201,7 @@ def test_auxiliary_outputs_are_trained_too_and_do_not_judge(auxiliary, tmp_path,
 )
 @pytest.mark.parametrize("standing", ["finished", "under way"])
 def test_a_training_of_other_settings_is_refused(
-    straight, request_for, tmp_path, stages, changes, difference, standing
+    straight, request_for, tmp_path, progress, changes, difference, standing
 ):
     out = straight.folder
     if standing == "under way":
@@ -206,61 +209,61 @@ def test_a_training_of_other_settings_is_refused(
         with pytest.raises(KeyboardInterrupt):
             train_model(request_for(out), Interrupted(2))
     with pytest.raises(WeightsError) as caught:
-        train_model(request_for(out, **changes), stages)
+        train_model(request_for(out, **changes), progress)
     assert difference in caught.value.details["wanted"]
     assert "--fresh" in caught.value.details["to do"]
     assert caught.value.exit_status == 2
 
 
-def test_a_checkpoint_of_another_architecture_is_refused(request_for, auxiliary, tmp_path, stages):
+def test_a_checkpoint_of_another_architecture_is_refused(request_for, auxiliary, tmp_path, progress):
     with pytest.raises(KeyboardInterrupt):
         train_model(request_for(tmp_path), Interrupted(2))
     other = replace(request_for(tmp_path), model=f"{auxiliary}:auxiliary")
     with pytest.raises(WeightsError) as caught:
-        train_model(other, stages)
+        train_model(other, progress)
     assert "model.name = auxiliary" in caught.value.details["wanted"]
     assert "model.name = tiny" in caught.value.details["got"]
-    train_model(replace(other, fresh=True, recipe={"epochs": 1}), stages)
+    train_model(replace(other, fresh=True, recipe={"epochs": 1}), progress)
 
 
-def test_weights_that_were_changed_are_not_taken_for_the_trained_ones(request_for, tmp_path, stages):
+def test_weights_that_were_changed_are_not_taken_for_the_trained_ones(request_for, tmp_path, progress):
     request = request_for(tmp_path, recipe={"epochs": 1})
-    train_model(request, stages)
+    train_model(request, progress)
     (tmp_path / "weights.safetensors").write_bytes(b"others")
     with pytest.raises(WeightsError, match="was changed since"):
-        train_model(request, stages)
+        train_model(request, progress)
 
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("fresh", [False, True])
-def test_what_no_training_wrote_is_left_alone(request_for, tmp_path, stages, draftless, name, fresh):
+def test_what_no_training_wrote_is_left_alone(request_for, tmp_path, progress, draftless, name, fresh):
     (tmp_path / name).write_text("{}")
     with pytest.raises(OutputError, match="left as it is"):
-        train_model(request_for(tmp_path, fresh=fresh), stages)
+        train_model(request_for(tmp_path, fresh=fresh), progress)
     assert (tmp_path / name).read_text() == "{}"
     draftless(tmp_path, name)
 
 
-def test_an_output_that_is_a_file_is_refused(request_for, tmp_path, stages):
+def test_an_output_that_is_a_file_is_refused(request_for, tmp_path, progress):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OutputError):
-            train_model(request_for(out), stages)
+            train_model(request_for(out), progress)
 
 
-def test_data_that_the_model_cannot_take_is_refused(request_for, tmp_path, stages, digits, monkeypatch):
+def test_data_that_the_model_cannot_take_is_refused(request_for, tmp_path, progress, digits, monkeypatch):
     sounds = Split(lambda _: np.zeros((1, 40), np.float32), digits.train.labels)
     found = replace(digits, name="sounds", train=sounds, evaluation=sounds, tensor_shape=(1, 40))
-    monkeypatch.setattr(fitting.catalog, "find", lambda _: found)
+    monkeypatch.setattr(module.catalog, "find", lambda _: found)
     with pytest.raises(DataError, match="tiny cannot take the data set sounds"):
-        train_model(request_for(tmp_path / "out"), stages)
+        train_model(request_for(tmp_path / "out"), progress)
     assert not (tmp_path / "out").exists()
 
 
-def test_data_without_a_part_to_train_on_is_refused(request_for, tmp_path, stages, digits, monkeypatch):
-    monkeypatch.setattr(fitting.catalog, "find", lambda _: replace(digits, train=None))
+def test_data_without_a_part_to_train_on_is_refused(request_for, tmp_path, progress, digits, monkeypatch):
+    monkeypatch.setattr(module.catalog, "find", lambda _: replace(digits, train=None))
     with pytest.raises(DataError, match="no part to train on"):
-        train_model(request_for(tmp_path / "out"), stages)
+        train_model(request_for(tmp_path / "out"), progress)
 
 
 @pytest.mark.parametrize(
@@ -271,17 +274,17 @@ def test_data_without_a_part_to_train_on_is_refused(request_for, tmp_path, stage
     ],
 )
 def test_a_network_that_does_not_fit_is_refused_before_it_trains(
-    auxiliary, tmp_path, stages, factory, shape, message
+    auxiliary, tmp_path, progress, factory, shape, message
 ):
     request = TrainRequest(model=f"{auxiliary}:{factory}", input_shape=shape, out=tmp_path / "out")
     with pytest.raises(ModelError, match=message):
-        train_model(request, stages)
+        train_model(request, progress)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_training_that_diverges_says_so_and_leaves_no_weights(request_for, tmp_path, stages):
+def test_a_training_that_diverges_says_so_and_leaves_no_weights(request_for, tmp_path, progress):
     with pytest.raises(InputError, match="diverged") as caught:
-        train_model(request_for(tmp_path, recipe={"rate": 1e30}), stages)
+        train_model(request_for(tmp_path, recipe={"rate": 1e30}), progress)
     assert "--rate" in caught.value.details["to do"]
     assert not (tmp_path / "weights.safetensors").exists()
 
@@ -349,14 +352,14 @@ def test_a_signal_leaves_a_checkpoint(tiny_network, tmp_path, draftless, number)
     [
         ({"model": "mobilnet_v3"}, "no model named"),
         ({"data": "digit"}, "no data set named"),
-        ({"form": "tall"}, "no form named"),
+        ({"variant": "tall"}, "no variant named"),
         ({"options": {"breadth": "2"}}, "no option 'breadth'"),
     ],
 )
-def test_what_is_unknown_is_refused_before_anything_is_written(tmp_path, stages, changes, message):
+def test_what_is_unknown_is_refused_before_anything_is_written(tmp_path, progress, changes, message):
     request = replace(TrainRequest(model="mobilenet_v3", out=tmp_path / "out"), **changes)
     with pytest.raises(InputError, match=message):
-        train_model(request, stages)
+        train_model(request, progress)
     assert not (tmp_path / "out").exists()
 
 

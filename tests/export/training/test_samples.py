@@ -6,22 +6,22 @@ import pytest
 from edgeproof.export.training.samples import batches, cut, prepare
 
 
-def test_kept_and_streamed_samples_are_the_same(digits, stages):
+def test_kept_and_streamed_samples_are_the_same(digits, progress):
     part = digits.train.take(range(40))
     preprocess = digits.preprocess((3, 32, 32))
-    kept, streamed = (prepare(part, preprocess, stages, most) for most in (1 << 30, 0))
+    kept, streamed = (prepare(part, preprocess, progress, max_bytes) for max_bytes in (1 << 30, 0))
     chosen = np.array([7, 3, 39])
     assert np.array_equal(kept.read(chosen), streamed.read(chosen))
     assert np.array_equal(kept.read(chosen), part.take(chosen).tensor(preprocess))
     assert np.array_equal(kept.labels, part.labels)
 
 
-def test_kept_samples_are_read_once(digits, stages):
+def test_kept_samples_are_read_once(digits, progress):
     reads = []
     part = digits.train.take(range(8))
     load = part.load
     counted = type(part)(lambda i: reads.append(i) or load(i), part.labels)
-    samples = prepare(counted, digits.preprocess((3, 8, 8)), stages)
+    samples = prepare(counted, digits.preprocess((3, 8, 8)), progress)
     already = len(reads)
     samples.read(np.arange(8))
     assert len(reads) == already
@@ -36,7 +36,7 @@ def test_no_batch_holds_a_single_sample_unless_there_is_but_one(count, sizes):
     assert np.array_equal(np.concatenate(pieces), np.arange(count))
 
 
-def test_batches_keep_the_order(digits, stages):
-    samples = prepare(digits.train.take(range(10)), digits.preprocess((1, 8, 8)), stages)
+def test_batches_keep_the_order(digits, progress):
+    samples = prepare(digits.train.take(range(10)), digits.preprocess((1, 8, 8)), progress)
     chosen = np.array([9, 0, 5])
     assert np.array_equal(np.concatenate(list(batches(samples, chosen, 2))), samples.read(chosen))

@@ -8,7 +8,7 @@ from torch import nn
 from edgeproof.export.data.dataset import Split
 from edgeproof.export.models.recipe import Recipe
 from edgeproof.export.training.samples import prepare
-from edgeproof.export.training.trainer import _shifted, judge, predict, settle_batch_norm, train
+from edgeproof.export.training.trainer import _shifted, evaluate_network, predict, settle_batch_norm, train
 
 
 class Auxiliary(nn.Module):
@@ -23,39 +23,39 @@ class Auxiliary(nn.Module):
         return (self.main(x), self.second(x)) if self.training else self.main(x)
 
 
-def trained(network, digits, stages, **recipe):
+def trained(network, digits, progress, **recipe):
     torch.manual_seed(0)
     network.apply(lambda m: m.reset_parameters() if hasattr(m, "reset_parameters") else None)
     part = digits.train.take(range(256))
-    train(network, part, digits.preprocess((3, 32, 32)), Recipe(epochs=2, **recipe), stages)
+    train(network, part, digits.preprocess((3, 32, 32)), Recipe(epochs=2, **recipe), progress)
     return network
 
 
-def test_the_same_seed_gives_the_same_weights(digits, stages):
+def test_the_same_seed_gives_the_same_weights(digits, progress):
     first, second = (
-        trained(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), digits, stages) for _ in range(2)
+        trained(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), digits, progress) for _ in range(2)
     )
     assert torch.equal(first[1].weight, second[1].weight)
 
 
-def test_another_seed_gives_other_weights(digits, stages):
+def test_another_seed_gives_other_weights(digits, progress):
     first, second = (
-        trained(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), digits, stages, seed=seed)
+        trained(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), digits, progress, seed=seed)
         for seed in (0, 1)
     )
     assert not torch.equal(first[1].weight, second[1].weight)
 
 
-def test_it_learns(digits, stages):
-    network = trained(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), digits, stages)
+def test_it_learns(digits, progress):
+    network = trained(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), digits, progress)
     scores = predict(network, digits.evaluation.tensor(digits.preprocess((3, 32, 32))))
     assert (scores.argmax(1) == digits.evaluation.labels).mean() > 0.5
 
 
-def test_auxiliary_outputs_are_trained_too(digits, stages):
+def test_auxiliary_outputs_are_trained_too(digits, progress):
     network = Auxiliary()
     before = network.second.weight.detach().clone()
-    trained(network, digits, stages)
+    trained(network, digits, progress)
     assert not torch.equal(network.second.weight, before)
     assert not network.training
 
@@ -87,7 +87,7 @@ def test_each_picture_is_rolled_by_its_own_shift():
 
 
 @pytest.mark.parametrize("shape", [(6,), (3, 40), (2, 3, 4, 5)])
-def test_tensors_of_any_rank_are_trained_on_as_they_are(stages, shape):
+def test_tensors_of_any_rank_are_trained_on_as_they_are(progress, shape):
     labels = np.arange(20) % 2
     samples = np.random.default_rng(0).normal(size=(20, *shape)).astype(np.float32)
     samples[labels == 1] += 2
@@ -100,16 +100,16 @@ def test_tensors_of_any_rank_are_trained_on_as_they_are(stages, shape):
 
     network = nn.Sequential(Watching(), nn.Linear(int(np.prod(shape)), 2))
     data = Split(lambda i: samples[i], labels.astype(np.int64))
-    train(network, data, None, Recipe(epochs=1, batch=20), stages)
+    train(network, data, None, Recipe(epochs=1, batch=20), progress)
     assert sorted(x.sum().item() for x in seen[0]) == pytest.approx(sorted(samples.reshape(20, -1).sum(1)))
 
 
-def test_a_judgement_is_the_mean_over_all_samples(digits, stages):
+def test_a_judgement_is_the_mean_over_all_samples(digits, progress):
     part = digits.evaluation.take(range(100))
     preprocess = digits.preprocess((1, 8, 8))
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
-    judgement = judge(network, prepare(part, preprocess, stages))
+    held_out = evaluate_network(network, prepare(part, preprocess, progress))
     scores = torch.from_numpy(predict(network, part.tensor(preprocess)))
-    assert judgement.top1 == (scores.argmax(1).numpy() == part.labels).mean() * 100
+    assert held_out.top1 == (scores.argmax(1).numpy() == part.labels).mean() * 100
     wanted = nn.functional.cross_entropy(scores, torch.from_numpy(part.labels)).item()
-    assert judgement.loss == pytest.approx(wanted, rel=1e-5)
+    assert held_out.loss == pytest.approx(wanted, rel=1e-5)

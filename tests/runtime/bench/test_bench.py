@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgeproof.runtime.bench import report as bench_report
-from edgeproof.runtime.bench.bench import Plan, bench, parse_batches, parse_rivals
+from edgeproof.runtime.bench.bench import BenchmarkPlan, bench, parse_batches, parse_requests
 from edgeproof.runtime.bundle.bundle import Bundle
 from edgeproof.runtime.device.jetson import Clock, PowerMode
 from edgeproof.runtime.device.power import Reading
 from edgeproof.runtime.errors import InputError, MissingDependency, ModelError, OutputError, PlacementError
-from edgeproof.runtime.providers.request import ProviderRequest
+from edgeproof.runtime.providers.request import EngineOptions, ProviderRequest
 from edgeproof.runtime.records import encode
+from edgeproof.runtime.session.session import Session
 
 CPU = ProviderRequest("cpu", "fp32")
 CUDA = ProviderRequest("cuda", "fp32")
@@ -39,7 +40,7 @@ def no_sensors():
 
 
 def measure(bundle, *requests, batches=(1,), warm_up=0.01, duration=0.5, clock=None, sensors=no_sensors):
-    plan = Plan(requests, batches, warm_up, duration)
+    plan = BenchmarkPlan(requests, batches, warm_up, duration)
     return bench(bundle, plan, clock=clock or FakeClock(), sensors=sensors)
 
 
@@ -83,6 +84,19 @@ def test_a_bundle_that_takes_tensors_has_no_preprocessing(bundle):
     bare = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, preprocess=None))
     (found,) = measure(bare, CPU).measurements
     assert found.preprocess_ms is None
+
+
+def test_what_is_timed_is_the_session_that_a_runner_uses(machine, bundle, monkeypatch):
+    """A runner's session would notice a slower `Session.run`; so must the benchmark."""
+    original, clock = Session.run, FakeClock()
+
+    def slow(self, *arguments):
+        clock.now += 1000 * TICK
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Session, "run", slow)
+    for found in measure(bundle, CPU, CUDA, clock=clock, duration=20).measurements:
+        assert found.latency.least > 1000
 
 
 def test_every_batch_has_an_engine_compiled_for_it(machine, bundle):
@@ -206,7 +220,7 @@ def test_a_failure_while_it_runs_is_the_models(machine, bundle, monkeypatch):
 )
 def test_a_plan_without_sense_is_refused(changes):
     with pytest.raises(InputError):
-        Plan(**{"requests": (CPU,), **changes})
+        BenchmarkPlan(**{"requests": (CPU,), **changes})
 
 
 @given(st.lists(st.integers(0, 10**6), min_size=1, max_size=5))
@@ -222,8 +236,8 @@ def test_what_is_no_list_of_batches_is_refused(text):
 
 
 def test_rivals_are_like_the_base_in_all_else():
-    base = ProviderRequest("cuda", "fp32", device=1, cuda_graph=True)
-    first, second = parse_rivals("cuda:fp16, tensorrt:int8", base)
+    base = ProviderRequest("cuda", "fp32", device=1, engine=EngineOptions(cuda_graph=True))
+    first, second = parse_requests("cuda:fp16, tensorrt:int8", base)
     assert first == dataclasses.replace(base, precision="fp16")
     assert second == dataclasses.replace(base, provider="tensorrt", precision="int8")
 
@@ -241,12 +255,12 @@ def test_rivals_are_like_the_base_in_all_else():
 )
 def test_what_cannot_be_compared_is_refused(text, reason):
     with pytest.raises(InputError, match=reason):
-        parse_rivals(text, CPU)
+        parse_requests(text, CPU)
 
 
 def test_a_rival_that_the_bases_options_exclude_is_refused():
     with pytest.raises(InputError, match="no CUDA graph"):
-        parse_rivals("cpu:fp32", ProviderRequest("cuda", cuda_graph=True))
+        parse_requests("cpu:fp32", ProviderRequest("cuda", engine=EngineOptions(cuda_graph=True)))
 
 
 # --- how it is told -----------------------------------------------------------------------------------
@@ -333,7 +347,7 @@ def test_the_command_prints_json(edgeproof, bundle_folder):
         (("--provider", "tpu"), "There is no provider 'tpu'"),
         (("--precision", "int8"), "holds no int8 model"),
         (("--batch", "0"), "cannot be measured"),
-        (("--duration", "0"), "One cannot measure for 0.0 s"),
+        (("--duration", "0"), "duration must be a finite number of seconds above 0"),
         (("--compare", "cpu"), "--compare cpu:int8,cuda:fp16"),
         (("--plot", "bench.gif"), "ends in .png"),
     ],

@@ -89,7 +89,7 @@ def test_no_folder(tmp_path):
     message = refuse(tmp_path / "absent")
     assert "There is no bundle" in message
     assert "nothing" in message
-    assert "make export" in message
+    assert "edgeproof export MODEL" in message
 
 
 def test_a_file_in_place_of_the_folder(bundle_folder):

@@ -306,3 +306,27 @@ def test_worst_prefers_failed_then_unmeasurable_then_the_larger_error():
     assert worst([exact, close]) is close
     assert worst([wrong, close, exact]) is wrong
     assert worst([exact, wrong, broken, close]) is broken
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-4), ("fp16", 2e-2), ("int8", 0.35)])
+def test_each_precision_may_differ_by_its_own_limit_and_no_more(precision, limit):
+    """The share of classes that agree is not what decides: no error here reorders them."""
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(40, 10)) + 30 * np.eye(10)[np.arange(40) % 10]
+    error = rng.normal(size=reference.shape)
+    error *= np.linalg.norm(reference - reference.mean(axis=0)) / np.linalg.norm(error)
+    assert compare(reference, reference + 0.95 * limit * error, TOLERANCES[precision])
+    worse = compare(reference, reference + 1.05 * limit * error, TOLERANCES[precision])
+    assert not worse
+    assert "relative error" in worse.reason
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("fp32", 0), ("fp16", 1), ("int8", 10)])
+def test_each_precision_may_change_so_many_answers_of_100(precision, allowed):
+    """The two best scores are as good as equal, so that a change of the answer is hardly an error."""
+    best = np.eye(100)
+    reference = best + (1 - 1e-9) * np.roll(best, 1, axis=1)
+    swapped = (1 - 1e-9) * best + np.roll(best, 1, axis=1)
+    for changed, passes in ((allowed, True), (allowed + 1, False)):
+        candidate = np.concatenate([swapped[:changed], reference[changed:]])
+        assert bool(compare(reference, candidate, TOLERANCES[precision])) is passes

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeproof.runtime.device.libraries import (
+    CUDA_PROVIDER,
+    TENSORRT_PROVIDER,
     broken_libraries,
     cuda_version,
     cudnn_version,
@@ -17,10 +19,12 @@ from edgeproof.runtime.device.libraries import (
     preload,
     tensorrt_version,
 )
+from edgeproof.runtime.providers.cpu import CPU
 
 CAPI = Path(onnxruntime.__file__).parent / "capi"
-TENSORRT = CAPI / "libonnxruntime_providers_tensorrt.so"
-CUDA = CAPI / "libonnxruntime_providers_cuda.so"
+TENSORRT = CAPI / TENSORRT_PROVIDER
+CUDA = CAPI / CUDA_PROVIDER
+CUDNN = ("libcudnn.so.9",)
 gpu_build = pytest.mark.skipif(not TENSORRT.exists(), reason="this onnxruntime has no GPU providers")
 shared_library = next(CAPI.glob("onnxruntime_pybind11_state*.so"))
 
@@ -70,15 +74,17 @@ def test_a_truncated_library_either_reads_or_is_refused(tmp_path_factory, length
 
 @gpu_build
 def test_every_missing_library_is_named_not_only_the_first():
-    broken = broken_libraries(onnxruntime, "cuda", absent("libcuda.so", "libcudnn", "libcublas.so"))
+    broken = broken_libraries(
+        onnxruntime, CUDA_PROVIDER, CUDNN, absent("libcuda.so", "libcudnn", "libcublas.so")
+    )
     assert {library.name.split(".")[0] for library in broken} == {"libcuda", "libcudnn", "libcublas"}
     assert all("cannot open" in library.reason for library in broken)
 
 
 @gpu_build
-@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+@pytest.mark.parametrize("provider", [CUDA_PROVIDER, TENSORRT_PROVIDER])
 def test_with_all_libraries_nothing_is_broken(provider):
-    assert broken_libraries(onnxruntime, provider, absent()) == []
+    assert broken_libraries(onnxruntime, provider, load=absent()) == []
 
 
 @gpu_build
@@ -88,7 +94,7 @@ def test_a_damaged_library_gives_the_loaders_own_reason(tmp_path):
     def load(name):
         return ctypes.CDLL(str(tmp_path / name)) if name.startswith("libnvinfer.so") else SimpleNamespace()
 
-    (library,) = broken_libraries(onnxruntime, "tensorrt", load)
+    (library,) = broken_libraries(onnxruntime, TENSORRT_PROVIDER, load=load)
     assert library.name.startswith("libnvinfer")
     assert "too short" in library.reason or "invalid ELF" in library.reason
 
@@ -97,12 +103,17 @@ def test_a_damaged_provider_is_told(tmp_path):
     (tmp_path / "capi").mkdir()
     (tmp_path / "capi" / CUDA.name).write_bytes(b"rubbish")
     ort = SimpleNamespace(__file__=str(tmp_path / "__init__.py"))
-    (library,) = broken_libraries(ort, "cuda", absent())
+    (library,) = broken_libraries(ort, CUDA_PROVIDER, load=absent())
     assert library.name == CUDA.name
 
 
 def test_the_cpu_needs_no_library():
-    assert broken_libraries(onnxruntime, "cpu", absent("lib")) == []
+    assert CPU.broken_libraries(onnxruntime, absent("lib")) == []
+
+
+def test_a_provider_that_is_linked_in_needs_no_library(tmp_path):
+    ort = SimpleNamespace(__file__=str(tmp_path / "__init__.py"))
+    assert broken_libraries(ort, CUDA_PROVIDER, CUDNN, absent("lib")) == []
 
 
 @gpu_build
@@ -113,7 +124,7 @@ def test_tensorrt_of_a_pip_package_is_found(tmp_path, monkeypatch):
         (tmp_path / "tensorrt_libs" / name).touch()
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "tensorrt_libs", raising=False)
-    assert broken_libraries(onnxruntime, "tensorrt", absent("libnv")) == []
+    assert broken_libraries(onnxruntime, TENSORRT_PROVIDER, load=absent("libnv")) == []
 
 
 def test_preloading_prints_nothing(capsys):

@@ -8,8 +8,8 @@ import pytest
 from edgeproof.runtime.device.libraries import BrokenLibrary
 from edgeproof.runtime.device.remedies import missing_onnxruntime, missing_opencv, remedy, replace_onnxruntime
 from edgeproof.runtime.errors import PlacementError
-from edgeproof.runtime.session import builder as opening
-from edgeproof.runtime.session.builder import ensure_usable
+from edgeproof.runtime.providers import nvidia
+from edgeproof.runtime.providers.tensorrt import TENSORRT
 from edgeproof.runtime.session.session import load_onnxruntime
 from edgeproof.runtime.sources.opencv import load_opencv
 
@@ -120,10 +120,10 @@ def test_a_library_that_another_one_lacks_is_the_one_to_install(machine, monkeyp
     """TensorRT's library is there, and asks for the DLA's compiler, which containers often lack."""
     broken = BrokenLibrary("libnvinfer.so.10", f"libnvdla_compiler.so: {NOT_FOUND}")
     assert broken.missing == "libnvdla_compiler.so"
-    monkeypatch.setattr(opening, "broken_libraries", lambda ort, provider: [broken])
-    monkeypatch.setattr(opening, "is_jetson", lambda: True)
+    monkeypatch.setattr(type(TENSORRT), "broken_libraries", lambda self, ort: [broken])
+    monkeypatch.setattr(nvidia, "is_jetson", lambda: True)
     with pytest.raises(PlacementError) as caught:
-        ensure_usable(machine, "tensorrt")
+        TENSORRT.require_usable(machine)
     assert "nvidia-l4t-dla-compiler" in told(caught.value)
     assert "libnvinfer10" not in told(caught.value)
 

@@ -24,10 +24,10 @@ from edgeproof.runtime.errors import (
     ProofError,
     TensorError,
 )
-from edgeproof.runtime.inference import concurrency as crew
+from edgeproof.runtime.inference import concurrency as room
 from edgeproof.runtime.inference.runner import BadFrame, Prediction, Runner
 from edgeproof.runtime.providers.placement import Placement
-from edgeproof.runtime.providers.request import Batches, ProviderRequest
+from edgeproof.runtime.providers.request import Batches, EngineOptions, ProviderRequest
 from edgeproof.runtime.records import encode
 from edgeproof.runtime.session.session import Session, softmax
 from edgeproof.runtime.testing import FakeSession, brightness, fake_bundle, fake_runner, memory
@@ -167,7 +167,7 @@ def test_frames_are_read_a_bounded_number_ahead():
         for _ in range(10):
             next(stream)
         # What is read and not inferred, what is inferred and not taken, and the batch between them.
-        assert len(drawn) <= 10 + runner.crew.ahead + 3 * runner.crew.lanes + 1
+        assert len(drawn) <= 10 + runner.concurrency.read_ahead + 3 * runner.concurrency.streams + 1
         stream.close()
 
 
@@ -178,7 +178,7 @@ def test_frames_are_read_a_bounded_number_ahead():
     batch=st.integers(1, 7),
 )
 def test_every_frame_gets_its_own_answer_in_its_place(shares, workers, batch):
-    request = ProviderRequest(batches=Batches(1, batch, batch))
+    request = ProviderRequest(engine=EngineOptions(Batches(1, batch, batch)))
     samples = [ImageError("torn") if share is None else bright(share) for share in shares]
     with fake_runner(workers=workers, request=request) as runner:
         results = list(runner.stream(memory(samples)))
@@ -199,7 +199,7 @@ def test_frames_that_are_ready_go_together_and_none_waits():
         assert first.wait(30)
         return batch.mean(axis=(2, 3))[:, :2]
 
-    request = ProviderRequest("cuda", batches=Batches(1, 4, 4))
+    request = ProviderRequest("cuda", engine=EngineOptions(Batches(1, 4, 4)))
     session = FakeSession(answer, placement=Placement("cuda", "cuda", {}))
     runner = Runner(fake_bundle(), session, request, workers=8)
     with runner:
@@ -208,11 +208,11 @@ def test_frames_that_are_ready_go_together_and_none_waits():
         assert len(list(stream)) == 40
     assert set(sizes) == {4}  # filled up: another size would be planned anew
     assert len(sizes) < 40
-    assert runner.crew.lanes == 1
+    assert runner.concurrency.streams == 1
 
 
 def test_a_cuda_graph_gets_batches_of_its_one_size():
-    request = ProviderRequest("cuda", batches=Batches(4, 4, 4), cuda_graph=True)
+    request = ProviderRequest("cuda", engine=EngineOptions(Batches(4, 4, 4), cuda_graph=True))
     session = FakeSession(brightness(2), placement=Placement("cuda", "cuda", {}))
     with Runner(fake_bundle(), session, request) as runner:
         results = list(
@@ -230,7 +230,7 @@ def test_a_model_of_one_batch_size_is_given_that():
         assert runner.predict(bright(0)).top[0].label == "dark"
     assert set(session.batches) == {3}
     with pytest.raises(InputError, match="takes batches of 3"):
-        Runner(fake_bundle(), session, ProviderRequest(batches=Batches(1, 2, 2)))
+        Runner(fake_bundle(), session, ProviderRequest(engine=EngineOptions(Batches(1, 2, 2))))
 
 
 def test_tensors_of_several_shapes_are_never_stacked():
@@ -238,7 +238,7 @@ def test_tensors_of_several_shapes_are_never_stacked():
     session, bundle = FakeSession(brightness(2), shape=shape), fake_bundle(pictures=False)
     bundle = replace(bundle, manifest=replace(bundle.manifest, input=TensorSpec("input", shape, "float32")))
     tensors = [np.full((3, side, side), 1, np.float32) for side in (8, 8, 9, 8, 10, 10)]
-    with Runner(bundle, session, ProviderRequest(batches=Batches(1, 6, 6))) as runner:
+    with Runner(bundle, session, ProviderRequest(engine=EngineOptions(Batches(1, 6, 6)))) as runner:
         results = list(runner.stream(memory(tensors)))
     assert [r.top[0].label for r in results] == ["bright"] * 6
 
@@ -309,11 +309,11 @@ def test_a_source_is_named_as_on_the_command_line(runner, paint, tmp_path):
         list(runner.stream([str(tmp_path), str(tmp_path / "absent")]))
 
 
-@pytest.mark.parametrize(("threads", "lanes"), [(None, 4), (1, 4), (2, 2), (3, 1), (9, 1)])
-def test_on_the_cpu_inferences_share_the_cores(monkeypatch, threads, lanes):
-    monkeypatch.setattr(crew, "cores", lambda: 4)
+@pytest.mark.parametrize(("threads", "streams"), [(None, 4), (1, 4), (2, 2), (3, 1), (9, 1)])
+def test_on_the_cpu_inferences_share_the_cores(monkeypatch, threads, streams):
+    monkeypatch.setattr(room, "cores", lambda: 4)
     with fake_runner(request=ProviderRequest(threads=threads)) as runner:
-        assert (runner.crew.lanes, runner.crew.readers) == (lanes, 4)
+        assert (runner.concurrency.streams, runner.concurrency.workers) == (streams, 4)
 
 
 @pytest.mark.parametrize("provider", ["cpu", "cuda"])
@@ -321,8 +321,8 @@ def test_as_many_inferences_at_once_as_streams_are_asked_for(machine, bundle, pr
     pictures = [random_picture(seed) for seed in range(40)]
     with Runner.open(bundle, provider=provider) as runner:
         alone = [result.top[0].index for result in runner.stream(memory(pictures))]
-    with Runner.open(bundle, provider=ProviderRequest(provider, streams=3)) as runner:
-        assert runner.crew.lanes == 3
+    with Runner.open(bundle, provider=provider, streams=3) as runner:
+        assert runner.concurrency.streams == 3
         assert [result.top[0].index for result in runner.stream(memory(pictures))] == alone
 
 
@@ -475,7 +475,7 @@ def test_int8_alone_would_label_nan(three_precisions):
 def test_nan_or_inf_in_an_input_is_one_bad_frame_in_every_precision(three_precisions, precision, value):
     good = three_precisions.golden().input[:3]
     frames = [good[0], bad_tensor(value, 2), good[1], bad_tensor(value), good[2]]
-    request = ProviderRequest(batches=Batches(1, 5, 5))
+    request = ProviderRequest(engine=EngineOptions(Batches(1, 5, 5)))
     with Runner.open(three_precisions, precision=precision, provider=request) as runner:
         alone = [runner.predict(tensor).top for tensor in good]
         results = list(runner.stream(memory(frames)))

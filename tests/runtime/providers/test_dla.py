@@ -6,7 +6,7 @@ import pytest
 from edgeproof.runtime.errors import InputError, PlacementError
 from edgeproof.runtime.providers import dla
 from edgeproof.runtime.providers.dla import inspect_engine, judge_layers, require_dla
-from edgeproof.runtime.providers.request import ProviderRequest
+from edgeproof.runtime.providers.request import EngineOptions, ProviderRequest
 from edgeproof.runtime.session.session import Session
 
 WHOLE = [
@@ -162,7 +162,7 @@ def with_dla(machine, monkeypatch, board):
     return machine
 
 
-REQUEST = ProviderRequest("tensorrt", "fp16", dla_core=1)
+REQUEST = ProviderRequest("tensorrt", "fp16", engine=EngineOptions(dla_core=1))
 
 
 def test_a_placement_on_the_dla_is_claimed_by_the_engine_alone(with_dla, inspector, tiny_model):
@@ -184,7 +184,7 @@ def test_layers_left_to_the_gpu_are_refused_unless_allowed(with_dla, inspector, 
     with pytest.raises(PlacementError, match="does not run 1 of the engine's layers") as caught:
         Session(tiny_model(), provider=REQUEST)
     assert "conv7" in str(caught.value)
-    allowed = ProviderRequest("tensorrt", "fp16", dla_core=1, allow_fallback=True)
+    allowed = ProviderRequest("tensorrt", "fp16", allow_fallback=True, engine=EngineOptions(dla_core=1))
     with Session(tiny_model(), provider=allowed) as session:
         assert "on the GPU instead of the DLA: conv7" in str(session.placement)
 

@@ -5,7 +5,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from edgeproof.runtime.session.binding import SHAPES, Binding, BindingPool
+from edgeproof.runtime.session.binding import MAX_BOUND_SHAPES, Binding, BindingPool
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_inferences_at_once_never_share_buffers(session, bind):
         def __init__(self, batch):
             self.binding, self.busy = bind(batch), Lock()
 
-        def run(self, batch):
+        def run(self, batch, mark):
             if not self.busy.acquire(blocking=False):
                 collisions.append(batch)
             time.sleep(0.005)
@@ -117,6 +117,6 @@ def test_inferences_at_once_never_share_buffers(session, bind):
 def test_buffers_of_few_shapes_are_kept(counted):
     bind, made = counted
     pool = BindingPool()
-    for count in [*range(1, SHAPES + 2), SHAPES + 1, 1]:
+    for count in [*range(1, MAX_BOUND_SHAPES + 2), MAX_BOUND_SHAPES + 1, 1]:
         pool.run(pictures(count, 0), bind)
-    assert len(made) == SHAPES + 2  # the first shape was let go, the latest was not
+    assert len(made) == MAX_BOUND_SHAPES + 2  # the first shape was let go, the latest was not

@@ -10,10 +10,10 @@ import pytest
 from edgeproof.runtime.device.gpu import Driver
 from edgeproof.runtime.device.jetson import PowerMode
 from edgeproof.runtime.errors import InputError, ModelError, PlacementError
-from edgeproof.runtime.providers import tf32
-from edgeproof.runtime.providers.request import Batches, ProviderRequest
+from edgeproof.runtime.providers import cuda, tf32
+from edgeproof.runtime.providers.cpu import EXACT_SUMS
+from edgeproof.runtime.providers.request import Batches, EngineOptions, ProviderRequest
 from edgeproof.runtime.session import builder as opening
-from edgeproof.runtime.session import options as creation
 from edgeproof.runtime.session.session import Session
 
 RECORDS = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
@@ -46,7 +46,7 @@ def any_evidence(request, machine):
 
 @pytest.mark.parametrize("provider", ["tensorrt", "cuda"])
 def test_the_provider_of_every_node_is_known(any_evidence, tiny_model, expected, provider):
-    request = ProviderRequest(provider, batches=Batches(1, 1, 2))
+    request = ProviderRequest(provider, engine=EngineOptions(Batches(1, 1, 2)))
     with Session(tiny_model(), provider=request) as session:
         assert session.placement.provider == session.placement.label == provider
         assert len(session.placement.nodes[provider]) == 3
@@ -72,6 +72,19 @@ def test_with_fallback_allowed_the_placement_says_who_runs_what(any_evidence, ti
         assert session.placement.fallback
         assert len(session.placement.elsewhere) == 1
         assert "2 of 3 nodes; elsewhere:" in str(session.placement)
+        assert np.array_equal(session.run(pictures(1))["scores"], expected(pictures(1)))
+
+
+@pytest.mark.parametrize(("refusing", "taken"), [((TENSORRT,), "cuda"), ((TENSORRT, CUDA), "cpu")])
+def test_a_provider_that_takes_no_node_is_not_called_the_one_that_runs_the_model(
+    any_evidence, tiny_model, expected, refusing, taken
+):
+    any_evidence.refused = {name: {"GlobalAveragePool", "Flatten", "Gemm"} for name in refusing}
+    request = ProviderRequest("tensorrt", allow_fallback=True)
+    with Session(tiny_model(), provider=request) as session:
+        assert session.placement.provider == session.placement.label == taken
+        assert session.placement.fallback
+        assert "3 of 3 nodes do not run on tensorrt" in str(session.placement)
         assert np.array_equal(session.run(pictures(1))["scores"], expected(pictures(1)))
 
 
@@ -242,11 +255,11 @@ def test_threads_are_those_asked_for(machine, tiny_model, threads):
 def test_only_cuda_folds_the_weights_pairs_of_int8(machine, tiny_model):
     with Session(tiny_model(), provider=ProviderRequest("cuda", "int8")):
         options = machine.created[-1].real.get_session_options()
-        assert options.get_session_config_entry(creation.FOLD_WEIGHTS) == "1"
+        assert options.get_session_config_entry(cuda.FOLD_WEIGHTS) == "1"
     with Session(tiny_model(), provider=ProviderRequest("tensorrt", "int8")):
         options = machine.created[-1].real.get_session_options()
-        with pytest.raises(RuntimeError, match=creation.FOLD_WEIGHTS):
-            options.get_session_config_entry(creation.FOLD_WEIGHTS)
+        with pytest.raises(RuntimeError, match=cuda.FOLD_WEIGHTS):
+            options.get_session_config_entry(cuda.FOLD_WEIGHTS)
 
 
 def test_on_the_cpu_int8_keeps_its_fast_kernels_whoever_was_asked_first(machine, tiny_model):
@@ -257,20 +270,9 @@ def test_on_the_cpu_int8_keeps_its_fast_kernels_whoever_was_asked_first(machine,
             options.get_session_config_entry("session.disable_quant_qdq")
 
 
-@pytest.mark.parametrize(("vnni", "provider"), [(False, "cpu"), (True, "cpu"), (False, "cuda")])
-def test_int8_sums_are_exact_where_the_processors_own_are_not(monkeypatch, vnni, provider):
-    monkeypatch.setattr(creation, "has_vnni", lambda: vnni)
-    options = creation.session_options(onnxruntime, ProviderRequest(provider, "int8"), provider)
-    if provider == "cpu" and not vnni:
-        assert options.get_session_config_entry(creation.EXACT_SUMS) == "1"
-    else:
-        with pytest.raises(RuntimeError, match=creation.EXACT_SUMS):
-            options.get_session_config_entry(creation.EXACT_SUMS)
-
-
 def test_onnxruntime_knows_the_option_for_exact_sums():
     folder = Path(onnxruntime.__file__).parent / "capi"
-    assert any(creation.EXACT_SUMS.encode() in file.read_bytes() for file in folder.glob("*pybind11_state*"))
+    assert any(EXACT_SUMS.encode() in file.read_bytes() for file in folder.glob("*pybind11_state*"))
 
 
 # --- running ----------------------------------------------------------------------------------------
@@ -310,7 +312,9 @@ def test_a_batch_that_is_not_contiguous_gives_the_same_answer(machine, tiny_mode
 @pytest.mark.parametrize("graph", [False, True])
 def test_an_engine_refuses_batches_for_which_it_was_not_compiled(machine, tiny_model, graph):
     batches = Batches(2, 2, 2) if graph else Batches(2, 3, 4)
-    request = ProviderRequest("cuda" if graph else "tensorrt", batches=batches, cuda_graph=graph)
+    request = ProviderRequest(
+        "cuda" if graph else "tensorrt", engine=EngineOptions(batches, cuda_graph=graph)
+    )
     with Session(tiny_model(), provider=request) as session:
         session.run(pictures(2))
         for count in (1, 5):
@@ -377,16 +381,16 @@ def test_an_engine_of_another_machine_is_never_loaded(machine, tiny_model, chang
     assert machine.compiled == 2
 
 
-@pytest.mark.parametrize("wishes", [{"batches": Batches(1, 2, 4)}, {"workspace": 1 << 20}])
-def test_neither_is_an_engine_of_another_request(machine, tiny_model, wishes):
+@pytest.mark.parametrize("engine", [EngineOptions(Batches(1, 2, 4)), EngineOptions(workspace=1 << 20)])
+def test_neither_is_an_engine_of_another_request(machine, tiny_model, engine):
     Session(tiny_model(), provider="tensorrt").close()
-    Session(tiny_model(), provider=ProviderRequest("tensorrt", **wishes)).close()
+    Session(tiny_model(), provider=ProviderRequest("tensorrt", engine=engine)).close()
     assert machine.compiled == 2
 
 
 def test_an_engine_serves_with_and_without_a_cuda_graph(machine, tiny_model):
     Session(tiny_model(), provider="tensorrt").close()
-    Session(tiny_model(), provider=ProviderRequest("tensorrt", cuda_graph=True)).close()
+    Session(tiny_model(), provider=ProviderRequest("tensorrt", engine=EngineOptions(cuda_graph=True))).close()
     assert machine.compiled == 1
 
 

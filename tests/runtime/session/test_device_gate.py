@@ -34,7 +34,7 @@ def test_whoever_is_alone_waits_for_those_inside_and_keeps_others_out():
             events.append("first inference")
 
     def record():
-        with gate.alone():
+        with gate.exclusive():
             events.append("recording")
             time.sleep(0.05)
             events.append("recorded")
@@ -59,7 +59,7 @@ def test_whoever_is_alone_waits_for_those_inside_and_keeps_others_out():
 
 def test_a_thread_that_is_alone_may_enter_both_again():
     gate = DeviceGate()
-    with gate.alone(), gate.alone(), gate.shared():
+    with gate.exclusive(), gate.exclusive(), gate.shared():
         pass
     with gate.shared():
         pass
@@ -67,12 +67,12 @@ def test_a_thread_that_is_alone_may_enter_both_again():
 
 def test_an_error_inside_leaves_the_gate_open():
     gate = DeviceGate()
-    for way in (gate.alone, gate.shared):
+    for way in (gate.exclusive, gate.shared):
         try:
             with way():
                 raise ValueError
         except ValueError:
             pass
-    thread = started(lambda: gate.alone().__enter__())
+    thread = started(lambda: gate.exclusive().__enter__())
     thread.join(20)
     assert not thread.is_alive()

@@ -78,16 +78,16 @@ def add_file(folder):
 
 
 def remove_seal(folder):
-    (folder / engine_cache.SEAL).unlink()
+    (folder / engine_cache.KEY_FILE).unlink()
 
 
 def spoil_seal(folder):
-    (folder / engine_cache.SEAL).write_bytes(b"\xff{")
+    (folder / engine_cache.KEY_FILE).write_bytes(b"\xff{")
 
 
 def take_another_seal(folder):
-    text = (folder / engine_cache.SEAL).read_text()
-    (folder / engine_cache.SEAL).write_text(text.replace("540.4.0", "540.5.0"))
+    text = (folder / engine_cache.KEY_FILE).read_text()
+    (folder / engine_cache.KEY_FILE).write_text(text.replace("540.4.0", "540.5.0"))
 
 
 def add_folder(folder):
@@ -139,7 +139,7 @@ def test_the_engines_unused_for_longest_are_removed(tmp_path):
     for i in range(3):
         with cache.engine(key(i), write(bytes(100_000))) as folder:
             pass
-        os.utime(folder / engine_cache.SEAL, (i, i))
+        os.utime(folder / engine_cache.KEY_FILE, (i, i))
     with cache.engine(key(0), never):
         pass  # used again: now the youngest
     with cache.engine(key(3), write(bytes(100_000))):

@@ -5,7 +5,7 @@ import pytest
 
 from edgeproof.runtime.errors import InputError
 from edgeproof.runtime.inference.runner import Prediction, Runner
-from edgeproof.runtime.providers.request import Batches, ProviderRequest
+from edgeproof.runtime.providers.request import Batches, EngineOptions, ProviderRequest
 from edgeproof.runtime.session.pool import SessionPool, open_sessions
 from edgeproof.runtime.session.session import Session
 from edgeproof.runtime.testing import memory
@@ -17,8 +17,7 @@ def pictures(count, seed=0):
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_streams_on_a_gpu_are_sessions_of_their_own(machine, bundle, provider):
-    request = ProviderRequest(provider, "fp32", streams=3)
-    opened = open_sessions(bundle, request)
+    opened = open_sessions(bundle, ProviderRequest(provider, "fp32"), streams=3)
     assert isinstance(opened, SessionPool)
     opened.close()
     with pytest.raises(InputError, match="session is closed"):
@@ -47,9 +46,9 @@ def test_a_batch_goes_to_a_session_that_is_idle():
     assert len(used) == len(set(used)) == 3
 
 
-@pytest.mark.parametrize(("provider", "streams"), [("cuda", None), ("cuda", 1), ("cpu", 4)])
+@pytest.mark.parametrize(("provider", "streams"), [("cuda", 1), ("cpu", 4)])
 def test_one_session_is_enough_for_one_stream_and_for_the_cpu(machine, bundle, provider, streams):
-    opened = open_sessions(bundle, ProviderRequest(provider, "fp32", streams=streams))
+    opened = open_sessions(bundle, ProviderRequest(provider, "fp32"), streams)
     assert isinstance(opened, Session)
 
 
@@ -57,8 +56,15 @@ def test_one_session_is_enough_for_one_stream_and_for_the_cpu(machine, bundle, p
 def test_a_stream_over_several_sessions_keeps_its_order_and_its_answers(machine, bundle, provider):
     golden = bundle.golden()
     expected = next(iter(golden.outputs.values())).argmax(axis=1).tolist() * 10
-    request = ProviderRequest(provider, batches=Batches(1, 2, 2), streams=3)
-    with Runner.open(bundle, precision="fp32", provider=request) as runner:
+    request = ProviderRequest(provider, engine=EngineOptions(Batches(1, 2, 2)))
+    with Runner.open(bundle, precision="fp32", provider=request, streams=3) as runner:
         results = list(runner.stream(memory(list(golden.input) * 10)))
     assert all(isinstance(result, Prediction) for result in results)
     assert [result.top[0].index for result in results] == expected
+
+
+def test_a_cuda_graph_is_replayed_by_one_stream(machine, bundle):
+    request = ProviderRequest("cuda", "fp32", engine=EngineOptions(cuda_graph=True))
+    with pytest.raises(InputError, match="replayed by one stream"):
+        open_sessions(bundle, request, streams=2)
+    assert machine.created == []

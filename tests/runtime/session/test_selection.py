@@ -7,9 +7,9 @@ from edgeproof.runtime.bundle.bundle import Bundle
 from edgeproof.runtime.bundle.manifest import Verdict
 from edgeproof.runtime.errors import InputError, PlacementError, PrecisionError
 from edgeproof.runtime.inference.runner import Runner
+from edgeproof.runtime.providers.registry import PROVIDERS
 from edgeproof.runtime.providers.request import ProviderRequest
-from edgeproof.runtime.session.selection import explain_precision, model_for, usual_precision
-from edgeproof.runtime.session.session import Session
+from edgeproof.runtime.session.selection import explain_precision, model_for, open_session
 
 CPU = "CPUExecutionProvider"
 
@@ -54,18 +54,18 @@ def test_the_provider_comes_first_and_then_the_precision_that_suits_it(
     int8_bundle, target, ship, provider, precision
 ):
     manifest = int8_bundle(target, ship).manifest
-    assert usual_precision(manifest, provider) == precision
+    assert PROVIDERS[provider].usual_precision(manifest) == precision
     assert bool(explain_precision(manifest, provider, precision)) == (precision != ship)
 
 
 def test_the_dla_takes_float16(int8_bundle):
-    assert usual_precision(int8_bundle("tensorrt").manifest, "tensorrt", dla=True) == "fp16"
+    assert PROVIDERS["tensorrt"].usual_precision(int8_bundle("tensorrt").manifest, dla=True) == "fp16"
 
 
 def test_a_bundle_without_float16_runs_in_float32_on_cuda(bundle):
     models = {"fp32": bundle.manifest.models["fp32"]}
     manifest = dataclasses.replace(bundle.manifest, models=models, verdict=Verdict("fp32", ""))
-    assert usual_precision(manifest, "cuda") == "fp32"
+    assert PROVIDERS["cuda"].usual_precision(manifest) == "fp32"
 
 
 def test_a_precision_that_is_asked_for_is_taken_everywhere(bundle):
@@ -116,7 +116,7 @@ def test_with_no_provider_left_the_last_reason_is_told(int8_bundle, monkeypatch)
     bundle = int8_bundle("tensorrt")
     request = ProviderRequest("auto", "int8")
     with pytest.raises(PrecisionError, match="truncates float16"):
-        Session(model_for(bundle, request), provider=request)
+        open_session(bundle, request)
 
 
 # --- through a runner -----------------------------------------------------------------------------------

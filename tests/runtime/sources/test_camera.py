@@ -8,6 +8,7 @@ from PIL import Image
 
 from edgeproof.runtime.errors import FrameError, InputError, MissingDependency
 from edgeproof.runtime.inference.runner import Prediction
+from edgeproof.runtime.sources import camera as cameras
 from edgeproof.runtime.sources.camera import Camera, is_camera, open_camera
 from edgeproof.runtime.testing import FakeCamera, fake_runner
 
@@ -66,6 +67,21 @@ def test_one_loss_is_told_once_however_often_it_is_tried_again():
     assert list(frames) == []
 
 
+def test_the_delay_between_two_tries_has_a_limit(monkeypatch):
+    """Doubled without one, the thirtieth try would come after days."""
+    monkeypatch.setattr(cameras, "MAX_RECONNECT_SECONDS", 0.004)
+    fake, often = FakeCamera([[picture(0)]]), threading.Event()
+
+    def connect():
+        if fake.tries >= 30:
+            often.set()
+        return fake.connect()
+
+    camera = Camera("camera:fake", connect, delay=0.001)
+    assert often.wait(30)
+    camera.close()
+
+
 def test_a_camera_that_cannot_be_opened_at_first_is_refused():
     with pytest.raises(InputError, match="cannot be opened"):
         FakeCamera([None]).camera()
@@ -95,6 +111,21 @@ def test_a_runner_labels_a_camera_until_it_is_stopped():
     assert [r.frame for r in results] == sorted(r.frame for r in results)
     labelled = sum(isinstance(result, Prediction) for result in results)
     assert labelled + runner.totals.dropped == 5
+
+
+def test_a_runner_counts_what_all_of_its_cameras_dropped():
+    dropped = 0
+    with fake_runner() as runner:
+        for count in (4, 7):
+            fake = FakeCamera([[picture(0)] * count])
+            camera = fake.camera()
+            assert fake.over.wait(30)
+            stream = runner.stream(camera)
+            next(stream)
+            camera.close()
+            list(stream)
+            dropped += count - 1
+            assert runner.totals.dropped == dropped
 
 
 # --- by OpenCV --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Pictures as OpenCV hands them out, in each form that a pipeline may end in."""
+"""Pictures as OpenCV hands them out, in each pixel format that a pipeline may end in."""
 
 import numpy as np
 import pytest
@@ -43,10 +43,10 @@ def test_nv12_is_converted_by_its_definition(rows, columns, seed):
     assert np.array_equal(captured.pixels("bgr")[..., ::-1], np.asarray(captured.image()))
 
 
-@pytest.mark.parametrize("form", ["BGRx", "BGRA"])
-def test_the_byte_of_padding_is_dropped(form):
+@pytest.mark.parametrize("pixel_format", ["BGRx", "BGRA"])
+def test_the_byte_of_padding_is_dropped(pixel_format):
     padded = noise(5, 7, 4)
-    captured = Captured(padded, form)
+    captured = Captured(padded, pixel_format)
     rgb = padded[..., 2::-1]
     assert captured.size == (5, 7)
     assert np.array_equal(np.asarray(captured.image()), rgb)
@@ -61,10 +61,10 @@ def test_bgr_needs_no_copy_for_a_model_that_takes_it():
     assert np.array_equal(np.asarray(Captured(picture).image()), picture[..., ::-1])
 
 
-@pytest.mark.parametrize("form", ["", "GRAY8"])
-def test_grey_needs_no_copy_for_a_model_that_takes_it(form):
+@pytest.mark.parametrize("pixel_format", ["", "GRAY8"])
+def test_grey_needs_no_copy_for_a_model_that_takes_it(pixel_format):
     picture = noise(6, 8)
-    captured = Captured(picture, form)
+    captured = Captured(picture, pixel_format)
     assert np.shares_memory(captured.pixels("gray"), picture)
     assert captured.pixels("gray").shape == (6, 8, 1)
     assert captured.pixels("rgb") is None
@@ -73,7 +73,7 @@ def test_grey_needs_no_copy_for_a_model_that_takes_it(form):
 
 
 @pytest.mark.parametrize(
-    ("shape", "form"),
+    ("shape", "pixel_format"),
     [
         ((7, 8), "NV12"),  # no picture has 4 2/3 rows
         ((6, 7), "NV12"),  # an odd width
@@ -86,18 +86,18 @@ def test_grey_needs_no_copy_for_a_model_that_takes_it(form):
         ((5, 7, 3, 1), ""),
     ],
 )
-def test_other_forms_and_odd_sizes_are_one_clear_message(shape, form):
-    captured = Captured(noise(*shape), form)
+def test_other_forms_and_odd_sizes_are_one_clear_message(shape, pixel_format):
+    captured = Captured(noise(*shape), pixel_format)
     for read in (captured.image, lambda: captured.pixels("bgr"), lambda: captured.size):
         with pytest.raises(ImageError) as caught:
             read()
         assert str(shape) in caught.value.details["got"]
-        assert form in caught.value.details["got"]
+        assert pixel_format in caught.value.details["got"]
         assert "format=BGRx" in caught.value.details["to do"]
 
 
 @pytest.mark.parametrize(
-    ("source", "form"),
+    ("source", "pixel_format"),
     [
         ("gstreamer:videotestsrc ! appsink", ""),
         (
@@ -111,17 +111,17 @@ def test_other_forms_and_odd_sizes_are_one_clear_message(shape, form):
         ("rtsp://host/format=NV12", ""),
     ],
 )
-def test_the_form_is_the_last_that_a_pipeline_names(source, form):
-    assert sink_format(source) == form
+def test_the_form_is_the_last_that_a_pipeline_names(source, pixel_format):
+    assert sink_format(source) == pixel_format
 
 
-@pytest.mark.parametrize("form", ["BGRx", "NV12"])
-def test_a_camera_of_each_form_gets_labels_and_a_torn_picture_is_one_bad_frame(form):
-    bright = np.full((8, 8, 4), 255, np.uint8) if form == "BGRx" else np.full((12, 8), 235, np.uint8)
-    if form == "NV12":
+@pytest.mark.parametrize("pixel_format", ["BGRx", "NV12"])
+def test_a_camera_of_each_form_gets_labels_and_a_torn_picture_is_one_bad_frame(pixel_format):
+    bright = np.full((8, 8, 4), 255, np.uint8) if pixel_format == "BGRx" else np.full((12, 8), 235, np.uint8)
+    if pixel_format == "NV12":
         bright[8:] = 128
     fake = FakeCamera([[bright]])
-    camera = fake.camera(form=form)
+    camera = fake.camera(pixel_format=pixel_format)
     assert fake.over.wait(30)
     with fake_runner() as runner:
         results = runner.stream(camera)
@@ -131,7 +131,7 @@ def test_a_camera_of_each_form_gets_labels_and_a_torn_picture_is_one_bad_frame(f
         camera.close()
         list(results)
     fake = FakeCamera([[bright[:-1]]])
-    camera = fake.camera(form="NV12")
+    camera = fake.camera(pixel_format="NV12")
     assert fake.over.wait(30)
     with fake_runner() as runner:
         results = runner.stream(camera)

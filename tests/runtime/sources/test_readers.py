@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from edgeproof.runtime.errors import ImageError, InputError
-from edgeproof.runtime.sources.readers import expand, read_image
+from edgeproof.runtime.sources.readers import expand, picture_endings, read_image
 
 
 def noise(mode="RGB", size=(40, 30)):
@@ -282,3 +282,12 @@ def test_random_damage_gives_a_picture_or_a_refusal_and_nothing_else(tmp_path, f
         except ImageError:
             refused += 1
     assert refused > 0
+
+
+@pytest.mark.parametrize("name", ["picture.eps", "picture.jpg"])
+def test_an_eps_is_no_picture_whatever_it_is_called(tmp_path, name):
+    """Pillow would start another program, Ghostscript, to read it."""
+    Image.new("RGB", (8, 8), "red").save(tmp_path / name, "EPS")
+    with pytest.raises(ImageError, match="is not a picture that Pillow can read"):
+        read_image(tmp_path / name)
+    assert not {".eps", ".ps"} & picture_endings()

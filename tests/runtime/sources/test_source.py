@@ -11,14 +11,14 @@ from edgeproof.runtime.bundle.manifest import TensorSpec
 from edgeproof.runtime.errors import FrameError, InputError, MissingDependency
 from edgeproof.runtime.sources import source as inputs
 from edgeproof.runtime.sources.frames import Source
-from edgeproof.runtime.sources.source import Inputs
+from edgeproof.runtime.sources.source import SourceChain
 from edgeproof.runtime.testing import FakeCamera, memory
 
 TENSOR = TensorSpec("input", ("batch", 3, 4, 4), "float32")
 
 
 def opened(*sources, pictures=True):
-    return Inputs.open([str(source) for source in sources], TENSOR, pictures=pictures)
+    return SourceChain.open([str(source) for source in sources], TENSOR, pictures=pictures)
 
 
 def names(frames):
@@ -119,13 +119,13 @@ def test_what_a_caller_gives_is_taken_one_by_one(folder):
         yield str(folder / "*.jpg")
         yield folder / "notes.txt"
 
-    frames = list(Inputs(given(), TENSOR, pictures=True))
+    frames = list(SourceChain(given(), TENSOR, pictures=True))
     assert names(frames) == [("memory", 0), ("b.png", 0), ("a.jpg", 0), ("notes.txt", 0)]
     with pytest.raises(FrameError, match="not a picture"):
         frames[3].read()
 
 
 def test_it_is_a_source():
-    assert isinstance(Inputs([], TENSOR, pictures=True), Source)
+    assert isinstance(SourceChain([], TENSOR, pictures=True), Source)
     assert not isinstance(memory([]), Source)
     assert not isinstance(io.StringIO(), Source)

@@ -1,0 +1,5 @@
+"""`python -m edgeproof` is the command `edgeproof`."""
+
+from .export.cli import main
+
+main()
