@@ -16,9 +16,13 @@ BUNDLE ?=
 ORT    := $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),gpu,cpu)
 READY  := $(VENV)/.ready
 RUN    := $(VENV)/bin/
+OLDEST := $(VENV)-oldest
+
+# What of the tests meets torch, onnx and onnxsim: reading weights, exporting, normalizing, quantizing.
+OLDEST_TESTS := tests/calibration/normalize tests/calibration/targets tests/export/pretrained tests/export/stages
 
 .DEFAULT_GOAL := help
-.PHONY: help install export train run test slow-test check lint types bench bench-int8 bench-runner gpu-test zoo device-test wheel docs constraints clean
+.PHONY: help install export train run test slow-test mutants check lint types bench bench-int8 bench-runner gpu-test zoo device-test oldest-test wheel docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +53,9 @@ test: $(READY) ## run the tests, but for the slow ones
 slow-test: $(READY) ## run the slow tests: heavy networks, real photographs, the README's commands
 	$(RUN)python -m pytest -m slow $(ARGS)
 
+mutants: $(READY) ## plant a sample of small faults, and print the share that the tests see
+	$(RUN)python tests/mutants.py $(ARGS)
+
 check: lint types test ## lint, types and tests: what must pass before a commit
 
 lint: $(READY) ## style, and imports that go down the floors only
@@ -74,8 +81,18 @@ gpu-test: ## placement, answers and speed on this machine's GPU, written to docs
 zoo: $(READY) ## export every network and write docs/models.md (ZOO="--photographs DIR --checkpoint FILE")
 	$(RUN)python benchmarks/zoo.py --write docs/models.md $(ZOO)
 
-device-test: $(READY) ## the wheel on a bare Python 3.10 with onnxruntime 1.23.2, as on JetPack 6
+device-test: $(READY) ## the wheel on a bare Python 3.10 with onnxruntime 1.23.2, as on JetPack 6, and on 3.13
 	$(RUN)python tests/device/run.py
+
+oldest-test: $(OLDEST)/.ready ## tests of the export with the oldest versions that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -m "not slow" $(OLDEST_TESTS) $(ARGS)
+
+$(OLDEST)/.ready: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python tests/lowest.py export cpu > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt \
+		--editable ".[export,cpu]" hypothesis pytest pytest-timeout
+	@touch $@
 
 wheel: $(READY) ## build the wheel for the device in dist/
 	rm -rf build
@@ -90,4 +107,4 @@ constraints: $(READY) ## write the versions of this environment to constraints.t
 	mv constraints.new constraints.txt
 
 clean: ## remove the environment, and what was built and exported
-	rm -rf $(VENV) artifacts build dist *.egg-info
+	rm -rf $(VENV) $(OLDEST) artifacts build dist *.egg-info

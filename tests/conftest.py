@@ -1,16 +1,21 @@
-"""Fixtures that several floors share."""
+"""Fixtures that several floors share; and for every test no network, a time limit, artifacts/ left alone."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
+FLOORS = ("runtime", "calibration", "export")
+SLOW_TEST_SECONDS = 1800  # a test that is not marked slow has the limit of pyproject.toml
 
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
@@ -40,6 +45,69 @@ class Tiny(nn.Module):
 def tiny(num_classes=10):
     return Tiny(num_classes)
 '''
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests have a larger time limit, which their own mark `timeout` overrules."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_TEST_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def connections() -> Iterator[list[str]]:
+    """Hosts other than this machine that were asked for; a socket refuses to connect to them."""
+    asked: list[str] = []
+
+    def guard(method: Callable) -> Callable:
+        def connect(self: socket.socket, address: object, *rest: object) -> object:
+            host = address[0] if isinstance(address, tuple) else None  # a Unix socket's address is a path
+            if isinstance(host, str) and host not in ("localhost", "::1") and not host.startswith("127."):
+                asked.append(host)
+                raise PermissionError(f"a test needs no network, and this one connects to {address}")
+            return method(self, address, *rest)
+
+        return connect
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex"):
+            patch.setattr(socket.socket, name, guard(getattr(socket.socket, name)))
+        yield asked
+
+
+@pytest.fixture(autouse=True)
+def no_network(connections: list[str]) -> Iterator[None]:
+    """Fail the test that asked for another host, even where the program survived the refusal."""
+    yield
+    asked, connections[:] = list(connections), []
+    assert not asked, f"connects to {asked}: a test needs no network"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def artifacts_left_alone() -> Iterator[None]:
+    """Fail a file of tests that writes into the developer's own exports."""
+
+    def written() -> dict[str, int]:
+        return {str(path): path.stat().st_mtime_ns for path in (ROOT / "artifacts").rglob("*")}
+
+    before = written()
+    yield
+    assert written() == before, "a test wrote into artifacts/"
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, built by this interpreter from a copy: nothing is installed or left in the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in FLOORS:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", "dist", "."]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (built,) = (folder / "dist").glob("*.whl")
+    return built
 
 
 @pytest.fixture(scope="session", autouse=True)

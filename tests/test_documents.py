@@ -78,7 +78,7 @@ def test_make_help_lists_every_target():
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory, tiny_network) -> Path:
+def place(tmp_path_factory, tiny_network, wheel) -> Path:
     """A folder with what the README's commands name: a network, its weights, photographs."""
     folder = tmp_path_factory.mktemp("readme")
     source = Path(tiny_network.rpartition(":")[0]).read_text()
@@ -98,7 +98,7 @@ def place(tmp_path_factory, tiny_network) -> Path:
     namespace: dict = {}
     exec(compile(source, "my_model.py", "exec"), namespace)  # noqa: S102 - the test's own text
     torch.save(namespace["tiny"](3).state_dict(), folder / "my_weights.pth")
-    subprocess.run(["make", "wheel", f"DIST={folder}"], check=True, capture_output=True, cwd=ROOT)
+    shutil.copy(wheel, folder)
     return folder
 
 
@@ -107,11 +107,19 @@ def test_every_command_of_the_readme_works(place):
     """In the README's order, as typed; only what cannot run inside a test is checked in another way."""
     environment = {**os.environ, "TORCH_HOME": str(place / "torch")}
     environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment |= {
+        "OUT": str(place / "mobilenet_v3"),
+        "DIST": str(place / "dist"),
+    }  # the checkout is left alone
     no_index = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_TARGET": str(place / "installed")}
     for command in COMMANDS:
         words = shlex.split(command)
         expected = {0}
-        if words[:2] == ["make", "test"]:
+        if (
+            words[0] == "make"
+        ):  # with the environment that runs this test, even where a fresh one would be made
+            words[1:1] = [f"VENV={sys.prefix}", f"--assume-old={sys.prefix}/.ready"]
+        if words[-1] == "test":
             words.insert(1, "--dry-run")  # this is that very run
         if words[:2] == ["edgeproof", "quantize"]:
             provide_model(place)
@@ -130,7 +138,7 @@ def test_every_command_of_the_readme_works(place):
 
 def provide_model(place: Path) -> None:
     """An ONNX model and preprocessed inputs, as a user may have them: those of the first command's bundle."""
-    shutil.copy(ROOT / "artifacts" / "mobilenet_v3" / "model.fp32.onnx", place / "model.onnx")
+    shutil.copy(place / "mobilenet_v3" / "model.fp32.onnx", place / "model.onnx")
     digits = catalog.find("digits")
     np.savez(place / "inputs.npz", digits.calibration.tensor(digits.preprocess((3, 32, 32))))
 

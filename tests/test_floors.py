@@ -1,6 +1,7 @@
 """The rules of the house hold in every file."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,36 @@ def test_a_room_holds_few_modules_and_says_what_lives_there(folder):
     assert len(modules) <= 14 or folder.name in REGISTRIES
     document = ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
     assert 1 < len(document.splitlines()) <= 4
+
+
+ROOM_TESTS = [path for floor in FLOORS for path in sorted((ROOT / "tests" / floor).glob("*/test_*.py"))]
+
+
+@pytest.mark.parametrize("path", ROOM_TESTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_test_in_a_room_is_named_after_a_module_of_it(path):
+    room = ROOT / path.parent.relative_to(ROOT / "tests")
+    assert (room / path.name.removeprefix("test_")).exists(), (
+        "what crosses rooms stands in the floor's folder"
+    )
+
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "room", [path for path in FOLDERS if path.parent != ROOT], ids=lambda path: path.name
+)
+def test_contributing_says_what_lives_in_each_room(room):
+    (row,) = re.findall(rf"^\| `{room.parent.name}/` \| (`.*)$", CONTRIBUTING, re.MULTILINE)
+    assert f"`{room.name}/`" in row
+
+
+def test_what_contributing_names_is_there():
+    paths = [name for name in re.findall(r"`([\w/.]+\.(?:py|md|toml))`", CONTRIBUTING) if "NAME" not in name]
+    assert paths
+    assert [name for name in paths if "/" in name and not (ROOT / name).exists()] == []
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`make ([a-z0-9-]+)", CONTRIBUTING)) <= set(targets)
 
 
 def test_nothing_stands_at_the_top_but_what_the_design_names():

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import zipfile
 from email import message_from_bytes
 from pathlib import Path
@@ -13,32 +14,30 @@ FLOORS = ("runtime", "calibration", "export")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(["make", "wheel", f"DIST={folder}"], check=True, capture_output=True, cwd=ROOT)
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as archive:
-        yield archive
+def archive(wheel):
+    with zipfile.ZipFile(wheel) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
-def metadata(wheel):
-    name = next(name for name in wheel.namelist() if name.endswith("/METADATA"))
-    return message_from_bytes(wheel.read(name))
+def metadata(archive):
+    name = next(name for name in archive.namelist() if name.endswith("/METADATA"))
+    return message_from_bytes(archive.read(name))
 
 
-def test_the_wheel_holds_every_module_and_nothing_else(wheel):
-    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+def test_the_wheel_holds_every_module_and_nothing_else(archive):
+    packed = {name for name in archive.namelist() if ".dist-info/" not in name}
     written = {f"edgeproof/{p.relative_to(ROOT)}" for floor in FLOORS for p in (ROOT / floor).rglob("*.py")}
     package = {f"edgeproof/{path.name}" for path in (ROOT / "edgeproof").iterdir() if path.is_file()}
     assert {"edgeproof/__init__.py", "edgeproof/__main__.py", "edgeproof/py.typed"} <= package
     assert packed == written | package
 
 
-def test_the_license_and_the_command_are_in_the_wheel(wheel):
-    names = " ".join(wheel.namelist())
+def test_the_license_and_the_command_are_in_the_wheel(archive):
+    names = " ".join(archive.namelist())
     assert "LICENSE" in names
-    entry = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-    assert b"edgeproof = edgeproof.export.cli:main" in wheel.read(entry)
+    entry = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+    assert b"edgeproof = edgeproof.export.cli:main" in archive.read(entry)
 
 
 def test_a_device_is_never_made_to_install_an_onnxruntime(metadata):
@@ -48,6 +47,20 @@ def test_a_device_is_never_made_to_install_an_onnxruntime(metadata):
 
 def test_python_3_10_is_enough(metadata):
     assert metadata["Requires-Python"] == ">=3.10"
+
+
+def test_the_oldest_versions_that_are_tested_are_those_that_are_allowed(metadata):
+    """Each requirement of the export, and of every device, is pinned to its lower bound."""
+    command = [sys.executable, ROOT / "tests" / "lowest.py", "export", "cpu"]
+    pinned = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    bounds = dict(
+        re.match(r"([\w-]+)(?:\[.*?\])?>=([\d.]+)", line).groups()
+        for line in metadata.get_all("Requires-Dist")
+        if ">=" in line.split(";")[0]
+    )
+    assert pinned
+    for name, version in (line.split("===") for line in pinned):
+        assert f"{version}.".startswith(f"{bounds[name]}."), name
 
 
 def test_constraints_name_versions_only():

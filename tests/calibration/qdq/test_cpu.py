@@ -250,6 +250,31 @@ def test_three_channels_are_filled_up_to_four(quantized, run, photos):
     assert not first[:, 3].any()
 
 
+def test_of_two_values_that_are_filled_up_each_keeps_its_own(build, quantize, rng, run, relative_error):
+    random = rng(21)
+    artifact = build(
+        "g (float[batch,3,6,6] x) => (float[batch,4,6,6] y) { t = HardSwish(x) c = Conv(x, w) d = Conv(t, v) "
+        "y = Sub(c, d) }",
+        **{name: random.standard_normal((4, 3, 1, 1)).astype(np.float32) for name in "wv"},
+    )
+    batch = random.standard_normal((5, 3, 6, 6)).astype(np.float32)
+    result = quantize(artifact, batch)
+    assert relative_error(run(artifact, batch)["y"], run(result, batch)["y"]) < 0.05
+
+
+@pytest.mark.parametrize(
+    ("attributes", "kind"),
+    [("", np.int32), ("<alpha=1.0, beta=1.0>", np.int32), ("<alpha=0.5>", None), ("<beta=2.0>", None)],
+)
+def test_a_bias_is_an_integer_where_it_is_added_as_it_is(vector, quantize, rng, attributes, kind):
+    random = rng(22)
+    matrix, bias = random.standard_normal((4, 4)).astype(np.float32), np.float32([1, 2, 3, 4])
+    result = quantize(vector(f"y = Gemm{attributes}(x, w, b)", w=matrix, b=bias), matrix)
+    weights = initializers(result.model)
+    assert ("b" in weights) == (kind is None)
+    assert kind is None or array_of(weights["y.bias.int32"]).dtype == kind
+
+
 @pytest.mark.parametrize("bias", [0.0, 0.5, -30.0])
 def test_a_dead_channel_gives_its_bias(convolving, quantize, weight, images, run, bias):
     dead, other = weight(1), weight(2)
@@ -276,7 +301,9 @@ def test_learned_scales_are_taken(convolving, weight, images):
     scales = np.float32([0.01, 0.02, 0.03, 0.04])
     artifact = convolving("y = Conv(x, w)", w=weight(1))
     result = quantize_cpu(artifact, {"x": Range(-4, 4)}, weight_scales={"w": scales})
-    np.testing.assert_array_equal(array_of(initializers(result.model)["y.weight.scale"]), scales)
+    written = array_of(initializers(result.model)["y.weight.scale"])
+    assert written.dtype == np.float32
+    np.testing.assert_array_equal(written, scales)
 
 
 def test_what_is_kept_float_has_its_weights(convolving, weight, images):

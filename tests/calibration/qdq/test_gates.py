@@ -33,6 +33,8 @@ GATES = {
         s = Shape(p) u = Reshape(g, s) y = Mul(r, u)""",
     "hard-sigmoid in parts": """p = ReduceMean(r, sides) c = Conv(p, a) e = Relu(c) d = Conv(e, b)
         h = Add(d, three) k = Clip(h, zero, six) g = Div(k, six) y = Mul(r, g)""",
+    "constants that are nodes": """p = ReduceMean(r, sides) c = Conv(p, a) e = Relu(c) d = Conv(e, b)
+        k = Constant<value_float=3.0>() h = Add(d, k) g = Sigmoid(h) y = Mul(r, g)""",
     "swish inside": """p = ReduceMean(r, sides) c = Conv(p, a) s = Sigmoid(c) e = Mul(c, s) d = Conv(e, b)
         g = Sigmoid(d) y = Mul(r, g)""",
     "one layer": "p = GlobalAveragePool(r) q = Conv(p, a) c = Conv(q, b) g = Sigmoid(c) y = Mul(r, g)",
@@ -86,3 +88,33 @@ def test_every_gate_of_a_network_is_found_in_order(gates):
         second = second.replace(f"({name},", f"({name}2,").replace(f"({name})", f"({name}2)")
     second = second.replace("(r", "(z").replace(", g)", ", g2)")
     assert [gate.value for gate in gates(f"{first} {second}")] == ["r", "z"]
+
+
+UNARY = (
+    *(
+        "Relu",
+        "LeakyRelu",
+        "Elu",
+        "Selu",
+        "Gelu",
+        "Clip",
+        "Tanh",
+        "Softplus",
+        "Mish",
+        "HardSwish",
+        "HardSigmoid",
+    ),
+    *("Sigmoid", "Erf", "Identity", "Dropout", "Cast<to=1>", "Transpose"),
+)
+
+
+@pytest.mark.parametrize("operation", UNARY)
+def test_any_activation_may_stand_between_the_layers(gates, operation):
+    (gate,) = gates(MOBILENET.replace("Relu(c)", f"{operation}(c)"))
+    assert {node.op_type for node in gate.inner} == {"Conv", operation.partition("<")[0], "HardSigmoid"}
+    assert (gate.value, gate.pool.output[0], gate.mul.output[0], gate.position) == ("r", "p", "y", 0)
+
+
+@pytest.mark.parametrize("operation", ["LSTM", "Softmax", "MaxPool"])
+def test_no_other_operator(gates, operation):
+    assert gates(MOBILENET.replace("Relu(c)", f"{operation}(c)")) == []

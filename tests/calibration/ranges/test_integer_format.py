@@ -38,7 +38,7 @@ def test_every_value_of_a_range_is_within_half_a_step_of_the_unsigned_grid(first
     value = low + position * (high - low)
     integer = np.clip(np.rint(value / scale) + zero_point, 0, 255)
     assert grid.zero_point.dtype == np.uint8
-    assert abs((integer - zero_point) * scale - value) <= scale * 1.001
+    assert abs((integer - zero_point) * scale - value) <= scale * 0.5001
 
 
 @given(first=ends, second=ends)
@@ -55,6 +55,13 @@ def test_the_unsigned_grid_ends_at_zero_for_values_of_one_sign(low, high, zero_p
     grid = ACTIVATION_UINT8.grid(Range(low, high))
     assert grid.zero_point == zero_point
     assert grid.scale == pytest.approx(max(abs(low), abs(high)) / 255)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "zero_point"), [(-1, 254, 1), (-0.6, 254.4, 1), (-127.4, 127.6, 127)]
+)
+def test_the_zero_point_is_rounded_to_the_nearest_integer(low, high, zero_point):
+    assert ACTIVATION_UINT8.grid(Range(low, high)).zero_point == zero_point
 
 
 @pytest.mark.parametrize("format_", [ACTIVATION_UINT8, ACTIVATION_INT8], ids=["uint8", "int8"])
