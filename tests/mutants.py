@@ -249,8 +249,8 @@ class Copy:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         (folder / ".site" / "edgeproof").mkdir(parents=True)
-        for floor in FLOORS:
-            (folder / ".site" / "edgeproof" / floor).symlink_to(folder / floor)
+        for place in (*(folder / floor for floor in FLOORS), *(folder / "src" / "edgeproof").iterdir()):
+            (folder / ".site" / "edgeproof" / place.name).symlink_to(place)
 
     def passes(self, tests: Sequence[str], limit: float | None = None) -> bool:
         """Whether the tests pass here within a limit in seconds."""

@@ -5,13 +5,13 @@ import pytest
 
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.dataset.load import CalibrationInputs
-from edgeproof.calibration.progress import Stages
+from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.targets.base import Int8Request
 from edgeproof.calibration.targets.quantizer import make_int8
 from edgeproof.calibration.targets.registry import TARGETS, find_target
 
 LAYERS = 20
-QUIET = Stages(quiet=True)
+QUIET = Progress(quiet=True)
 
 
 class Reads:
