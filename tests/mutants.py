@@ -249,7 +249,7 @@ class Copy:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
         (folder / ".site" / "edgeproof").mkdir(parents=True)
-        for place in (*(folder / floor for floor in FLOORS), *(folder / "src" / "edgeproof").iterdir()):
+        for place in (*(folder / floor for floor in FLOORS), *(folder / "package").iterdir()):
             (folder / ".site" / "edgeproof" / place.name).symlink_to(place)
 
     def passes(self, tests: Sequence[str], limit: float | None = None) -> bool:
