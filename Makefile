@@ -63,7 +63,9 @@ check: lint types test ## lint, types and tests: what must pass before a commit
 lint: $(READY) ## style, and imports that go down the floors only
 	$(RUN)ruff check .
 	$(RUN)ruff format --check .
-	$(RUN)lint-imports --no-logo
+	@rm -rf build/lint && mkdir -p build/lint/edgeproof
+	@ln -s $(CURDIR)/package/* $(CURDIR)/runtime $(CURDIR)/calibration $(CURDIR)/export build/lint/edgeproof
+	PYTHONPATH=build/lint $(RUN)lint-imports --no-logo
 
 types: $(READY) ## type-check the three floors
 	$(RUN)pyrefly check

@@ -248,10 +248,9 @@ class Copy:
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
-        package = folder / ".site" / "edgeproof"
-        package.mkdir(parents=True)
-        for part in (*(folder / "edgeproof").iterdir(), *(folder / floor for floor in FLOORS)):
-            (package / part.name).symlink_to(part)
+        (folder / ".site" / "edgeproof").mkdir(parents=True)
+        for place in (*(folder / floor for floor in FLOORS), *(folder / "package").iterdir()):
+            (folder / ".site" / "edgeproof" / place.name).symlink_to(place)
 
     def passes(self, tests: Sequence[str], limit: float | None = None) -> bool:
         """Whether the tests pass here within a limit in seconds."""

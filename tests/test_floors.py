@@ -86,7 +86,7 @@ def test_what_contributing_names_is_there():
 def test_nothing_stands_at_the_top_but_what_the_design_names():
     allowed = {
         *FLOORS,
-        "edgeproof",
+        "package",
         "tests",
         "benchmarks",
         "docs",

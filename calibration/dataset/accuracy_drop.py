@@ -13,8 +13,9 @@ from ...runtime.bundle.parity import TOLERANCES, Parity, compare
 from ...runtime.errors import ModelError
 from ...runtime.session.session import Session
 from ..normalize.logits import without_final_activation
+from ..onnx_graph.shapes import input_of
 from ..progress import Progress
-from .calibration_set import CalibrationSet, input_of
+from .calibration_set import CalibrationSet
 
 BATCH = 2
 

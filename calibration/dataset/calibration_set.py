@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from ...runtime.bundle.manifest import TensorSpec
 from ...runtime.bundle.shapes import fits
-from ...runtime.errors import DataError, ModelError
+from ...runtime.errors import DataError
 from .tensor_file import open_tensor
 
 # The next of n exchangeable inputs goes beyond all that was seen with a chance of 1 / (n + 1): 6 % at 16.
@@ -77,24 +76,6 @@ class CalibrationSet:
         for start in range(0, len(chosen), PIECE):
             digest.update(np.ascontiguousarray(self.read(chosen[start : start + PIECE])).data)
         return CalibrationSet(read, len(chosen), digest.hexdigest())
-
-
-def input_of(model: onnx.ModelProto) -> TensorSpec:
-    """Name, shape and numpy dtype of a model's input; an axis that may vary has a name, "?" if it has none.
-
-    Raises:
-        ModelError: there is not exactly one input.
-    """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [info for info in model.graph.input if info.name not in weights]
-    if len(inputs) != 1:
-        names = ", ".join(info.name for info in inputs)
-        raise ModelError("The model must have exactly one input.", got=names or "none")
-    tensor = inputs[0].type.tensor_type
-    shape = tuple(
-        axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim
-    )
-    return TensorSpec(inputs[0].name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name)
 
 
 def read_calibration(path: Path, wanted: TensorSpec) -> CalibrationSet:

@@ -20,9 +20,10 @@ from ..artifact import OnnxArtifact
 from ..normalize.dynamic_reshape import keep_batch
 from ..normalize.passes import normalize
 from ..onnx_graph.read import parse_onnx, read_onnx
+from ..onnx_graph.shapes import input_of
 from ..progress import Progress
 from .accuracy_drop import batch_of
-from .calibration_set import CalibrationSet, input_of, inspect, read_calibration
+from .calibration_set import CalibrationSet, inspect, read_calibration
 
 IMAGES = "images:"
 MOST_PICTURES = 128

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from ..onnx_graph.graph import array_of, as_tensor, initializers
+from ..onnx_graph.shapes import recorded_shapes
 
 
 def keep_batch(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -20,24 +21,15 @@ def keep_batch(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     kept = onnx.ModelProto()
     kept.CopyFrom(model)
-    weights, firsts = initializers(model), _first_sides(model)
+    weights, known = initializers(model), recorded_shapes(model)
     for node in kept.graph.node:
         if node.op_type != "Reshape" or node.attribute or node.input[1] not in weights:
             continue
         shape = array_of(weights[node.input[1]])
-        if len(shape) and shape[0] > 0 and shape[0] == firsts.get(node.input[0]):
+        if len(shape) and shape[0] > 0 and known.get(node.input[0], ())[:1] == (shape[0],):
             node.input[1] = f"{node.output[0]}.shape"
             kept.graph.initializer.append(as_tensor(node.input[1], np.array([0, *shape[1:]], np.int64)))
     read = {name for node in kept.graph.node for name in node.input}
     for tensor in [tensor for tensor in kept.graph.initializer if tensor.name not in read]:
         kept.graph.initializer.remove(tensor)
     return kept
-
-
-def _first_sides(model: onnx.ModelProto) -> dict[str, int]:
-    """The first side of each value of which it is known."""
-    return {
-        info.name: info.type.tensor_type.shape.dim[0].dim_value
-        for info in (*model.graph.input, *model.graph.value_info, *model.graph.output)
-        if info.type.tensor_type.shape.dim and info.type.tensor_type.shape.dim[0].HasField("dim_value")
-    }

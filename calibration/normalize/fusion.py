@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
 from ..onnx_graph.graph import array_of, as_tensor, initializers, makers, reader_counts
-from ..onnx_graph.shapes import ranks
+from ..onnx_graph.shapes import inferred_shapes
 
 BATCH_NORM_EPSILON = 1e-5  # what ONNX takes where none is given
 
@@ -19,7 +19,7 @@ _Floats = NDArray[np.float64]
 
 def fuse_matmul_add(model: onnx.ModelProto) -> None:
     """Write each product of a matrix with constants, and the constants added to it, as one Gemm, in place."""
-    weights, known, readers = initializers(model), ranks(model), reader_counts(model)
+    weights, known, readers = initializers(model), inferred_shapes(model), reader_counts(model)
     fused, made_by = dict[str, NodeProto](), makers(model)
     for add in model.graph.node:
         if add.op_type != "Add":
@@ -29,7 +29,7 @@ def fuse_matmul_add(model: onnx.ModelProto) -> None:
             if maker is None or maker.op_type != "MatMul" or readers[product] != 1 or bias not in weights:
                 continue
             matrix = weights.get(maker.input[1])
-            if matrix is None or len(matrix.dims) != 2 or known.get(maker.input[0]) != 2:
+            if matrix is None or len(matrix.dims) != 2 or len(known.get(maker.input[0], ())) != 2:
                 continue
             if list(weights[bias].dims) in ([matrix.dims[1]], [1, matrix.dims[1]]):
                 fused[product] = helper.make_node(

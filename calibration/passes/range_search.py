@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...runtime.errors import ModelError
 from ..onnx_graph.graph import opset
 from ..onnx_graph.segments import Segment, segments
+from ..onnx_graph.shapes import input_of
 from ..qdq.quantized_inputs import Site, activations
 from ..ranges.histogram import Histogram
 from ..ranges.integer_format import IntegerFormat
@@ -107,8 +108,8 @@ def _choices(
 
 def _batches(model: onnx.ModelProto, samples: NDArray[Any]) -> list[NDArray[Any]]:
     """One sample at a time, or a fixed batch's number, the last batch filled from the front."""
-    sides = model.graph.input[0].type.tensor_type.shape.dim
-    size = sides[0].dim_value if len(sides) and sides[0].dim_value else 1
+    first = input_of(model).shape[0]
+    size = first if isinstance(first, int) else 1
     starts = range(0, len(samples), size)
     return [samples[np.arange(start, start + size) % len(samples)] for start in starts]
 

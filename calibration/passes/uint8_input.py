@@ -27,8 +27,8 @@ from onnx import NodeProto, TensorProto, helper
 
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import InputError, ModelError
-from ..dataset.calibration_set import input_of
 from ..onnx_graph.graph import array_of, as_tensor, initializers, makers, reader_counts
+from ..onnx_graph.shapes import input_of
 
 PREFIX = "uint8"  # of the names of new nodes, values and initializers
 POINTWISE = ("Cast", "QuantizeLinear", "DequantizeLinear")  # of one scale, these treat all channels alike

@@ -22,6 +22,7 @@ import onnx
 from ...runtime.bundle.manifest import Preflight
 from ...runtime.errors import InputError, MissingDependency, ModelError, ProofError
 from ..onnx_graph.read import is_whole, parse_onnx
+from ..onnx_graph.shapes import shape_of
 from . import compiler
 from .refusals import OTHER_ANSWERS, Refusal, explain, plain_words
 
@@ -193,13 +194,13 @@ def input_profile(model: onnx.ModelProto, request: PreflightRequest) -> dict[str
 
 def _sides(info: onnx.ValueInfoProto) -> list[int | None]:
     """An input's shape; None for an axis that may vary."""
-    if not info.type.tensor_type.HasField("shape"):
+    shape = shape_of(info)
+    if shape is None:
         raise ModelError(
             f"The input {info.name!r} has no shape, so nothing can be built for it.",
             todo="export the model again with the input's shape recorded",
         )
-    dims = info.type.tensor_type.shape.dim
-    return [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims]
+    return [side if isinstance(side, int) and side > 0 else None for side in shape]
 
 
 def _closed(name: str, sides: Sequence[int | None], wanted: Sequence[int] | None) -> list[int]:

@@ -9,7 +9,7 @@ import onnx
 from onnx import NodeProto, helper
 
 from ..onnx_graph.graph import array_of, initializers
-from ..onnx_graph.shapes import ranks
+from ..onnx_graph.shapes import inferred_shapes
 from ..ranges.statistics import Range
 
 GATE = Range(0.0, 1.0)
@@ -36,7 +36,7 @@ def lower(model: onnx.ModelProto, ranges: Mapping[str, Range], keep_float: Colle
     """
     lowered = onnx.ModelProto()
     lowered.CopyFrom(model)
-    found, axes, readers, known = dict(ranges), _constant_axes(model), _readers(model), ranks(model)
+    found, axes, readers, known = dict(ranges), _constant_axes(model), _readers(model), inferred_shapes(model)
     nodes: list[NodeProto] = []
     for node in model.graph.node:
         if node.output[0] in keep_float:
@@ -48,7 +48,7 @@ def lower(model: onnx.ModelProto, ranges: Mapping[str, Range], keep_float: Colle
                 found[source] = Range(max(found[source].low, HARD_SWISH_ZERO), found[source].high)
         elif (
             node.op_type == "ReduceMean"
-            and known.get(node.input[0]) == RANK
+            and len(known.get(node.input[0], ())) == RANK
             and axes.get(node.output[0]) == HEIGHT_AND_WIDTH
         ):
             nodes += _pool(node, found)

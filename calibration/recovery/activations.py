@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ..dataset.calibration_set import input_of
 from ..onnx_graph.evaluate import Evaluator
 from ..onnx_graph.segments import between
+from ..onnx_graph.shapes import input_of
 
 BATCH = 4
 MAX_HELD_BYTES = 2**28

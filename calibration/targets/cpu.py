@@ -10,9 +10,9 @@ import onnx
 
 from ..artifact import OnnxArtifact
 from ..dataset.accuracy_drop import batches
-from ..dataset.calibration_set import input_of
 from ..dataset.load import CalibrationInputs
 from ..onnx_graph.graph import float_values
+from ..onnx_graph.shapes import input_of
 from ..passes.cross_layer_equalization import equalize
 from ..passes.float_rest import Mixed, float32_rest
 from ..passes.range_search import Choice

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...calibration.artifact import OnnxArtifact
-from ...calibration.dataset.calibration_set import input_of
+from ...calibration.onnx_graph.shapes import input_of
 from ...runtime.bundle.accuracy import Accuracy
 from ...runtime.bundle.bundle import MANIFEST, Bundle, output_key
 from ...runtime.bundle.manifest import (

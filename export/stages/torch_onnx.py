@@ -19,6 +19,7 @@ from torch.fx import Interpreter
 
 from ...calibration.artifact import OnnxArtifact
 from ...calibration.onnx_graph.graph import opset
+from ...calibration.onnx_graph.shapes import input_of
 from ...runtime.errors import ExportError, ModelError, gist
 
 OPSET = 20
@@ -129,11 +130,9 @@ class _Recorder(Interpreter):
 def _check(model: onnx.ModelProto) -> None:
     if opset(model) != OPSET:
         raise ExportError("PyTorch's exporter gave another opset.", wanted=str(OPSET), got=str(opset(model)))
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0]
-    if batch.HasField("dim_value"):
-        raise ExportError(
-            f"The exported model takes batches of {batch.dim_value} only.", wanted="a dynamic batch"
-        )
+    batch = input_of(model).shape[0]
+    if isinstance(batch, int):
+        raise ExportError(f"The exported model takes batches of {batch} only.", wanted="a dynamic batch")
     onnx.checker.check_model(model, full_check=True)
 
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.dataset.calibration_set import input_of
+from edgeproof.calibration.onnx_graph.shapes import input_of
 from edgeproof.calibration.passes.uint8_input import pixels_of
 from edgeproof.calibration.passes.uint8_request import Uint8Request
 from edgeproof.calibration.progress import Progress

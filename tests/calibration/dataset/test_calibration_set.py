@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from edgeproof.calibration.dataset.calibration_set import (
     FEWEST,
     CalibrationSet,
-    input_of,
     inspect,
     read_calibration,
 )
+from edgeproof.calibration.onnx_graph.shapes import input_of
 from edgeproof.runtime.bundle.manifest import TensorSpec
 from edgeproof.runtime.errors import DataError, ModelError
 

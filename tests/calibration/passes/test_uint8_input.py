@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 from PIL import Image
 
-from edgeproof.calibration.dataset.calibration_set import input_of
 from edgeproof.calibration.onnx_graph.graph import array_of, initializers
+from edgeproof.calibration.onnx_graph.shapes import input_of
 from edgeproof.calibration.passes import fp16, uint8_input
 from edgeproof.calibration.passes.uint8_request import Uint8Request, served_preprocess
 from edgeproof.calibration.preflight.check import is_installed, preflight
