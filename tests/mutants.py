@@ -64,7 +64,7 @@ MUTATED = (
 )
 # Tests of other rooms that show what a module does.
 EXTRA_TESTS = {
-    "runtime/providers/placement.py": ("tests/runtime/session/test_session.py",),
+    "runtime/providers/placement.py": ("tests/runtime/session/test_builder.py",),
 }
 PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not slow and not gpu", "--hypothesis-seed=0")
 # Each run of tests is forked from a process that has imported what takes long.

@@ -143,6 +143,12 @@ def test_ranges_wider_than_the_activation_are_cut_to_it(convolving, weight, imag
     np.testing.assert_array_equal(run(exact, images)["y"], run(wide, images)["y"])
 
 
+def test_an_activation_without_a_range_is_not_folded(convolving, weight, kinds):
+    artifact = convolving("c = Conv(x, w) r = Relu(c) y = Conv(r, v)", w=weight(1), v=weight(2))
+    result = quantize_cpu(artifact, {"x": Range(-4, 4), "c": Range(-9, 9)})
+    assert kinds(result) == ["Conv", "Relu", "Conv"]
+
+
 def test_an_activation_whose_input_is_read_elsewhere_stays(
     convolving, quantize, weight, images, kinds, run, relative_error
 ):
@@ -172,15 +178,71 @@ def test_an_activation_that_is_an_output_or_whose_input_is_one_stays(
         assert relative_error(wanted[output], got[output]) < 0.05
 
 
-def test_what_only_moves_values_keeps_their_grid(convolving, quantize, weight, images):
+SHAPES = {
+    "whole": np.array([0, 4, 6, 6]),
+    "first": np.array([1]),
+    "rows": np.array([0, -1]),
+    "one": np.array([4]),
+}
+
+
+@pytest.mark.parametrize(
+    ("moved", "back"),
+    [
+        ("MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(c)", ""),
+        ("Identity(c)", ""),
+        ("Reshape(c, whole)", ""),
+        ("Transpose<perm=[0,1,3,2]>(c)", ""),
+        ("Flatten(c)", "b = Reshape(m, whole)"),
+        ("Unsqueeze(c, first)", "b = Squeeze(m, first)"),
+    ],
+)
+def test_what_only_moves_values_keeps_their_grid(convolving, quantize, weight, images, moved, back):
     artifact = convolving(
-        "c = Conv(x, w) m = MaxPool<kernel_shape=[3,3], pads=[1,1,1,1]>(c) y = Conv(m, v)",
+        f"c = Conv(x, w) m = {moved} {back} y = Conv({'b' if back else 'm'}, v)",
+        w=weight(1),
+        v=weight(2),
+        **{name: values for name, values in SHAPES.items() if name in moved + back},
+    )
+    weights = initializers(quantize(artifact, images).model)
+    if back:
+        assert array_of(weights["b.scale"]) == array_of(weights["c.scale"])
+    for part in ("scale", "zero_point"):
+        assert array_of(weights[f"m.{part}"]) == array_of(weights[f"c.{part}"])
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *("Add(c, c)", "Mul(c, c)", "Sigmoid(c)", "LeakyRelu(c)", "HardSigmoid(c)", "Concat<axis=1>(c)"),
+        *("AveragePool<kernel_shape=[1,1]>(c)", "GlobalAveragePool(c)"),
+    ],
+)
+def test_between_two_convolutions_what_has_an_integer_kernel_reads_and_gives_integers(
+    convolving, quantize, weight, images, run, relative_error, operation
+):
+    pooled = operation.startswith("Global")
+    artifact = convolving(
+        f"c = Conv(x, w) k = {operation} y = Conv(k, v)",
+        "float[batch,4,1,1] y" if pooled else OUTPUT,
         w=weight(1),
         v=weight(2),
     )
-    weights = initializers(quantize(artifact, images).model)
-    for part in ("scale", "zero_point"):
-        assert array_of(weights[f"m.{part}"]) == array_of(weights[f"c.{part}"])
+    result = quantize(artifact, images)
+    makers = {name: node for node in result.model.graph.node for name in node.output}
+    (first,) = [n for n in makers.values() if n.op_type == "Conv" and n.output[0] == "c"]
+    assert makers[first.input[0]].op_type == "DequantizeLinear"
+    readers = [n for n in makers.values() if "c.dequantized" in n.input]
+    assert [n.op_type for n in readers] == [
+        "Add" if operation == "HardSigmoid(c)" else operation.split("(")[0].split("<")[0]
+    ]
+    assert relative_error(run(artifact, images)["y"], run(result, images)["y"]) < 0.1
+
+
+def test_every_node_has_a_name_of_its_own(quantized):
+    names = [node.name for node in quantized.model.graph.node]
+    assert all(names)
+    assert len(names) == len(set(names))
 
 
 def test_what_no_integer_node_reads_stays_float(convolving, quantize, weight, images, kinds):

@@ -56,6 +56,12 @@ def test_or_both_inputs_of_its_multiplication_are_quantized_and_what_is_pooled(n
     assert added == [Site("squeeze", 0, "swish"), Site("scaled", 0, "swish"), Site("scaled", 1, "gate")]
 
 
+def test_the_order_of_its_factors_does_not_matter(change_network):
+    turned = change_network("Mul(swish, gate)", "Mul(gate, swish)")
+    added = [site for site in sites(turned, "gate-int8") if site not in find_sites(turned.model)]
+    assert added == [Site("squeeze", 0, "swish"), Site("scaled", 1, "swish"), Site("scaled", 0, "gate")]
+
+
 def test_what_is_kept_float_is_so_in_every_placement(network):
     found = sites(network, "gate-int8", keep_float=["scaled", "conv"])
     assert not {"scaled", "conv"} & {site.node for site in found}

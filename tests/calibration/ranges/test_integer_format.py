@@ -79,6 +79,13 @@ def test_activations_saturate_as_onnx_runtime_does_it(format_, value, quantize_l
     np.testing.assert_array_equal(got, quantize_linear(values, grid))
 
 
+@pytest.mark.parametrize("format_", [ACTIVATION_INT8, WEIGHT_INT8], ids=["activation", "weight"])
+def test_a_symmetric_format_mirrors_any_range(format_):
+    grid = format_.grid(Range(-1, 3))
+    assert (grid.scale, grid.zero_point) == (np.float32(3 / 127), 0)
+    assert format_.around(Range(-1, 3)) == Range(-3, 3)
+
+
 def test_a_weight_and_its_negative_are_rounded_alike():
     values = np.float32([-1e9, -127.5, -0.5, 0.5, 1.5, 1e9])
     np.testing.assert_array_equal(WEIGHT_INT8.round(values, 1), [-127, -127, -0.0, 0, 2, 127])

@@ -163,3 +163,7 @@ def test_an_affine_grid_spends_all_levels_on_a_rectified_tensor(draw):
         for grid in (ACTIVATION_UINT8, ACTIVATION_INT8)
     )
     assert affine < symmetric / 3
+
+
+def test_methods_go_by_the_names_that_evidence_and_documents_give_them():
+    assert list(METHODS) == ["max", "percentile", "entropy", "mse"]

@@ -71,6 +71,12 @@ def test_of_many_missing_values_a_few_are_named(written):
     assert refusal.value.details["available"] == "none"
 
 
+def test_of_as_many_as_are_named_none_is_left_over(written):
+    with pytest.raises(DataError) as refusal:
+        read_calibration_cache(written(), [f"v{index}" for index in range(5)])
+    assert refusal.value.details["wanted"] == "v0, v1, v2, v3, v4"
+
+
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.inf, -np.inf, np.nan], ids=str)
 def test_a_scale_that_is_not_positive_and_finite_is_refused(written, scale):
     with pytest.raises(DataError, match="Line 3") as refusal:

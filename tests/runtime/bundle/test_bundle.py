@@ -403,6 +403,14 @@ def test_a_bundle_is_known_as_one_even_when_damaged(bundle_folder):
     assert is_bundle(bundle_folder)
 
 
+def test_the_tensors_of_recorded_pictures_are_golden_too(write_bundle, tmp_path, bundle):
+    golden = Bundle.open(
+        write_bundle(tmp_path / "b", picture_files=("golden-0.png", "golden-1.png"))
+    ).golden()
+    assert golden.pictures.shape == (2, 3, 8, 8)
+    assert bundle.golden().pictures is None
+
+
 def test_pictures_and_evidence_are_part_of_a_bundle(bundle_folder):
     for name in ("golden-0.png", "golden-11.jpg", "evidence.json"):
         (bundle_folder / name).write_bytes(b"")

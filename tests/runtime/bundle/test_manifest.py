@@ -8,7 +8,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from edgeproof.runtime.bundle.manifest import SCHEMA, FileEntry, PictureEntry, manifest_sha256, parse_manifest
+from edgeproof.runtime.bundle.manifest import (
+    SCHEMA,
+    FileEntry,
+    ModelEntry,
+    PictureEntry,
+    Preflight,
+    manifest_sha256,
+    parse_manifest,
+)
 from edgeproof.runtime.errors import BundleError
 from edgeproof.runtime.testing import fake_bundle
 
@@ -336,3 +344,10 @@ def test_there_must_be_an_output(manifest_json):
 def test_labels_must_fit_the_first_output(manifest_json, shape):
     manifest_json["outputs"][0]["shape"] = shape
     assert "there are 4 labels for an output of shape" in refuse(manifest_json)
+
+
+def test_a_model_that_nobody_compiled_says_so(bundle):
+    entry = bundle.manifest.models["fp32"]
+    plain = ModelEntry(entry.file, entry.sha256, entry.bytes, entry.nodes, entry.parity)
+    assert plain.preflight == Preflight(None, None, "not checked")
+    assert (plain.accuracy, dict(plain.kept), plain.parent) == (None, {}, None)

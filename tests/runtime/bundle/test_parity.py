@@ -6,7 +6,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from edgeproof.runtime.bundle.parity import (
+    TF32_TOLERANCE,
     TOLERANCES,
+    Parity,
     Tolerance,
     compare,
     compare_outputs,
@@ -31,6 +33,22 @@ def off_by(reference, relative, seed=0):
     noise = draw(seed + 1, reference.shape)
     signal = np.linalg.norm(reference - reference.mean(axis=0))
     return reference + noise * (relative * signal / np.linalg.norm(noise))
+
+
+def test_without_a_name_it_is_called_the_output():
+    assert compare(draw(0, (2, 2)), draw(1, (2, 2)), LOOSE).output == "output"
+    assert Parity(True, "", 2, LOOSE).output == "output"
+
+
+@pytest.mark.parametrize(("shape", "samples"), [((), 0), ((1,), 1), ((3, 2), 3)])
+def test_samples_are_counted_though_they_cannot_be_compared(shape, samples):
+    assert compare(np.zeros(shape), np.zeros((9, 9)), LOOSE).samples == samples
+
+
+def test_tf32_may_differ_half_as_much_as_fp16():
+    fp16 = TOLERANCES["fp16"]
+    assert TF32_TOLERANCE.relative_l2 == fp16.relative_l2 / 2
+    assert TF32_TOLERANCE.top1_agreement == fp16.top1_agreement
 
 
 # --- numbers worked out by hand ---------------------------------------------------------------------

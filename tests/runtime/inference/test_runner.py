@@ -1,5 +1,6 @@
 import json
 import threading
+import time
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -52,6 +53,13 @@ def test_each_colour_gets_its_label(bundle, colours, label, precision):
     assert best.label == label
     assert bundle.manifest.labels[best.index] == label
     assert best.probability > 0.9
+
+
+def test_results_tell_when_their_frames_were_taken_to_the_millisecond(runner, colours):
+    before = time.time()
+    times = [result.time for result in runner.stream([Image.new("RGB", (8, 8), colours["red"])] * 8)]
+    assert all(before - 0.001 <= taken <= time.time() + 0.001 for taken in times)
+    assert times == [round(taken, 3) for taken in times]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "P", "CMYK"])
