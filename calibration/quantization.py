@@ -19,7 +19,7 @@ from .dataset.load import CalibrationInputs, read_inputs
 from .passes.uint8_input import pixels_of, with_uint8_input
 from .passes.uint8_request import Uint8Request, served_preprocess
 from .progress import Progress
-from .qdq.quantized_inputs import activations, find_sites
+from .qdq.quantized_inputs import activations, find_quantized_inputs
 from .ranges.trt_cache import read_calibration_cache
 from .targets.base import Int8Request, Int8Result, Target
 from .targets.quantizer import make_int8, make_int8_with
@@ -106,7 +106,9 @@ def _quantized(
 ) -> Int8Result:
     ranges = None
     if request.scales is not None:
-        ranges = read_calibration_cache(Path(request.scales), activations(find_sites(inputs.artifact.model)))
+        ranges = read_calibration_cache(
+            Path(request.scales), activations(find_quantized_inputs(inputs.artifact.model))
+        )
     with progress.stage("calibrate"):
         statistics = target.calibrate(inputs, progress)
     with progress.stage("int8"):

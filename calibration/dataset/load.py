@@ -27,7 +27,7 @@ from .accuracy_drop import batch_of
 from .calibration_set import CalibrationSet, inspect, read_calibration
 
 IMAGES = "images:"
-MOST_PICTURES = 128
+MAX_PICTURES = 128
 PROVING = 8  # inputs, on which both forms of the model must give the same answers
 ROUNDING = 1e-6  # of the largest answer: some units in the last place of float32
 
@@ -116,7 +116,7 @@ def _samples(
 
 def _pictures(source: str, preprocess: Preprocess, wanted: TensorSpec) -> CalibrationSet:
     paths = expand([source.removeprefix(IMAGES)])
-    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:MOST_PICTURES])
+    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:MAX_PICTURES])
 
     def read(positions: NDArray[np.int64]) -> NDArray[Any]:
         return np.stack([preprocess(read_image(paths[chosen[position]])) for position in positions])

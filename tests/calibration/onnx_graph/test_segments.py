@@ -7,7 +7,7 @@ import pytest
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.normalize.passes import normalize
 from edgeproof.calibration.onnx_graph.segments import between, live_before, segments
-from edgeproof.calibration.qdq.quantized_inputs import activations, find_sites
+from edgeproof.calibration.qdq.quantized_inputs import activations, find_quantized_inputs
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def whole(network):
 
 
 def test_every_activation_is_in_one_segment_in_the_order_of_the_graph(whole):
-    names = activations(find_sites(whole.model))
+    names = activations(find_quantized_inputs(whole.model))
 
     found = [name for segment in segments(whole.model, names) for name in segment.names]
 
@@ -25,7 +25,7 @@ def test_every_activation_is_in_one_segment_in_the_order_of_the_graph(whole):
 
 
 def test_each_segment_hands_on_what_the_next_one_needs(whole, run, photos):
-    parts = list(segments(whole.model, activations(find_sites(whole.model))))
+    parts = list(segments(whole.model, activations(find_quantized_inputs(whole.model))))
     expected = run(whole, photos)["logits"]
 
     value = photos
