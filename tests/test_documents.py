@@ -50,6 +50,13 @@ def test_the_examples_of_the_python_api_run(tmp_path):
         assert (done.returncode, done.stderr) == (0, ""), path.name
 
 
+def test_the_files_that_the_document_on_quantization_names_are_there():
+    document = (ROOT / "docs" / "quantization.md").read_text()
+    named = set(re.findall(r"`([a-z0-9_/]+\.py)`", document))
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "calibration" / name).is_file()] == []
+
+
 def test_the_help_in_the_documents_is_the_programs_own(generate):
     assert (ROOT / "docs" / "commands.md").read_text() == generate.commands(), "run `make docs`"
 
