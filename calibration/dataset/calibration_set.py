@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.bundle.manifest import TensorSpec
-from ...runtime.bundle.shapes import fits
+from ...runtime.bundle.shapes import require_fit
 from ...runtime.errors import DataError
 from .tensor_file import open_tensor
 
@@ -110,7 +110,9 @@ def inspect(read: Read, count: int, wanted: TensorSpec, source: str) -> Calibrat
     digest, seen, constant = hashlib.sha256(), set[bytes](), 0
     for start in range(0, count, CHUNK):
         inputs = np.ascontiguousarray(read(np.arange(start, min(start + CHUNK, count))))
-        _check_fit(inputs, wanted, source)
+        message = f"{source} does not hold inputs of the model."
+        todo = "preprocess the inputs as the model expects them"
+        require_fit(inputs, (None, *wanted.shape[1:]), wanted.dtype, DataError, message, todo)
         _check_finite(inputs, start, source)
         if start == 0:
             _check_not_noise(inputs, source)
@@ -129,17 +131,6 @@ def inspect(read: Read, count: int, wanted: TensorSpec, source: str) -> Calibrat
             todo="give more of the inputs that the model will see",
         )
     return CalibrationSet(read, count, digest.hexdigest())
-
-
-def _check_fit(inputs: NDArray[Any], wanted: TensorSpec, source: str) -> None:
-    sides = wanted.shape[1:]
-    if not fits((None, *sides), inputs.shape) or inputs.dtype != wanted.dtype or not inputs.size:
-        raise DataError(
-            f"{source} does not hold inputs of the model.",
-            wanted=f"{wanted.dtype} of shape ({', '.join(map(str, ('N', *sides)))})",
-            got=f"{inputs.dtype} of shape ({', '.join(map(str, ('N', *inputs.shape[1:])))})",
-            todo="preprocess the inputs as the model expects them",
-        )
 
 
 def _check_finite(inputs: NDArray[Any], start: int, source: str) -> None:
