@@ -20,6 +20,8 @@ OLDEST := $(VENV)-oldest
 
 # What of the tests meets torch, onnx and onnxsim: reading weights, exporting, normalizing, quantizing.
 OLDEST_TESTS := tests/calibration/normalize tests/calibration/targets tests/export/pretrained tests/export/stages
+# The first onnxruntime that can judge INT8 beside float16; `make device-test` has the oldest of all, 1.23.
+OLDEST_ORT   := 1.30.0
 
 .DEFAULT_GOAL := help
 .PHONY: help install export train run test slow-test mutants check lint types bench bench-int8 bench-runner gpu-test zoo device-test oldest-test wheel docs constraints clean
@@ -91,9 +93,9 @@ oldest-test: $(OLDEST)/.ready ## tests of the export with the oldest versions th
 
 $(OLDEST)/.ready: pyproject.toml tests/lowest.py
 	$(PYTHON) -m venv --clear $(OLDEST)
-	$(OLDEST)/bin/python tests/lowest.py export cpu > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python tests/lowest.py export > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt \
-		--editable ".[export,cpu]" hypothesis pytest pytest-timeout
+		--editable ".[export,cpu]" "onnxruntime==$(OLDEST_ORT)" hypothesis pytest pytest-timeout
 	@touch $@
 
 wheel: $(READY) ## build the wheel for the device in dist/

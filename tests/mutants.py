@@ -229,7 +229,7 @@ def run_pytest(folder: Path, tests: Sequence[str]) -> None:
     for output in (1, 2):
         os.dup2(written, output)
     os.chdir(folder)
-    sys.path[:0] = [str(folder), str(folder / ".site")]
+    sys.path[:0] = [str(folder / ".site"), str(folder)]
     os.environ["PYTHONPATH"] = str(folder / ".site")
     sys.exit(pytest.main([*PYTEST, *tests]))
 

@@ -154,7 +154,7 @@ def _write_golden(folder: Path, reference: Reference, pictures: Sequence[GoldenP
     }
     if pictures:
         arrays["pictures"] = np.stack([picture.tensor for picture in pictures])
-    np.savez(path, allow_pickle=False, input=reference.inputs[:GOLDEN_SAMPLES], **arrays)
+    np.savez(path, input=reference.inputs[:GOLDEN_SAMPLES], **arrays)
     return _entry(path)
 
 

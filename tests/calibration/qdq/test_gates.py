@@ -1,5 +1,7 @@
 """Squeeze-and-excitation gates are known by their form, however they are written; nothing else is one."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -104,14 +106,18 @@ UNARY = (
         "HardSwish",
         "HardSigmoid",
     ),
-    *("Sigmoid", "Erf", "Identity", "Dropout", "Cast<to=1>", "Transpose"),
+    *("Sigmoid", "Erf", "Identity", "Dropout", "Cast<to=1>", "Transpose", "Swish"),
 )
+BINARY = ("PRelu", "Add", "Sub", "Mul", "Div", "Min", "Max", "Expand")
 
 
-@pytest.mark.parametrize("operation", UNARY)
+@pytest.mark.parametrize(
+    "operation", [*(f"{name}(c)" for name in UNARY), *(f"{name}(c, three)" for name in BINARY)]
+)
 def test_any_activation_may_stand_between_the_layers(gates, operation):
-    (gate,) = gates(MOBILENET.replace("Relu(c)", f"{operation}(c)"))
-    assert {node.op_type for node in gate.inner} == {"Conv", operation.partition("<")[0], "HardSigmoid"}
+    (gate,) = gates(MOBILENET.replace("Relu(c)", operation))
+    kind = re.match(r"\w+", operation)[0]
+    assert {node.op_type for node in gate.inner} == {"Conv", kind, "HardSigmoid"}
     assert (gate.value, gate.pool.output[0], gate.mul.output[0], gate.position) == ("r", "p", "y", 0)
 
 

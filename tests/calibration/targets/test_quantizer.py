@@ -89,8 +89,8 @@ def test_step_sizes_of_weights_are_searched_for(vector, rng, name):
     network = vector("h = MatMul(x, w) y = MatMul(h, v)", v=weight, w=np.ones((4, count), np.float32) / count)
     target = find_target(name)
     given = CalibrationInputs(network, Reads(random.standard_normal((24, 4)).astype(np.float32)).samples)
-    recipe = target.plan(given, target.calibrate(given, QUIET), QUIET).baseline()
-    assert (recipe.weight_scales["v"] < 0.95 / 127).all()
+    params = target.plan(given, target.calibrate(given, QUIET), QUIET).baseline()
+    assert (params.weight_scales["v"] < 0.95 / 127).all()
 
 
 @pytest.mark.parametrize(("name", "compiled"), [("tensorrt", True), ("tensorrt-fp32", True), ("cpu", False)])

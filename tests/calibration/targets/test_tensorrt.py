@@ -87,6 +87,20 @@ def test_layers_that_break_the_budget_stay_float_by_name(hard, hard_samples):
     assert list(makers["y"].input) != ["h", "w"]
 
 
+def test_on_the_cpu_too_the_layer_with_the_largest_error_stays_float_where_the_budget_asks_for_it(
+    hard, hard_samples
+):
+    off = quantize(hard, hard_samples, Int8Request(recover="off"), target="cpu")
+    mixed = quantize(hard, hard_samples, Int8Request(max_drop=5), target="cpu")
+
+    assert off.kept_float == {}
+    assert off.drop > 20
+    assert mixed.drop <= 5
+    assert {name: kept.precision for name, kept in mixed.kept_float.items()} == {"node_h": "float32"}
+    makers = {node.output[0]: node for node in mixed.artifact.model.graph.node}
+    assert list(makers["h"].input) == ["x", "v"]
+
+
 def test_all_that_was_tried_is_told_with_the_error_by_layer(hard, hard_samples):
     plain = quantize(hard, hard_samples, Int8Request(recover="off"))
     mixed = quantize(hard, hard_samples, Int8Request(max_drop=5))
