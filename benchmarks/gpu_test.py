@@ -170,14 +170,13 @@ def prepared(wheels: Path | None, scratch: Path) -> dict[str, str]:
     (site / "edgeproof").mkdir(parents=True)
     for floor in FLOORS:
         (site / "edgeproof" / floor).symlink_to(ROOT / floor)
-    for path in (ROOT / "edgeproof").glob("*.py"):
+    for path in (ROOT / "package").glob("*.py"):
         (site / "edgeproof" / path.name).symlink_to(path)
     if wheels:
         install(whole_wheels(wheels, scratch), site)
     libraries = [str(folder) for folder in library_folders(site)]
     return {
         **os.environ,
-        "PYTHONSAFEPATH": "1",  # else the repository's own folder edgeproof, without the floors, comes first
         "PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")])),
         "LD_LIBRARY_PATH": os.pathsep.join([*libraries, os.environ.get("LD_LIBRARY_PATH", "")]).rstrip(
             os.pathsep

@@ -127,17 +127,16 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
     from ..runtime.bundle.preprocess import read_preprocess
     from .passes.uint8_request import uint8_request
     from .progress import Progress
-    from .quantize import QuantizeRequest, describe, summarize
-    from .quantize import quantize as carry_out
+    from .quantization import QuantizeRequest, describe, summarize
+    from .quantization import quantize as carry_out
     from .targets.base import Int8Request, as_recover
-    from .targets.registry import find_target
 
     request = QuantizeRequest(
         model,
         calibration,
         out,
         Int8Request(max_drop, as_recover(recover)),
-        find_target(target),
+        target,
         read_preprocess(preprocess) if preprocess else None,
         scales,
         uint8_request(uint8_input, channels),

@@ -10,7 +10,7 @@ from ..runtime.errors import ModelError
 from .dataset.load import CalibrationInputs
 from .normalize.logits import without_final_activation
 from .progress import Progress
-from .qdq.quantized_inputs import LAYERS_ONLY, find_sites
+from .qdq.quantized_inputs import LAYERS_ONLY, find_quantized_inputs
 from .qdq.tensorrt import NOTHING_TO_QUANTIZE
 from .recovery.mixed_precision import least_error_plans
 from .recovery.mixed_precision import rank as rank_layers
@@ -36,7 +36,7 @@ def rank(inputs: CalibrationInputs, progress: Progress) -> list[LayerSensitivity
     """
     model, samples = without_final_activation(inputs.artifact.model), inputs.samples
     artifact = replace(inputs.artifact, model=model)
-    if not find_sites(model):
+    if not find_quantized_inputs(model):
         raise ModelError(NOTHING_TO_QUANTIZE)
     with progress.stage("calibrate"):
         (plan,) = least_error_plans(artifact, samples, progress, [LAYERS_ONLY])

@@ -77,7 +77,10 @@ def members(kind: type) -> Iterator[tuple[str, object]]:
 def block(name: str, value: Callable[..., object]) -> str:
     """The signature as Python."""
     found = inspect.signature(value)
-    parameters = [p.replace(annotation=verbatim(p.annotation)) for p in found.parameters.values()]
+    parameters = [
+        p.replace(annotation=verbatim(p.annotation), default=named(p.default))
+        for p in found.parameters.values()
+    ]
     if parameters and parameters[0].name == "self":
         del parameters[0]
     result = inspect.Signature.empty if inspect.isclass(value) else verbatim(found.return_annotation)
@@ -95,6 +98,11 @@ def block(name: str, value: Callable[..., object]) -> str:
 def verbatim(annotation: object) -> object:
     """An annotation without the quotes that `from __future__ import annotations` leaves around it."""
     return Verbatim(annotation) if isinstance(annotation, str) else annotation
+
+
+def named(default: object) -> object:
+    """A default value; a function by its name, since its repr is another in each process."""
+    return Verbatim(default.__name__) if inspect.isfunction(default) else default
 
 
 def markdown(docstring: str | None) -> str:

@@ -23,7 +23,7 @@ from .bundle.bundle import Bundle
 from .bundle.manifest import SCHEMA, FileEntry, Manifest, ModelEntry, OutputSpec, TensorSpec, Verdict
 from .bundle.parity import Parity, Tolerance
 from .bundle.preprocess import Preprocess
-from .bundle.shapes import fits
+from .bundle.shapes import require_fit
 from .errors import FrameError, InputError
 from .inference.runner import Runner
 from .providers.base import Shape
@@ -78,12 +78,8 @@ class FakeSession:
         """
         if self.closed:
             raise InputError("The session is closed.")
-        if not fits(self.input_shape, batch.shape) or batch.dtype != self.input_dtype:
-            raise InputError(
-                "The input does not fit the model.",
-                wanted=f"{self.input_dtype} of shape {self.input_shape}",
-                got=f"{batch.dtype} of shape {batch.shape}",
-            )
+        message = "The input does not fit the model."
+        require_fit(batch, self.input_shape, self.input_dtype, InputError, message)
         self.batches.append(len(batch))
         return {OUTPUT: self._answer(batch)}
 

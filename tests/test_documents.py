@@ -44,10 +44,17 @@ def test_the_examples_of_the_python_api_run(tmp_path):
     """In the document's order, in one folder: what the first makes, the next ones read."""
     api = script("api")
     examples = [path for floor in api.FLOORS if (path := api.DOCS / "examples" / f"{floor}.py").is_file()]
-    assert {path.stem for path in examples} >= {"export", "runtime"}
+    assert {path.stem for path in examples} == {"export", "calibration", "runtime"}
     for path in examples:
         done = subprocess.run([sys.executable, str(path)], cwd=tmp_path, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, ""), path.name
+
+
+def test_the_files_that_the_document_on_quantization_names_are_there():
+    document = (ROOT / "docs" / "quantization.md").read_text()
+    named = set(re.findall(r"`([a-z0-9_/]+\.py)`", document))
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / "calibration" / name).is_file()] == []
 
 
 def test_the_help_in_the_documents_is_the_programs_own(generate):

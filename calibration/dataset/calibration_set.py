@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.bundle.manifest import TensorSpec
-from ...runtime.bundle.shapes import fits
+from ...runtime.bundle.shapes import require_fit
 from ...runtime.errors import DataError
 from .tensor_file import open_tensor
 
 # The next of n exchangeable inputs goes beyond all that was seen with a chance of 1 / (n + 1): 6 % at 16.
-FEWEST = 16
-PIECE = 16
+MIN_INPUTS = 16
+CHUNK = 16
 NOISE = 0.05  # neighbours in white noise correlate by 0, in the smallest and roughest pictures by 0.3
 SHORTEST_SIDE = 8  # a shorter axis may hold channels, whose neighbours need not be alike
 
@@ -73,8 +73,8 @@ class CalibrationSet:
             return self.read(chosen[positions])
 
         digest = hashlib.sha256()
-        for start in range(0, len(chosen), PIECE):
-            digest.update(np.ascontiguousarray(self.read(chosen[start : start + PIECE])).data)
+        for start in range(0, len(chosen), CHUNK):
+            digest.update(np.ascontiguousarray(self.read(chosen[start : start + CHUNK])).data)
         return CalibrationSet(read, len(chosen), digest.hexdigest())
 
 
@@ -106,11 +106,13 @@ def inspect(read: Read, count: int, wanted: TensorSpec, source: str) -> Calibrat
             them; fewer than 16 differ from each other and hold more than one value; or they are white noise.
     """
     if not count:
-        raise DataError(f"{source} holds no inputs to calibrate with.", wanted=f"at least {FEWEST}")
+        raise DataError(f"{source} holds no inputs to calibrate with.", wanted=f"at least {MIN_INPUTS}")
     digest, seen, constant = hashlib.sha256(), set[bytes](), 0
-    for start in range(0, count, PIECE):
-        inputs = np.ascontiguousarray(read(np.arange(start, min(start + PIECE, count))))
-        _check_fit(inputs, wanted, source)
+    for start in range(0, count, CHUNK):
+        inputs = np.ascontiguousarray(read(np.arange(start, min(start + CHUNK, count))))
+        message = f"{source} does not hold inputs of the model."
+        todo = "preprocess the inputs as the model expects them"
+        require_fit(inputs, (None, *wanted.shape[1:]), wanted.dtype, DataError, message, todo)
         _check_finite(inputs, start, source)
         if start == 0:
             _check_not_noise(inputs, source)
@@ -120,26 +122,15 @@ def inspect(read: Read, count: int, wanted: TensorSpec, source: str) -> Calibrat
                 constant += 1
             else:
                 seen.add(hashlib.blake2b(sample.data, digest_size=16).digest())
-    if len(seen) < FEWEST:
+    if len(seen) < MIN_INPUTS:
         raise DataError(
             f"{source} is too little to calibrate with: ranges would miss what other inputs do.",
-            wanted=f"at least {FEWEST} different inputs; a hundred or more are better",
+            wanted=f"at least {MIN_INPUTS} different inputs; a hundred or more are better",
             got=f"{count} inputs, of which {constant} hold one value only and {count - constant - len(seen)} "
             "repeat another",
             todo="give more of the inputs that the model will see",
         )
     return CalibrationSet(read, count, digest.hexdigest())
-
-
-def _check_fit(inputs: NDArray[Any], wanted: TensorSpec, source: str) -> None:
-    sides = wanted.shape[1:]
-    if not fits((None, *sides), inputs.shape) or inputs.dtype != wanted.dtype or not inputs.size:
-        raise DataError(
-            f"{source} does not hold inputs of the model.",
-            wanted=f"{wanted.dtype} of shape ({', '.join(map(str, ('N', *sides)))})",
-            got=f"{inputs.dtype} of shape ({', '.join(map(str, ('N', *inputs.shape[1:])))})",
-            todo="preprocess the inputs as the model expects them",
-        )
 
 
 def _check_finite(inputs: NDArray[Any], start: int, source: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from ...runtime.bundle.bundle import Bundle
@@ -26,7 +27,7 @@ from .accuracy_drop import batch_of
 from .calibration_set import CalibrationSet, inspect, read_calibration
 
 IMAGES = "images:"
-MOST_PICTURES = 128
+MAX_PICTURES = 128
 PROVING = 8  # inputs, on which both forms of the model must give the same answers
 ROUNDING = 1e-6  # of the largest answer: some units in the last place of float32
 
@@ -58,13 +59,16 @@ def normal_form(artifact: OnnxArtifact) -> OnnxArtifact:
 
 
 def read_inputs(
-    model: Path, calibration: str, preprocess: Preprocess | None, progress: Progress
+    model: str | Path | onnx.ModelProto,
+    calibration: str | Path | NDArray[Any],
+    preprocess: Preprocess | None,
+    progress: Progress,
 ) -> CalibrationInputs:
     """Read and normalize a model, read its inputs, and prove on some that it still answers as before.
 
     Args:
-        model: an ONNX file, or a bundle, whose float32 model is taken.
-        calibration: a .npz or .npy file of preprocessed inputs, or `images:DIR`.
+        model: an ONNX file, a bundle, whose float32 model is taken, or an ONNX model in memory.
+        calibration: preprocessed inputs, shape (N, ...), in an array, a .npz or a .npy file; or `images:DIR`.
         preprocess: how its inputs are made of pictures; None for the bundle's own.
         progress: shows what goes on.
 
@@ -82,16 +86,24 @@ def read_inputs(
     return CalibrationInputs(artifact, samples, preprocess or own)
 
 
-def _read(path: Path) -> tuple[OnnxArtifact, Preprocess | None]:
+def _read(model: str | Path | onnx.ModelProto) -> tuple[OnnxArtifact, Preprocess | None]:
+    if isinstance(model, onnx.ModelProto):
+        return OnnxArtifact(model, "memory"), None
+    path = Path(model)
     if path.is_dir():
         bundle = Bundle.open(path)
-        model = parse_onnx(bundle.model_bytes("fp32"), f"the float32 model of {path}")
-        return OnnxArtifact(model, "bundle"), bundle.manifest.preprocess
+        found = parse_onnx(bundle.model_bytes("fp32"), f"the float32 model of {path}")
+        return OnnxArtifact(found, "bundle"), bundle.manifest.preprocess
     return OnnxArtifact(read_onnx(path), "file"), None
 
 
-def _samples(calibration: str, wanted: TensorSpec, preprocess: Preprocess | None) -> CalibrationSet:
-    if not calibration.startswith(IMAGES):
+def _samples(
+    calibration: str | Path | NDArray[Any], wanted: TensorSpec, preprocess: Preprocess | None
+) -> CalibrationSet:
+    if isinstance(calibration, np.ndarray):
+        count = len(calibration) if calibration.ndim else 0
+        return inspect(lambda positions: calibration[positions], count, wanted, "The array")
+    if not str(calibration).startswith(IMAGES):
         return read_calibration(Path(calibration), wanted)
     if preprocess is None:
         raise InputError(
@@ -99,12 +111,12 @@ def _samples(calibration: str, wanted: TensorSpec, preprocess: Preprocess | None
             wanted="the training's preprocessing",
             todo="--preprocess FILE.json, or preprocessed inputs with --calibration FILE.npz",
         )
-    return _pictures(calibration, preprocess, wanted)
+    return _pictures(str(calibration), preprocess, wanted)
 
 
 def _pictures(source: str, preprocess: Preprocess, wanted: TensorSpec) -> CalibrationSet:
     paths = expand([source.removeprefix(IMAGES)])
-    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:MOST_PICTURES])
+    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:MAX_PICTURES])
 
     def read(positions: NDArray[np.int64]) -> NDArray[Any]:
         return np.stack([preprocess(read_image(paths[chosen[position]])) for position in positions])

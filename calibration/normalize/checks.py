@@ -20,7 +20,7 @@ QUANTIZED = {
 }
 
 
-def admit(model: onnx.ModelProto) -> None:
+def require_quantizable(model: onnx.ModelProto) -> None:
     """Refuse what no quantizer can treat.
 
     Raises:

@@ -18,7 +18,7 @@ from onnx.reference import ReferenceEvaluator
 
 from ...runtime.errors import ModelError, gist
 from ..onnx_graph.graph import as_tensor, describe, initializers, opset
-from .checks import admit
+from .checks import require_quantizable
 from .fusion import fold_batch_norms, fuse_matmul_add
 
 OLDEST_OPSET = 19  # the first whose Q/DQ pairs may stand between float16 values
@@ -45,18 +45,18 @@ def normalize(model: onnx.ModelProto) -> onnx.ModelProto:
         model: a float model, with its weights inside.
 
     Raises:
-        ModelError: it is not valid, it is one that `admit` refuses, or its opset cannot be raised.
+        ModelError: it is not valid, `require_quantizable` refuses it, or its opset cannot be raised.
     """
     normal = onnx.ModelProto()
     normal.CopyFrom(model)
     _check(normal, "The model is not valid ONNX.")
     normal = onnx.inliner.inline_local_functions(normal) if normal.functions else normal
     _drop_overridable_inputs(normal)
-    admit(normal)
+    require_quantizable(normal)
     normal = _with_current_opset(normal)
     for step in STEPS:
         step(normal)
-    admit(normal)
+    require_quantizable(normal)
     normal = onnx.shape_inference.infer_shapes(normal, data_prop=True)
     _check(normal, "The normalized model is not valid ONNX.")
     return normal

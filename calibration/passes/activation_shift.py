@@ -78,7 +78,7 @@ def find_capped(model: onnx.ModelProto) -> list[Capped]:
     return found
 
 
-def recenter(model: onnx.ModelProto, offsets: Mapping[str, float]) -> onnx.ModelProto:
+def shift_activations(model: onnx.ModelProto, offsets: Mapping[str, float]) -> onnx.ModelProto:
     """Move values by constants.
 
     Args:

@@ -23,7 +23,7 @@ from onnx import NodeProto, numpy_helper
 from ...runtime.session.session import Session
 from ..onnx_graph.graph import activation_limits, array_of, expose, initializers, makers, reader_counts
 
-MOST = 64.0  # a channel that hardly ever fires is not blown up further than this
+MAX_SCALE = 64.0  # a channel that hardly ever fires is not blown up further than this
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,20 @@ def equalize(model: onnx.ModelProto, limits: Mapping[str, NDArray[np.floating]])
     scaled.CopyFrom(model)
     tensors = initializers(scaled)
     for pair in pairs:
-        stretch = factors(pair, limits[pair.value])
+        stretch = channel_scales(pair, limits[pair.value])
         for name in pair.first.input[1:3]:
             _scale(tensors[name], stretch)
         _scale(tensors[pair.second.input[1]], np.reciprocal(stretch))
     return scaled
 
 
-def factors(pair: Pair, limits: NDArray[np.floating]) -> NDArray[np.float32]:
+def channel_scales(pair: Pair, limits: NDArray[np.floating]) -> NDArray[np.float32]:
     """What each channel is multiplied with, shape (C,), so that its limit becomes the whole tensor's."""
-    target = reach(pair, limits)
-    return np.clip(target / np.maximum(limits, target / MOST), 1.0, MOST).astype(np.float32)
+    target = clip_limit(pair, limits)
+    return np.clip(target / np.maximum(limits, target / MAX_SCALE), 1.0, MAX_SCALE).astype(np.float32)
 
 
-def reach(pair: Pair, limits: NDArray[np.floating]) -> float:
+def clip_limit(pair: Pair, limits: NDArray[np.floating]) -> float:
     """The limit of the whole tensor once its channels are scaled."""
     return pair.cap if pair.cap is not None else float(np.max(limits))
 

@@ -13,7 +13,7 @@ from onnx import NodeProto, TensorProto, helper
 from ..onnx_graph.evaluate import Evaluator
 from ..onnx_graph.graph import as_tensor
 from ..onnx_graph.segments import Segment
-from ..qdq.quantized_inputs import Site
+from ..qdq.quantized_inputs import QuantizedInput
 
 NO_ACTIVATION = -1
 SCALARS = {
@@ -35,7 +35,7 @@ class FakeQuantSegment:
         ModelError: ONNX Runtime does not accept the model.
     """
 
-    def __init__(self, segment: Segment, sites: Collection[Site]) -> None:
+    def __init__(self, segment: Segment, sites: Collection[QuantizedInput]) -> None:
         self._evaluator = Evaluator(_with_rounding(segment.model, sites, segment.names))
         self._input = segment.model.graph.input[0].name
 
@@ -66,7 +66,9 @@ class FakeQuantSegment:
         return [list(outputs.values()) for outputs in found]
 
 
-def _with_rounding(model: onnx.ModelProto, sites: Collection[Site], names: Sequence[str]) -> onnx.ModelProto:
+def _with_rounding(
+    model: onnx.ModelProto, sites: Collection[QuantizedInput], names: Sequence[str]
+) -> onnx.ModelProto:
     """The model with a switch before every site; the sites of one activation share theirs."""
     rounded = onnx.ModelProto()
     rounded.CopyFrom(model)

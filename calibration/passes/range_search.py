@@ -15,14 +15,14 @@ from ...runtime.errors import ModelError
 from ..onnx_graph.graph import opset
 from ..onnx_graph.segments import Segment, segments
 from ..onnx_graph.shapes import input_of
-from ..qdq.quantized_inputs import Site, activations
+from ..qdq.quantized_inputs import QuantizedInput, activations
 from ..ranges.histogram import Histogram
 from ..ranges.integer_format import IntegerFormat
 from ..ranges.methods import METHODS
 from ..ranges.statistics import Range
 from .fake_quant import FakeQuantSegment
 
-ALIKE = 0.02  # ranges whose ends differ by less give the same output but for chance
+RANGE_TOLERANCE = 0.02  # ranges whose ends differ by less give the same output but for chance
 FIRST_OPSET = 13
 
 
@@ -34,19 +34,19 @@ class Choice:
         value: name of the tensor.
         method: the method whose range is kept.
         range: that range.
-        damage: for each method, the power of the output's error over the power of the output when this
+        errors: for each method, the power of the output's error over the power of the output when this
             tensor alone is quantized.
     """
 
     value: str
     method: str
     range: Range
-    damage: Mapping[str, float]
+    errors: Mapping[str, float]
 
 
 def choose_ranges(
     model: onnx.ModelProto,
-    sites: Collection[Site],
+    sites: Collection[QuantizedInput],
     histograms: Mapping[str, Histogram],
     samples: NDArray[Any],
     format_: IntegerFormat,
@@ -94,16 +94,16 @@ def _choices(
 ) -> Iterator[Choice]:
     for index, name in enumerate(segment.names):
         candidates = {method: find(histograms[name], format_) for method, find in METHODS.items()}
-        damage: dict[str, float] = {}
+        errors: dict[str, float] = {}
         for method, candidate in candidates.items():
-            twin = next((other for other in damage if _alike(candidates[other], candidate)), None)
+            twin = next((other for other in errors if _alike(candidates[other], candidate)), None)
             if twin:
-                damage[method] = damage[twin]
+                errors[method] = errors[twin]
             else:
                 rounded = rounding.run(batches, index, *_integers(candidate, format_))
-                damage[method] = _damage(reference, _joined(rounded))
-        best = min(damage, key=damage.__getitem__)
-        yield Choice(name, best, candidates[best], damage)
+                errors[method] = _error(reference, _joined(rounded))
+        best = min(errors, key=errors.__getitem__)
+        yield Choice(name, best, candidates[best], errors)
 
 
 def _batches(model: onnx.ModelProto, samples: NDArray[Any]) -> list[NDArray[Any]]:
@@ -126,10 +126,10 @@ def _integers(chosen: Range, format_: IntegerFormat) -> tuple[float, float, floa
 
 def _alike(one: Range, other: Range) -> bool:
     width = max(one.high - one.low, other.high - other.low)
-    return max(abs(one.low - other.low), abs(one.high - other.high)) <= ALIKE * width / 2
+    return max(abs(one.low - other.low), abs(one.high - other.high)) <= RANGE_TOLERANCE * width / 2
 
 
-def _damage(reference: NDArray[np.float64], outputs: NDArray[np.float64]) -> float:
+def _error(reference: NDArray[np.float64], outputs: NDArray[np.float64]) -> float:
     power = float(np.sum(reference**2))
     error = float(np.sum((outputs - reference) ** 2))
     if error == 0:

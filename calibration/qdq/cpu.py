@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from ...runtime.errors import ModelError
-from ..normalize.checks import admit, require_per_channel
+from ..normalize.checks import require_per_channel, require_quantizable
 from ..onnx_graph.graph import array_of, initializers
 from ..ranges.integer_format import ACTIVATION_UINT8, MIN_SCALE
 from ..ranges.statistics import Range
@@ -50,10 +50,10 @@ def quantize_cpu(
         keep_float: first outputs of nodes that stay float.
 
     Raises:
-        ModelError: the opset has no per-channel Q/DQ, the model is one that `admit` refuses, `keep_float` or
-            `weight_scales` names what is not there, or nothing is left to quantize.
+        ModelError: the opset has no per-channel Q/DQ, `require_quantizable` refuses the model, `keep_float`
+            or `weight_scales` names what is not there, or nothing is left to quantize.
     """
-    admit(model)
+    require_quantizable(model)
     require_per_channel(model)
     lowered = lower(model, ranges, keep_float)
     writer = _CpuWriter(lowered.model, lowered.ranges, weight_scales or {}, keep_float)

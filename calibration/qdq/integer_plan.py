@@ -16,7 +16,7 @@ from onnx import NodeProto
 from ..onnx_graph.graph import activation_limits, initializers, reader_counts
 from ..ranges.integer_format import ACTIVATION_UINT8, IntegerGrid
 from ..ranges.statistics import Range
-from .quantized_inputs import find_sites
+from .quantized_inputs import find_quantized_inputs
 
 KERNELS = {"Add", "Mul", "Sigmoid", "LeakyRelu", "AveragePool", "GlobalAveragePool", "Concat", "HardSigmoid"}
 MOVES = {"MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze", "Identity"}
@@ -69,7 +69,9 @@ class _Planner:
         self._weights = initializers(model)
         self._outputs = {output.name for output in model.graph.output}
         self._readers = reader_counts(model)
-        self._axes = {site.node: site.axis for site in find_sites(model, keep_float) if site.axis is not None}
+        self._axes = {
+            site.node: site.axis for site in find_quantized_inputs(model, keep_float) if site.axis is not None
+        }
         self._made: set[str] = set()  # values that integer nodes put out
 
     def visit(self, node: NodeProto) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import onnx
 
 from .gates import Gate, find_gates
-from .quantized_inputs import LAYERS_ONLY, Placement, Site, activations, find_sites
+from .quantized_inputs import LAYERS_ONLY, Placement, QuantizedInput, activations, find_quantized_inputs
 
 CLOSE_DB = 0.5  # of SQNR: what lies nearer to the best than this is as good
 BEST = "highest SQNR on held-back calibration inputs"
@@ -81,9 +81,9 @@ def gate_int8(gates: Iterable[Gate]) -> Placement:
         site
         for gate in gates
         for site in (
-            Site(gate.pool.output[0], 0, gate.value),
-            Site(gate.mul.output[0], gate.position, gate.value),
-            Site(gate.mul.output[0], 1 - gate.position, gate.mul.input[1 - gate.position]),
+            QuantizedInput(gate.pool.output[0], 0, gate.value),
+            QuantizedInput(gate.mul.output[0], gate.position, gate.value),
+            QuantizedInput(gate.mul.output[0], 1 - gate.position, gate.mul.input[1 - gate.position]),
         )
     ]
     return Placement(GATE_INT8, added=tuple(dict.fromkeys(added)))
@@ -91,7 +91,9 @@ def gate_int8(gates: Iterable[Gate]) -> Placement:
 
 def activations_of_all(model: onnx.ModelProto) -> list[str]:
     """The activations that any placement rounds, each once."""
-    found = (activations(find_sites(model, placement=placement)) for placement in placements(model))
+    found = (
+        activations(find_quantized_inputs(model, placement=placement)) for placement in placements(model)
+    )
     return list(dict.fromkeys(name for names in found for name in names))
 
 

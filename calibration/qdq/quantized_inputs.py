@@ -17,7 +17,7 @@ from ..onnx_graph.graph import element_types, initializers, reader_counts
 
 
 @dataclass(frozen=True)
-class Site:
+class QuantizedInput:
     """One quantized input of a node.
 
     Attributes:
@@ -35,7 +35,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Placement:
-    """What differs from `find_sites`' own rule, around the gates of squeeze-and-excitation.
+    """What differs from `find_quantized_inputs`' own rule, around the gates of squeeze-and-excitation.
 
     Attributes:
         name: by which it is known.
@@ -45,16 +45,16 @@ class Placement:
 
     name: str
     left_float: frozenset[str] = frozenset()
-    added: tuple[Site, ...] = ()
+    added: tuple[QuantizedInput, ...] = ()
 
 
 LAYERS_ONLY = Placement("layers")
 """Layers and shortcuts alone, those within gates as all others."""
 
 
-def find_sites(
+def find_quantized_inputs(
     model: onnx.ModelProto, keep_float: Collection[str] = (), placement: Placement = LAYERS_ONLY
-) -> list[Site]:
+) -> list[QuantizedInput]:
     """The inputs that the INT8 graph quantizes, in the order of the graph.
 
     Every Conv, Gemm and MatMul whose weights are a float initializer (a matrix, for MatMul) takes both its
@@ -75,24 +75,24 @@ def find_sites(
     _refuse_unknown(model, keep_float)
     kept = {*keep_float, *placement.left_float}
     weights, types = initializers(model), element_types(model)
-    found: list[Site] = []
+    found: list[QuantizedInput] = []
     for node in model.graph.node:
         axis = _channel_axis(node, weights)
         if axis is None or node.output[0] in kept or types.get(node.input[0]) != TensorProto.FLOAT:
             continue
-        found.append(Site(node.output[0], 0, node.input[0]))
-        found.append(Site(node.output[0], 1, node.input[1], axis))
+        found.append(QuantizedInput(node.output[0], 0, node.input[0]))
+        found.append(QuantizedInput(node.output[0], 1, node.input[1], axis))
     quantized = {site.node for site in found}
     added = [site for site in placement.added if site.node not in kept]
     return [*found, *_shortcuts(model, quantized, weights, kept), *added]
 
 
-def layers(sites: Collection[Site]) -> list[str]:
+def layers(sites: Collection[QuantizedInput]) -> list[str]:
     """The nodes with quantized weights among the sites, by their first outputs, each once, in order."""
     return list(dict.fromkeys(site.node for site in sites if site.axis is not None))
 
 
-def activations(sites: Collection[Site]) -> list[str]:
+def activations(sites: Collection[QuantizedInput]) -> list[str]:
     """The activations among the sites, each once, in order."""
     return list(dict.fromkeys(site.value for site in sites if site.axis is None))
 
@@ -124,7 +124,7 @@ def _channel_axis(node: NodeProto, weights: dict[str, TensorProto]) -> int | Non
 
 def _shortcuts(
     model: onnx.ModelProto, quantized: set[str], weights: Collection[str], keep_float: Collection[str]
-) -> list[Site]:
+) -> list[QuantizedInput]:
     """The shortcut of each Add that alone reads a quantized convolution's output."""
     readers = reader_counts(model)
     convolutions = {
@@ -137,5 +137,5 @@ def _shortcuts(
         fused = [i for i, name in enumerate(node.input) if name in convolutions and readers[name] == 1]
         if fused and node.input[1 - fused[-1]] not in weights:
             other = 1 - fused[-1]
-            found.append(Site(node.output[0], other, node.input[other]))
+            found.append(QuantizedInput(node.output[0], other, node.input[other]))
     return found

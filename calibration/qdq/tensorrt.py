@@ -15,10 +15,10 @@ import onnx
 from numpy.typing import NDArray
 
 from ...runtime.errors import ModelError
-from ..normalize.checks import admit, require_per_channel
+from ..normalize.checks import require_per_channel, require_quantizable
 from ..ranges.integer_format import ACTIVATION_INT8
 from ..ranges.statistics import Range
-from .quantized_inputs import LAYERS_ONLY, Placement, Site, find_sites
+from .quantized_inputs import LAYERS_ONLY, Placement, QuantizedInput, find_quantized_inputs
 from .writer import PairWriter
 
 
@@ -30,7 +30,7 @@ def quantize_tensorrt(
     keep_float: Collection[str] = (),
     placement: Placement = LAYERS_ONLY,
 ) -> onnx.ModelProto:
-    """Quantize what `find_sites` names: Conv, Gemm, MatMul, the shortcuts added to them, and what is placed.
+    """Quantize what `find_quantized_inputs` names: Conv, Gemm, MatMul, shortcuts, and what is placed.
 
     Args:
         model: a float32 model, opset 13 or later.
@@ -41,12 +41,12 @@ def quantize_tensorrt(
         placement: what is done about the model's gates.
 
     Raises:
-        ModelError: the opset has no per-channel Q/DQ, the model is one that `admit` refuses, `keep_float` or
-            `weight_scales` names what is not there, or nothing is left to quantize.
+        ModelError: the opset has no per-channel Q/DQ, `require_quantizable` refuses the model, `keep_float`
+            or `weight_scales` names what is not there, or nothing is left to quantize.
     """
-    admit(model)
+    require_quantizable(model)
     require_per_channel(model)
-    sites = _with_ranges(find_sites(model, keep_float, placement), ranges)
+    sites = _with_ranges(find_quantized_inputs(model, keep_float, placement), ranges)
     if not sites:
         raise ModelError(NOTHING_TO_QUANTIZE)
     written = onnx.ModelProto()
@@ -72,10 +72,12 @@ NOTHING_TO_QUANTIZE = (
 )
 
 
-def _with_ranges(sites: Collection[Site], ranges: Mapping[str, Range]) -> dict[str, list[Site]]:
+def _with_ranges(
+    sites: Collection[QuantizedInput], ranges: Mapping[str, Range]
+) -> dict[str, list[QuantizedInput]]:
     """The sites of each node, without the nodes of which an input has no range."""
     unknown = {site.node for site in sites if site.axis is None and site.value not in ranges}
-    found: dict[str, list[Site]] = {}
+    found: dict[str, list[QuantizedInput]] = {}
     for site in sites:
         if site.node not in unknown:
             found.setdefault(site.node, []).append(site)

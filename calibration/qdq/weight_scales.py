@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from ..onnx_graph.graph import array_of, as_tensor, initializers
 from .formats import along, round_weight, weight_scale
-from .quantized_inputs import Site
+from .quantized_inputs import QuantizedInput
 
 NARROWEST = 0.5  # share of the largest magnitude that is tried last
 CANDIDATES = 32
 
 
-def best_scales(model: onnx.ModelProto, sites: Iterable[Site]) -> dict[str, NDArray[np.float32]]:
+def best_scales(model: onnx.ModelProto, sites: Iterable[QuantizedInput]) -> dict[str, NDArray[np.float32]]:
     """Step sizes of the weights among the sites, by initializer, one an output channel."""
     weights = initializers(model)
     return {
@@ -27,7 +27,7 @@ def best_scales(model: onnx.ModelProto, sites: Iterable[Site]) -> dict[str, NDAr
 
 
 def on_grid(
-    model: onnx.ModelProto, sites: Iterable[Site], scales: Mapping[str, NDArray[np.float32]]
+    model: onnx.ModelProto, sites: Iterable[QuantizedInput], scales: Mapping[str, NDArray[np.float32]]
 ) -> onnx.ModelProto:
     """A float model whose weights have the values that INT8 gives them.
 

@@ -15,7 +15,14 @@ from ..dataset.calibration_set import CalibrationSet
 from ..passes.activation_shift import best_offsets
 from ..passes.cross_layer_equalization import channel_maxima, find_pairs
 from ..progress import Progress
-from ..qdq.quantized_inputs import LAYERS_ONLY, Placement, Site, activations, find_sites, layers
+from ..qdq.quantized_inputs import (
+    LAYERS_ONLY,
+    Placement,
+    QuantizedInput,
+    activations,
+    find_quantized_inputs,
+    layers,
+)
 from ..ranges.integer_format import ACTIVATION_INT8
 from ..ranges.methods import mse_range
 from ..ranges.statistics import Range, collect_statistics
@@ -42,7 +49,7 @@ class QuantizationPlan:
     """
 
     source: OnnxArtifact
-    sites: list[Site]
+    sites: list[QuantizedInput]
     ranges: Mapping[str, Range]
     offsets: Mapping[str, float]
     limits: Mapping[str, NDArray[np.float64]]
@@ -64,7 +71,7 @@ def least_error_plans(
         DataError: a value is NaN or Inf on the inputs.
     """
     model = artifact.model
-    sites = {option: find_sites(model, placement=option) for option in options}
+    sites = {option: find_quantized_inputs(model, placement=option) for option in options}
     names = dict.fromkeys(name for found in sites.values() for name in activations(found))
     shown = batches(model, samples, progress, "calibrating")
     histograms = collect_statistics(model, shown, list(names)).histograms
@@ -94,7 +101,7 @@ class Recovery:
 
 
 def equalization_limits(
-    artifact: OnnxArtifact, sites: list[Site], samples: CalibrationSet, progress: Progress
+    artifact: OnnxArtifact, sites: list[QuantizedInput], samples: CalibrationSet, progress: Progress
 ) -> dict[str, NDArray[np.float64]]:
     """The largest magnitude of each channel that can be equalized."""
     read = Counter(site.value for site in sites)
@@ -122,7 +129,7 @@ def recoveries(
     count = count or 1
     while count <= MAX_FLOAT * len(ranked):
         kept = _reasons(ranked[:count])
-        mixed = replace(plan, sites=find_sites(plan.source.model, kept, plan.placement))
+        mixed = replace(plan, sites=find_quantized_inputs(plan.source.model, kept, plan.placement))
         yield Recovery(reconstructed(mixed, samples, progress), kept, tuple(ranked))
         count *= 2
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ..passes.activation_shift import recenter
-from ..passes.cross_layer_equalization import equalize, find_pairs, reach
+from ..passes.activation_shift import shift_activations
+from ..passes.cross_layer_equalization import clip_limit, equalize, find_pairs
 from ..qdq.quantized_inputs import LAYERS_ONLY, Placement
 from ..qdq.weight_scales import best_scales, on_grid
 from ..ranges.statistics import Range
@@ -41,10 +41,10 @@ def baseline(plan: QuantizationPlan) -> QuantizationParams:
     """What the ranges alone give, with channels equalized and values moved."""
     even = equalize(plan.source.model, plan.limits)
     pairs = [pair for pair in find_pairs(plan.source.model) if pair.value in plan.limits]
-    ends = {pair.value: reach(pair, plan.limits[pair.value]) for pair in pairs}
+    ends = {pair.value: clip_limit(pair, plan.limits[pair.value]) for pair in pairs}
     scaled = {name: Range(-end, end) for name, end in ends.items()}
     scales = best_scales(even, plan.sites)
-    source = recenter(on_grid(even, plan.sites, scales), plan.offsets)
+    source = shift_activations(on_grid(even, plan.sites, scales), plan.offsets)
     return QuantizationParams(source, {**plan.ranges, **scaled}, scales, placement=plan.placement)
 
 
@@ -59,5 +59,5 @@ def recovered(
         kept_float: layers that stay float, by their first outputs, and why.
     """
     found = student.recovered()
-    source = recenter(found.model, plan.offsets)
+    source = shift_activations(found.model, plan.offsets)
     return QuantizationParams(source, found.ranges, found.weight_scales, kept_float, plan.placement)

@@ -15,7 +15,7 @@ from onnx import NodeProto
 
 from ..onnx_graph.graph import array_of, initializers
 from ..onnx_graph.segments import live_before
-from ..qdq.quantized_inputs import Site
+from ..qdq.quantized_inputs import QuantizedInput
 from .activations import Activations
 from .bias import channel_means, missing_mean
 from .gptq import Moments, best_steps, damped, round_together
@@ -58,7 +58,7 @@ def reconstruct(student: QuantizedGraph, samples: NDArray[np.float32], track: Tr
             student.shift_bias(biases[layer], missing_mean(wanted[layer], found[layer]))
 
 
-def _fit(student: QuantizedGraph, site: Site, node: NodeProto, activations: Activations) -> None:
+def _fit(student: QuantizedGraph, site: QuantizedInput, node: NodeProto, activations: Activations) -> None:
     weight, axis = array_of(initializers(student.reference)[site.value]), site.axis or 0
     rows = weight_matrix(node, weight, axis)
     if rows.shape[2] > MAX_INPUTS:

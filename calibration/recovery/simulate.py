@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from ..onnx_graph.graph import array_of, as_tensor, initializers, refuse_control_flow
-from ..passes.cross_layer_equalization import factors, find_pairs, reach
+from ..passes.cross_layer_equalization import channel_scales, clip_limit, find_pairs
 from ..passes.fake_quant import fake_quantize
 from ..qdq.formats import along
-from ..qdq.quantized_inputs import Site, activations
+from ..qdq.quantized_inputs import QuantizedInput, activations
 from ..qdq.weight_scales import best_scale
 from ..ranges.integer_format import ACTIVATION_INT8, MIN_SCALE, WEIGHT_INT8
 from ..ranges.statistics import Range
@@ -54,7 +54,7 @@ class QuantizedGraph:
         ranges: range of each activation among them.
         limits: for the values that equalization can scale, the largest magnitude worth keeping of each
             channel, shape (C,): those channels have step sizes of their own.
-        offsets: what `recenter` will take off the values that it can move.
+        offsets: what `shift_activations` will take off the values that it can move.
 
     Attributes:
         reference: the float32 graph, shapes inferred as far as they can be.
@@ -73,7 +73,7 @@ class QuantizedGraph:
     def __init__(
         self,
         model: onnx.ModelProto,
-        sites: Sequence[Site],
+        sites: Sequence[QuantizedInput],
         ranges: Mapping[str, Range],
         limits: Mapping[str, NDArray[np.floating]] = NOTHING,
         offsets: Mapping[str, float] = NOTHING,
@@ -99,7 +99,7 @@ class QuantizedGraph:
                 self.weights[site.value] = (weight / step).astype(np.float32)
         for pair in self._pairs:
             limit = limits[pair.value]
-            step = reach(pair, limit) / factors(pair, limit) / ACTIVATION_INT8.highest
+            step = clip_limit(pair, limit) / channel_scales(pair, limit) / ACTIVATION_INT8.highest
             axes = values[pair.second.input[1]].ndim
             self.steps[pair.value] = along(1, np.maximum(step, MIN_SCALE).astype(np.float32), axes)
         self.biased = {
@@ -159,7 +159,7 @@ class QuantizedGraph:
         values = {name: self._rounded_weight(name) for name in self.weights} | self.biases
         original = initializers(self.reference)
         for pair in self._pairs:
-            stretch = factors(pair, limits[pair.value])
+            stretch = channel_scales(pair, limits[pair.value])
             for name in pair.first.input[1:3]:  # of a layer that may stay float
                 value = values[name] if name in values else array_of(original[name])
                 values[name] = value * along(0, stretch, value.ndim)
@@ -168,14 +168,14 @@ class QuantizedGraph:
             for name, factor in ((pair.first.input[1], stretch), (second, np.reciprocal(stretch))):
                 if name in steps:
                     steps[name] = steps[name] * along(0, factor, steps[name].ndim)
-            limits[pair.value] = np.array([reach(pair, limits[pair.value])])
+            limits[pair.value] = np.array([clip_limit(pair, limits[pair.value])])
         return Recovered(
             self._with_values(values),
             {name: Range(-float(limit[0]), float(limit[0])) for name, limit in limits.items()},
             {name: step.reshape(-1) for name, step in steps.items()},
         )
 
-    def _quantized_nodes(self, sites: Mapping[tuple[str, int], Site]) -> Iterator[NodeProto]:
+    def _quantized_nodes(self, sites: Mapping[tuple[str, int], QuantizedInput]) -> Iterator[NodeProto]:
         """The graph's nodes; before the first reader of each quantized activation those that round it."""
         rounded: set[str] = set()
         for node in self.reference.graph.node:
@@ -200,7 +200,7 @@ class QuantizedGraph:
         yield from fake_quantize(f"{result}.centred", f"{result}.steps", _step(value), *limits)
         yield helper.make_node("Add", [f"{result}.steps", _offset(value)], [result])
 
-    def _constants(self, sites: Mapping[tuple[str, int], Site]) -> Iterator[TensorProto]:
+    def _constants(self, sites: Mapping[tuple[str, int], QuantizedInput]) -> Iterator[TensorProto]:
         for name, tensor in initializers(self.reference).items():
             yield as_tensor(name, self.biases[name]) if name in self.biases else tensor
         for name in dict.fromkeys(site.value for site in sites.values() if site.axis is not None):

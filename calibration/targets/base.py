@@ -108,7 +108,7 @@ class Int8Result:
     placement: PlacementChoice = NO_CHOICE
 
 
-class Plan(Protocol):
+class TargetPlan(Protocol):
     """How a target quantizes one network: from ranges alone, and after recovery."""
 
     @property
@@ -160,7 +160,7 @@ class Target(ABC):
         """The values whose distribution it needs."""
 
     @abstractmethod
-    def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> Plan:
+    def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> TargetPlan:
         """Choose ranges, and where pairs stand.
 
         Raises:

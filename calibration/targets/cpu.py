@@ -19,7 +19,7 @@ from ..passes.range_search import Choice
 from ..progress import Progress
 from ..qdq.cpu import quantize_cpu
 from ..qdq.placement import PlacementChoice
-from ..qdq.quantized_inputs import LAYERS_ONLY, activations, find_sites
+from ..qdq.quantized_inputs import LAYERS_ONLY, activations, find_quantized_inputs
 from ..ranges.integer_format import ACTIVATION_UINT8
 from ..ranges.methods import mse_range
 from ..ranges.statistics import Range, Statistics, collect_statistics
@@ -84,7 +84,7 @@ class CpuPlan:
     def recovery_plan(self) -> QuantizationPlan:
         """The network with its channels equalized; affine ranges as symmetric ones around an offset."""
         even, ranges = self._equalized
-        sites = find_sites(even.model)
+        sites = find_quantized_inputs(even.model)
         offsets = {name: (ranges[name].low + ranges[name].high) / 2 for name in activations(sites)}
         around = {name: Range(ranges[name].low - at, ranges[name].high - at) for name, at in offsets.items()}
         return QuantizationPlan(even, sites, around, offsets, {})
@@ -99,7 +99,7 @@ class CpuPlan:
     def _equalized(self) -> tuple[OnnxArtifact, Mapping[str, Range]]:
         """The model with its channels equalized, and the ranges of its values then."""
         artifact, samples = self.inputs.artifact, self.inputs.samples
-        limits = equalization_limits(artifact, find_sites(artifact.model), samples, self.progress)
+        limits = equalization_limits(artifact, find_quantized_inputs(artifact.model), samples, self.progress)
         even = equalize(artifact.model, limits)
         if even is artifact.model:
             return artifact, self.ranges

@@ -18,11 +18,11 @@ from ..passes.kept import KeptLayer, name_of
 from ..passes.range_search import Choice
 from ..progress import Progress
 from ..qdq.placement import PlacementChoice
-from ..qdq.quantized_inputs import LAYERS_ONLY, find_sites, layers
+from ..qdq.quantized_inputs import LAYERS_ONLY, find_quantized_inputs, layers
 from ..ranges.statistics import Range, Statistics
 from ..recovery.mixed_precision import recoveries
 from ..recovery.parameters import QuantizationParams
-from .base import Attempt, Int8Request, Int8Result, Plan, Target
+from .base import Attempt, Int8Request, Int8Result, Target, TargetPlan
 
 PROBABILITIES = "it makes probabilities of the logits"
 LEFT_FLOAT = "it is part of a gate, all of which stays float"
@@ -86,7 +86,7 @@ def _logits(inputs: CalibrationInputs) -> CalibrationInputs:
 
 
 def _recovered(
-    writer: _Writer, target: Target, plan: Plan, inputs: CalibrationInputs, progress: Progress
+    writer: _Writer, target: Target, plan: TargetPlan, inputs: CalibrationInputs, progress: Progress
 ) -> Iterator[Int8Result]:
     for recovery in recoveries(plan.recovery_plan(), target.float_share, inputs.samples, progress):
         result = writer.write(plan.recovered(recovery))
@@ -105,7 +105,7 @@ class _Writer:
     placement: PlacementChoice
 
     def write(self, params: QuantizationParams) -> Int8Result:
-        could = layers(find_sites(self.artifact.model))
+        could = layers(find_quantized_inputs(self.artifact.model))
         left = {layer: LEFT_FLOAT for layer in could if layer in params.placement.left_float}
         kept = {**left, **params.kept_float}
         names = {node.output[0]: name_of(node) for node in params.source.graph.node}

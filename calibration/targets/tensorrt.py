@@ -21,7 +21,7 @@ from ..passes.float_rest import Mixed, float16_rest, float32_rest, require_round
 from ..passes.range_search import Choice, choose_ranges
 from ..progress import Progress
 from ..qdq.placement import PlacementChoice, activations_of_all
-from ..qdq.quantized_inputs import Placement, activations, find_sites
+from ..qdq.quantized_inputs import Placement, activations, find_quantized_inputs
 from ..qdq.tensorrt import quantize_tensorrt
 from ..ranges.integer_format import ACTIVATION_INT8
 from ..ranges.statistics import Range, Statistics
@@ -113,7 +113,7 @@ class TensorRTPlan:
 
 
 def _write(params: QuantizationParams) -> onnx.ModelProto:
-    sites = find_sites(params.source, params.kept_float, params.placement)
+    sites = find_quantized_inputs(params.source, params.kept_float, params.placement)
     quantized = {site.value for site in sites if site.axis is not None}
     scales = {name: scale for name, scale in params.weight_scales.items() if name in quantized}
     return quantize_tensorrt(
@@ -130,7 +130,7 @@ def _prepare(
 ) -> tuple[QuantizationPlan, tuple[Choice, ...]]:
     """Choose the ranges, and move the values that then have twice the levels."""
     artifact, samples = inputs.artifact, inputs.samples
-    sites = find_sites(artifact.model, placement=placement)
+    sites = find_quantized_inputs(artifact.model, placement=placement)
     named, histograms = activations(sites), statistics.histograms
     offsets = best_offsets(artifact.model, {name: histograms[name] for name in named})
     others = [site for site in sites if site.value not in offsets]

@@ -149,7 +149,7 @@ def gather(summary: RequestSummary, results: Mapping[str, PrecisionResult]) -> E
 
 
 def _range(choice: Choice) -> RangeFound:
-    errors = {method: _finite(damage) for method, damage in choice.damage.items()}
+    errors = {method: _finite(errors) for method, errors in choice.errors.items()}
     return RangeFound(choice.value, choice.method, choice.range.low, choice.range.high, errors)
 
 

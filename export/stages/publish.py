@@ -148,7 +148,7 @@ def _write_model(folder: Path, precision: str, result: PrecisionResult, accuracy
 
 def _write_golden(folder: Path, reference: Reference, pictures: Sequence[GoldenPicture]) -> FileEntry:
     path = folder / "golden.npz"
-    arrays = {
+    arrays: dict[str, Any] = {
         output_key(i, name): values[:GOLDEN_SAMPLES]
         for i, (name, values) in enumerate(reference.outputs.items())
     }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.shapes import fits
+from ..bundle.shapes import require_fit
 from ..device.jetson import ROOT
 from ..device.remedies import missing_onnxruntime
 from ..errors import InputError, ModelError
@@ -125,12 +125,7 @@ class Session:
 
     def _check(self, batch: NDArray[Any]) -> None:
         wanted = self.input_shape
-        if not fits(wanted, batch.shape) or batch.dtype != self.input_dtype:
-            raise InputError(
-                "The input does not fit the model.",
-                wanted=f"{self.input_dtype} of shape ({', '.join(map(str, wanted))})",
-                got=f"{batch.dtype} of shape {batch.shape}",
-            )
+        require_fit(batch, wanted, self.input_dtype, InputError, "The input does not fit the model.")
         batches = self._request.engine.batches
         limited = self._provider.fixes_batches(self._request) and not isinstance(wanted[0], int)
         if limited and not batches.smallest <= len(batch) <= batches.largest:

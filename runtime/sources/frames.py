@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..bundle.manifest import TensorSpec
-from ..bundle.shapes import fits
+from ..bundle.shapes import require_fit
 from ..errors import FrameError, InputError, TensorError
 from .captured import Captured
 from .readers import TENSOR_ENDING, read_image, read_tensors
@@ -121,15 +121,15 @@ def require_tensor(sample: NDArray[Any], tensor: TensorSpec) -> NDArray[Any]:
     Raises:
         TensorError: it is of another dtype or shape.
     """
-    sides = tensor.shape[1:]
-    if not fits(sides, sample.shape) or sample.dtype != tensor.dtype:
-        raise TensorError(
-            "The tensor does not fit the model.",
-            wanted=f"{tensor.dtype} of shape ({', '.join(map(str, sides))})",
-            got=f"{sample.dtype} of shape {sample.shape}",
-            todo="give such a tensor; or, where the bundle takes pictures, a uint8 array of shape "
-            "(height, width, 3) in RGB, or a picture of Pillow's",
-        )
+    require_fit(
+        sample,
+        tensor.shape[1:],
+        tensor.dtype,
+        TensorError,
+        "The tensor does not fit the model.",
+        todo="give such a tensor; or, where the bundle takes pictures, a uint8 array of shape "
+        "(height, width, 3) in RGB, or a picture of Pillow's",
+    )
     return sample
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ..bundle.preprocess import DEEP_MODES
-from ..bundle.shapes import fits
+from ..bundle.shapes import require_fit
 from ..errors import ImageError, InputError, TensorError, gist
 
 # Formats that Pillow decodes by itself: an EPS would start another program, whatever its file is called.
@@ -135,13 +135,8 @@ def read_tensors(path: Path, shape: tuple[int | str, ...], dtype: str) -> NDArra
     if not isinstance(found, np.ndarray):
         raise TensorError(f"{path} holds several arrays.", wanted="a .npy file, which holds one")
     stacked = found[None] if found.ndim == len(shape) else found
-    if not fits((None, *shape), stacked.shape) or found.dtype != dtype:
-        wanted = ", ".join(map(str, shape))
-        raise TensorError(
-            f"{path} does not hold inputs of the model.",
-            wanted=f"{dtype} of shape ({wanted}) or (N, {wanted})",
-            got=f"{found.dtype} of shape {found.shape}",
-        )
+    message = f"{path} does not hold an input of the model, or several along a first axis more."
+    require_fit(stacked, (None, *shape), dtype, TensorError, message)
     return stacked
 
 

@@ -9,9 +9,8 @@ from PIL import Image
 
 from edgeproof.calibration.passes.uint8_request import Uint8Request
 from edgeproof.calibration.preflight.check import is_installed
-from edgeproof.calibration.quantize import QuantizeRequest, quantize
+from edgeproof.calibration.quantization import QuantizeRequest, quantize
 from edgeproof.calibration.targets.base import Int8Request
-from edgeproof.calibration.targets.registry import find_target
 from edgeproof.export.data.dataset import Split
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.stages import pixels
@@ -203,7 +202,7 @@ def test_such_a_bundle_can_be_quantized_from_pictures(pixel_bundle, digits, tmp_
         digits.calibration.load(position).save(tmp_path / f"{position}.png")
     out = tmp_path / "int8.onnx"
     request = QuantizeRequest(
-        pixel_bundle.folder, f"images:{tmp_path}", out, Int8Request(10, "always"), find_target(target)
+        pixel_bundle.folder, f"images:{tmp_path}", out, Int8Request(10, "always"), target
     )
     assert quantize(request, progress).recovered
     with Session(out.read_bytes()) as session:

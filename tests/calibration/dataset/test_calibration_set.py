@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeproof.calibration.dataset.calibration_set import (
-    FEWEST,
+    MIN_INPUTS,
     CalibrationSet,
     inspect,
     read_calibration,
@@ -194,7 +194,7 @@ def test_the_first_input_that_is_not_finite_is_named(pictures, bad):
 
 
 def test_just_enough_inputs_are_accepted(pictures):
-    assert len(accept(pictures[:FEWEST])) == FEWEST
+    assert len(accept(pictures[:MIN_INPUTS])) == MIN_INPUTS
 
 
 @pytest.mark.parametrize(

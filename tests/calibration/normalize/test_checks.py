@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgeproof.calibration.normalize.checks import admit, require_per_channel
+from edgeproof.calibration.normalize.checks import require_per_channel, require_quantizable
 from edgeproof.runtime.errors import ModelError
 
 ONE = {"s": np.float32(0.1), "z": np.int8(0)}
@@ -27,7 +27,7 @@ ONE = {"s": np.float32(0.1), "z": np.int8(0)}
 )
 def test_a_quantized_model_is_refused_with_the_node_that_shows_it(vector, body, weights, found):
     with pytest.raises(ModelError, match=f"(?s)quantized already: it holds {found}.*wanted: +a float model"):
-        admit(vector(body, **weights).model)
+        require_quantizable(vector(body, **weights).model)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -37,7 +37,7 @@ def test_weights_that_are_not_finite_are_refused_with_their_reader(vector, value
     with pytest.raises(
         ModelError, match=r"(?s)'w' holds NaN or Inf.*1 of 16 values, read by MatMul 'node_y'"
     ):
-        admit(vector("y = MatMul(x, w)", w=weight).model)
+        require_quantizable(vector("y = MatMul(x, w)", w=weight).model)
 
 
 def test_several_inputs_are_refused_by_name(build):
@@ -45,13 +45,13 @@ def test_several_inputs_are_refused_by_name(build):
         "g (float[batch,4] left, float[batch,4] right) => (float[batch,4] y) { y = Add(left, right) }"
     )
     with pytest.raises(ModelError, match=r"(?s)exactly one input.*got: +left, right"):
-        admit(artifact.model)
+        require_quantizable(artifact.model)
 
 
 def test_a_model_without_an_input_is_refused(build):
     artifact = build("g () => (float[4] y) { y = Relu(w) }", w=np.zeros(4, np.float32))
     with pytest.raises(ModelError, match=r"(?s)exactly one input.*got: +none"):
-        admit(artifact.model)
+        require_quantizable(artifact.model)
 
 
 def test_weights_listed_as_inputs_are_not_inputs(build):
@@ -59,11 +59,11 @@ def test_weights_listed_as_inputs_are_not_inputs(build):
         "g (float[batch,4] x, float[4,4] w) => (float[batch,4] y) { y = MatMul(x, w) }",
         w=np.eye(4, dtype=np.float32),
     )
-    admit(artifact.model)
+    require_quantizable(artifact.model)
 
 
 def test_a_float_model_is_admitted(network):
-    admit(network.model)
+    require_quantizable(network.model)
 
 
 def test_the_opset_is_named_where_it_is_too_old(build):

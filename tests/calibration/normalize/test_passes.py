@@ -9,7 +9,7 @@ from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.normalize.passes import NEWEST_OPSET, OLDEST_OPSET, normalize
 from edgeproof.calibration.onnx_graph.graph import array_of, element_types, initializers, opset
 from edgeproof.calibration.qdq import cpu, tensorrt
-from edgeproof.calibration.qdq.quantized_inputs import find_sites
+from edgeproof.calibration.qdq.quantized_inputs import find_quantized_inputs
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.runtime.errors import ModelError
 
@@ -160,7 +160,7 @@ CONSTANTS = {
 def test_what_is_computed_from_constants_becomes_an_initializer(imaging, assert_same, images, kinds, body):
     result = assert_same(imaging(body + HEAD.format("m")), images)
     assert not {"Constant", "Identity", "Transpose"} & set(kinds(result))
-    assert len(find_sites(result)) == 2
+    assert len(find_quantized_inputs(result)) == 2
 
 
 def test_identities_and_dropout_are_taken_out(imaging, assert_same, images, kinds):
@@ -301,7 +301,7 @@ def test_functions_of_the_model_are_written_out(images, answers, weights):
     )
     model.graph.initializer.extend(numpy_helper.from_array(weights[name], name) for name in ("w", "b"))
     result = normalize(model)
-    assert len(find_sites(result)) == 2
+    assert len(find_quantized_inputs(result)) == 2
     np.testing.assert_array_equal(answers(result, images)["y"], answers(model, images)["y"])
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.normalize.passes import normalize
-from edgeproof.calibration.onnx_graph.segments import segments
-from edgeproof.calibration.qdq.quantized_inputs import activations, find_sites
+from edgeproof.calibration.onnx_graph.segments import between, live_before, segments
+from edgeproof.calibration.qdq.quantized_inputs import activations, find_quantized_inputs
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def whole(network):
 
 
 def test_every_activation_is_in_one_segment_in_the_order_of_the_graph(whole):
-    names = activations(find_sites(whole.model))
+    names = activations(find_quantized_inputs(whole.model))
 
     found = [name for segment in segments(whole.model, names) for name in segment.names]
 
@@ -25,7 +25,7 @@ def test_every_activation_is_in_one_segment_in_the_order_of_the_graph(whole):
 
 
 def test_each_segment_hands_on_what_the_next_one_needs(whole, run, photos):
-    parts = list(segments(whole.model, activations(find_sites(whole.model))))
+    parts = list(segments(whole.model, activations(find_quantized_inputs(whole.model))))
     expected = run(whole, photos)["logits"]
 
     value = photos
@@ -57,3 +57,17 @@ def test_the_first_segment_takes_the_graphs_own_input(whole, run, photos):
 
 def test_without_activations_there_is_nothing_to_look_at(whole):
     assert list(segments(whole.model, [])) == []
+
+
+def test_only_the_nodes_on_the_way_and_the_values_that_are_read_are_taken(whole):
+    part = between(whole.model, ["image", "relu", "squeeze"], ["gate"])
+
+    assert [node.op_type for node in part.graph.node] == ["Conv", "HardSigmoid"]
+    assert [info.name for info in part.graph.input] == ["squeeze"]
+    assert {tensor.name for tensor in part.graph.initializer} == {"excite_w", "excite_b"}
+    onnx.checker.check_model(part)
+
+
+def test_what_is_alive_before_a_node_is_all_that_the_rest_needs(whole, run, photos):
+    assert set(live_before(whole.model, "excite")) == {"relu", "swish", "squeeze"}
+    assert live_before(whole.model, "conv") == ["image"]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from edgeproof.calibration.passes.activation_shift import find_capped, recenter
+from edgeproof.calibration.passes.activation_shift import find_capped, shift_activations
 
 CHAIN = """
 chain (float[batch,3,16,16] image) => (float[batch,4,16,16] out) {{
@@ -33,7 +33,7 @@ def chain(build, network_weights, rng):
 
 
 def test_the_value_lies_around_zero(chain, values_of, photos):
-    moved = recenter(chain(), {"capped": 3.0})
+    moved = shift_activations(chain(), {"capped": 3.0})
 
     values = values_of(moved, photos)["capped"]
     assert values.min() == -3
@@ -45,7 +45,7 @@ def test_the_value_lies_around_zero(chain, values_of, photos):
 def test_no_answer_changes(chain, run, photos, offset):
     model = chain()
 
-    moved = recenter(model, {"capped": offset})
+    moved = shift_activations(model, {"capped": offset})
 
     np.testing.assert_allclose(run(moved, photos)["out"], run(model, photos)["out"], rtol=1e-4, atol=1e-4)
 
@@ -53,7 +53,7 @@ def test_no_answer_changes(chain, run, photos, offset):
 def test_what_comes_back_is_that_of_the_weights_as_they_are(chain):
     model = chain()
 
-    moved = recenter(model, {"capped": 2.0})
+    moved = shift_activations(model, {"capped": 2.0})
 
     before, after = (
         {tensor.name: numpy_helper.to_array(tensor) for tensor in shown.graph.initializer}
@@ -79,4 +79,4 @@ def test_what_cannot_be_moved_is_left_alone(chain, reader, weights):
     model = chain(reader, **weights)
 
     assert find_capped(model) == []
-    assert recenter(model, {"capped": 3.0}) is model
+    assert shift_activations(model, {"capped": 3.0}) is model

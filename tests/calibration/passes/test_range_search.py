@@ -3,7 +3,7 @@ import pytest
 
 from edgeproof.calibration.passes.range_search import choose_ranges
 from edgeproof.calibration.qdq import tensorrt
-from edgeproof.calibration.qdq.quantized_inputs import activations, find_sites
+from edgeproof.calibration.qdq.quantized_inputs import activations, find_quantized_inputs
 from edgeproof.calibration.ranges.integer_format import ACTIVATION_INT8, ACTIVATION_UINT8
 from edgeproof.calibration.ranges.methods import METHODS
 from edgeproof.calibration.ranges.statistics import collect_statistics
@@ -18,7 +18,7 @@ def quantize_tensorrt(artifact, *arguments, **options):
 @pytest.fixture(scope="module")
 def choose():
     def choose(artifact, samples, grid=ACTIVATION_INT8, batches=None):
-        sites = find_sites(artifact.model)
+        sites = find_quantized_inputs(artifact.model)
         found = collect_statistics(artifact.model, batches or [samples], activations(sites))
         return found, list(choose_ranges(artifact.model, sites, found.histograms, samples, grid))
 
@@ -26,12 +26,12 @@ def choose():
 
 
 @pytest.mark.parametrize("grid", [ACTIVATION_INT8, ACTIVATION_UINT8], ids=["symmetric", "affine"])
-def test_each_activation_gets_the_candidate_that_does_the_least_damage(choose, network, photos, grid):
+def test_each_activation_gets_the_candidate_that_does_the_least_error(choose, network, photos, grid):
     found, choices = choose(network, photos, grid)
-    assert [choice.value for choice in choices] == activations(find_sites(network.model))
+    assert [choice.value for choice in choices] == activations(find_quantized_inputs(network.model))
     for choice in choices:
-        assert choice.damage.keys() == METHODS.keys()
-        assert choice.damage[choice.method] == min(choice.damage.values())
+        assert choice.errors.keys() == METHODS.keys()
+        assert choice.errors[choice.method] == min(choice.errors.values())
         assert choice.range == METHODS[choice.method](found.histograms[choice.value], grid)
 
 
@@ -43,7 +43,7 @@ def test_the_damage_is_that_of_quantizing_the_one_tensor(choose, network, photos
     outputs = run(network, rounded)["logits"]
     expected = np.sum((outputs - reference) ** 2) / np.sum(reference**2)
     assert choices[0].value == "image"
-    assert choices[0].damage[choices[0].method] == pytest.approx(expected, rel=1e-2)
+    assert choices[0].errors[choices[0].method] == pytest.approx(expected, rel=1e-2)
 
 
 def test_what_comes_before_the_first_activation_is_computed(choose, build, rng):
@@ -61,7 +61,7 @@ def test_what_comes_before_the_first_activation_is_computed(choose, build, rng):
     before = build(f"g (float[batch,3,9,9] a) => (float[batch,4] y) {{ {body} }}", **weights)
     (_, (wanted,)), (_, (got,)) = choose(before, floats), choose(inside, pixels)
     assert got.range == wanted.range
-    assert got.damage == pytest.approx(wanted.damage)
+    assert got.errors == pytest.approx(wanted.errors)
 
 
 def test_an_outlier_that_the_output_does_not_see_is_clipped(choose, build, rng):
@@ -74,7 +74,7 @@ def test_an_outlier_that_the_output_does_not_see_is_clipped(choose, build, rng):
     samples[0, 1] = 100
     _, (choice,) = choose(model, samples)
     assert choice.method != "max"
-    assert choice.damage[choice.method] < choice.damage["max"] / 10
+    assert choice.errors[choice.method] < choice.errors["max"] / 10
 
 
 def test_an_outlier_that_decides_the_output_is_kept(choose, build, rng):
@@ -100,14 +100,14 @@ def test_the_choice_is_no_worse_for_the_whole_network_than_the_widest_ranges(
     assert errors[0] <= errors[1] * 1.05
 
 
-def test_a_tensor_that_is_always_zero_does_no_damage(choose, build, rng):
+def test_a_tensor_that_is_always_zero_does_no_error(choose, build, rng):
     model = build(
         "g (float[batch,4] x) => (float[batch,4] y) { z = Mul(x, zero) y = MatMul(z, w) }",
         zero=np.float32(0),
         w=np.eye(4, dtype=np.float32),
     )
     _, (choice,) = choose(model, rng().standard_normal((5, 4)).astype(np.float32))
-    assert set(choice.damage.values()) == {0.0}
+    assert set(choice.errors.values()) == {0.0}
     assert choice.range.absmax == 0
 
 
@@ -117,7 +117,7 @@ def test_a_model_of_fixed_batch_is_judged_in_full_batches(choose, build, rng):
     samples = rng(2).standard_normal((6, 4)).astype(np.float32)
     fixed, free = (build(text.format(side, side), w=weight) for side in ("3", "batch"))
     (_, expected), (_, found) = choose(free, samples), choose(fixed, samples, batches=np.split(samples, 2))
-    assert found[0].damage == pytest.approx(expected[0].damage)
+    assert found[0].errors == pytest.approx(expected[0].errors)
     assert len(choose(fixed, samples[:4], batches=[samples[:3]])[1]) == 1
 
 

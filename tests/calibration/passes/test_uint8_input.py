@@ -16,7 +16,7 @@ from edgeproof.calibration.passes import fp16, uint8_input
 from edgeproof.calibration.passes.uint8_request import Uint8Request, served_preprocess
 from edgeproof.calibration.preflight.check import is_installed, preflight
 from edgeproof.calibration.qdq import tensorrt
-from edgeproof.calibration.qdq.quantized_inputs import find_sites
+from edgeproof.calibration.qdq.quantized_inputs import find_quantized_inputs
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.runtime.bundle.preprocess import INTERPOLATIONS, Preprocess
 from edgeproof.runtime.errors import InputError, ModelError
@@ -251,7 +251,9 @@ def test_what_follows_the_resizing_is_folded_as_ever(change_network, first, chan
     resizing = ["Cast", "Transpose", "MatMul", "Transpose", "MatMul"]
     assert operators(shipped)[:6] == [*resizing, "Sub" if first == PADDED else "Conv"]
     assert input_of(shipped.model).shape == ("batch", 30, 40, 3)
-    assert find_sites(shipped.model)[0].node == "conv", "no quantizer takes the products for layers"
+    assert find_quantized_inputs(shipped.model)[0].node == "conv", (
+        "no quantizer takes the products for layers"
+    )
 
 
 @pytest.mark.skipif(not is_installed(), reason="NVIDIA's compiler is not installed")

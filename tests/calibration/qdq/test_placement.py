@@ -16,7 +16,12 @@ from edgeproof.calibration.qdq.placement import (
     choose,
     placements,
 )
-from edgeproof.calibration.qdq.quantized_inputs import Site, activations, find_sites, layers
+from edgeproof.calibration.qdq.quantized_inputs import (
+    QuantizedInput,
+    activations,
+    find_quantized_inputs,
+    layers,
+)
 from edgeproof.calibration.ranges.statistics import collect_ranges
 
 
@@ -33,7 +38,7 @@ def placed(network):
 
 
 def sites(network, name, keep_float=()):
-    return find_sites(network.model, keep_float, placed(network)[name])
+    return find_quantized_inputs(network.model, keep_float, placed(network)[name])
 
 
 def test_a_network_with_gates_has_three_placements_and_one_without_has_one(network, vector):
@@ -42,18 +47,22 @@ def test_a_network_with_gates_has_three_placements_and_one_without_has_one(netwo
 
 
 def test_the_layers_within_a_gate_are_quantized_as_others(network):
-    assert sites(network, "layers") == find_sites(network.model)
+    assert sites(network, "layers") == find_quantized_inputs(network.model)
     assert "excite" in layers(sites(network, "layers"))
 
 
 def test_a_gate_may_stay_float_as_a_whole(network):
     found = sites(network, "gate-float")
-    assert found == [site for site in find_sites(network.model) if site.node != "excite"]
+    assert found == [site for site in find_quantized_inputs(network.model) if site.node != "excite"]
 
 
 def test_or_both_inputs_of_its_multiplication_are_quantized_and_what_is_pooled(network):
-    added = [site for site in sites(network, "gate-int8") if site not in find_sites(network.model)]
-    assert added == [Site("squeeze", 0, "swish"), Site("scaled", 0, "swish"), Site("scaled", 1, "gate")]
+    added = [site for site in sites(network, "gate-int8") if site not in find_quantized_inputs(network.model)]
+    assert added == [
+        QuantizedInput("squeeze", 0, "swish"),
+        QuantizedInput("scaled", 0, "swish"),
+        QuantizedInput("scaled", 1, "gate"),
+    ]
 
 
 def test_the_order_of_its_factors_does_not_matter(change_network):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgeproof.calibration.qdq.quantized_inputs import Site, activations, find_sites
+from edgeproof.calibration.qdq.quantized_inputs import QuantizedInput, activations, find_quantized_inputs
 from edgeproof.runtime.errors import ModelError
 
 
@@ -11,31 +11,31 @@ def eye():
 
 
 def test_every_weighted_node_takes_both_inputs_quantized_in_the_order_of_the_graph(network):
-    assert find_sites(network.model) == [
-        Site("conv", 0, "image"),
-        Site("conv", 1, "conv_w", 0),
-        Site("depthwise", 0, "relu"),
-        Site("depthwise", 1, "depthwise_w", 0),
-        Site("excite", 0, "squeeze"),
-        Site("excite", 1, "excite_w", 0),
-        Site("logits", 0, "flat"),
-        Site("logits", 1, "head_w", 0),
+    assert find_quantized_inputs(network.model) == [
+        QuantizedInput("conv", 0, "image"),
+        QuantizedInput("conv", 1, "conv_w", 0),
+        QuantizedInput("depthwise", 0, "relu"),
+        QuantizedInput("depthwise", 1, "depthwise_w", 0),
+        QuantizedInput("excite", 0, "squeeze"),
+        QuantizedInput("excite", 1, "excite_w", 0),
+        QuantizedInput("logits", 0, "flat"),
+        QuantizedInput("logits", 1, "head_w", 0),
     ]
 
 
 def test_an_activation_that_several_nodes_read_is_named_once(vector, eye):
     artifact = vector("a = MatMul(x, w) b = MatMul(x, v) s = Add(a, b) y = MatMul(s, w)", w=eye, v=eye)
-    assert activations(find_sites(artifact.model)) == ["x", "s"]
+    assert activations(find_quantized_inputs(artifact.model)) == ["x", "s"]
 
 
 def test_what_stays_float_has_no_sites(network):
-    named = {site.node for site in find_sites(network.model, keep_float=["depthwise", "logits"])}
+    named = {site.node for site in find_quantized_inputs(network.model, keep_float=["depthwise", "logits"])}
     assert named == {"conv", "excite"}
 
 
 def test_an_unknown_name_is_refused(network):
     with pytest.raises(ModelError, match=r"(?s)first outputs of nodes.*got: +head_w, nothing"):
-        find_sites(network.model, keep_float=["nothing", "conv", "head_w"])
+        find_quantized_inputs(network.model, keep_float=["nothing", "conv", "head_w"])
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,8 @@ def test_an_unknown_name_is_refused(network):
     ],
 )
 def test_the_axis_is_that_of_the_output_channels(vector, eye, operation, axis):
-    sites = find_sites(vector(f"y = {operation}", w=eye).model)
-    assert sites == [Site("y", 0, "x"), Site("y", 1, "w", axis)]
+    sites = find_quantized_inputs(vector(f"y = {operation}", w=eye).model)
+    assert sites == [QuantizedInput("y", 0, "x"), QuantizedInput("y", 1, "w", axis)]
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_what_has_no_float_matrix_as_weights_stays_float(vector, eye, body):
         "doubles": np.eye(4),
     }
     artifact = vector(body, **{name: values for name, values in weights.items() if name in body})
-    assert find_sites(artifact.model) == []
+    assert find_quantized_inputs(artifact.model) == []
 
 
 SHORTCUTS = {
-    "identity": ("a = Conv(x, w) b = Conv(a, w) y = Add(a, b)", [Site("y", 0, "a")]),
-    "either order": ("a = Conv(x, w) b = Conv(a, w) y = Add(b, a)", [Site("y", 1, "a")]),
-    "projection": ("a = Conv(x, w) b = Conv(x, w) y = Add(a, b)", [Site("y", 0, "a")]),
+    "identity": ("a = Conv(x, w) b = Conv(a, w) y = Add(a, b)", [QuantizedInput("y", 0, "a")]),
+    "either order": ("a = Conv(x, w) b = Conv(a, w) y = Add(b, a)", [QuantizedInput("y", 1, "a")]),
+    "projection": ("a = Conv(x, w) b = Conv(x, w) y = Add(a, b)", [QuantizedInput("y", 0, "a")]),
     "the convolution is read elsewhere": ("a = Conv(x, w) r = Relu(a) s = Add(a, r) y = Relu(s)", []),
     "no convolution": ("a = Conv(x, w) r = Relu(a) t = Relu(r) y = Add(t, r)", []),
     "constant": ("a = Conv(x, w) y = Add(a, one)", []),
@@ -92,7 +92,7 @@ def test_a_convolution_whose_result_is_an_answer_takes_no_addition_in(build, eye
         }""",
         w=eye.reshape(4, 4, 1, 1),
     )
-    assert [site.node for site in find_sites(artifact.model)] == ["b", "b"]
+    assert [site.node for site in find_quantized_inputs(artifact.model)] == ["b", "b"]
 
 
 @pytest.mark.parametrize(("body", "wanted"), SHORTCUTS.values(), ids=SHORTCUTS)
@@ -101,4 +101,4 @@ def test_shortcuts_of_additions_that_a_convolution_can_take_in(build, eye, body,
     artifact = build(f"g (float[batch,4,2,2] x) => (float[batch,4,2,2] y) {{ {body} }}", **weights)
     kept = ["kept"] if "kept" in body else []
     additions = {node.output[0] for node in artifact.model.graph.node if node.op_type == "Add"}
-    assert [site for site in find_sites(artifact.model, kept) if site.node in additions] == wanted
+    assert [site for site in find_quantized_inputs(artifact.model, kept) if site.node in additions] == wanted

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from edgeproof.calibration.onnx_graph.graph import array_of, initializers
 from edgeproof.calibration.qdq.formats import round_weight, weight_scale
-from edgeproof.calibration.qdq.quantized_inputs import find_sites
+from edgeproof.calibration.qdq.quantized_inputs import find_quantized_inputs
 from edgeproof.calibration.qdq.weight_scales import best_scale, best_scales, on_grid
 
 
@@ -51,7 +51,7 @@ def test_weights_that_the_widest_step_holds_exactly_keep_it():
 
 
 def test_each_weight_of_a_network_has_step_sizes_and_lies_on_their_grid(network):
-    sites = find_sites(network.model)
+    sites = find_quantized_inputs(network.model)
     scales = best_scales(network.model, sites)
     rounded = on_grid(network.model, sites, scales)
     before, after = initializers(network.model), initializers(rounded)

@@ -4,7 +4,7 @@ import pytest
 
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.passes.cross_layer_equalization import channel_maxima, find_pairs
-from edgeproof.calibration.qdq.quantized_inputs import find_sites
+from edgeproof.calibration.qdq.quantized_inputs import find_quantized_inputs
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
 
@@ -16,7 +16,7 @@ def simulate(network, photos):
     def simulate():
         limits = channel_maxima(network.model, find_pairs(network.model), [photos])
         ranges = collect_ranges(network.model, [photos])
-        return QuantizedGraph(network.model, find_sites(network.model), ranges, limits)
+        return QuantizedGraph(network.model, find_quantized_inputs(network.model), ranges, limits)
 
     return simulate
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeproof.calibration.qdq.quantized_inputs import find_sites
+from edgeproof.calibration.qdq.quantized_inputs import find_quantized_inputs
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.calibration.recovery.reconstruct import reconstruct
 from edgeproof.calibration.recovery.sensitivity import rank_layers
@@ -51,7 +51,7 @@ def test_a_layer_with_very_many_inputs_keeps_the_nearest_integers(vector, build,
     weight = rng(1).standard_normal((5000, 4)).astype(np.float32)
     wide = build(text, w=weight, b=np.zeros(4, np.float32))
     x = rng(2).standard_normal((16, 5000)).astype(np.float32)
-    sites = find_sites(wide.model)
+    sites = find_quantized_inputs(wide.model)
     student = QuantizedGraph(wide.model, sites, collect_ranges(wide.model, [x]))
     before = student.weights["w"].round()
 

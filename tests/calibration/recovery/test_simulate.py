@@ -5,7 +5,7 @@ import numpy as np
 from edgeproof.calibration.artifact import OnnxArtifact
 from edgeproof.calibration.passes.cross_layer_equalization import channel_maxima, find_pairs
 from edgeproof.calibration.qdq import tensorrt
-from edgeproof.calibration.qdq.quantized_inputs import find_sites
+from edgeproof.calibration.qdq.quantized_inputs import find_quantized_inputs
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
 
@@ -60,7 +60,7 @@ def test_channels_are_scaled_behind_a_layer_that_stays_float(
     used = ("conv_w", "conv_b", "depthwise_w", "depthwise_b")
     chain = build(text, **{name: network_weights[name] for name in used})
     limits = channel_maxima(chain.model, find_pairs(chain.model), [photos])
-    sites = find_sites(chain.model, {"conv"})
+    sites = find_quantized_inputs(chain.model, {"conv"})
     simulation = QuantizedGraph(chain.model, sites, collect_ranges(chain.model, [photos]), limits)
 
     recovered = simulation.recovered()

@@ -60,7 +60,7 @@ def test_every_activation_says_how_its_range_was_chosen(network, samples):
     choices = quantize(network, samples, Int8Request(recover="off")).choices
 
     assert {choice.value for choice in choices} == {"image", "relu", "squeeze", "flat"}
-    assert all({"max", "mse", "entropy", "percentile"} == set(choice.damage) for choice in choices)
+    assert all({"max", "mse", "entropy", "percentile"} == set(choice.errors) for choice in choices)
 
 
 def test_recovery_brings_the_answers_nearer(network, samples):

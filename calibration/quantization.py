@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import onnx
+from numpy.typing import NDArray
 
 from ..runtime.bundle.preprocess import Preprocess
 from ..runtime.errors import AccuracyError, OutputError
@@ -16,10 +19,11 @@ from .dataset.load import CalibrationInputs, read_inputs
 from .passes.uint8_input import pixels_of, with_uint8_input
 from .passes.uint8_request import Uint8Request, served_preprocess
 from .progress import Progress
-from .qdq.quantized_inputs import activations, find_sites
+from .qdq.quantized_inputs import activations, find_quantized_inputs
 from .ranges.trt_cache import read_calibration_cache
 from .targets.base import Int8Request, Int8Result, Target
 from .targets.quantizer import make_int8, make_int8_with
+from .targets.registry import find_target
 
 
 @dataclass(frozen=True)
@@ -27,50 +31,63 @@ class QuantizeRequest:
     """What `edgeproof quantize` is asked for.
 
     Attributes:
-        model: an ONNX file, or a bundle, whose float32 model is taken.
-        calibration: a .npz or .npy file of preprocessed inputs, or `images:DIR`.
-        out: the ONNX file to write.
+        model: an ONNX file, a bundle, whose float32 model is taken, or an ONNX model in memory.
+        calibration: preprocessed inputs, shape (N, ...), in an array, a .npz or a .npy file; or `images:DIR`.
+        out: the ONNX file to write; None to write none.
         int8: the budget and what may be done to hold it.
-        target: what the INT8 model is made for.
+        target: what the INT8 model is made for: "tensorrt" (float16 where INT8 is not), "tensorrt-fp32" or
+            "cpu".
         preprocess: how the inputs are made of pictures, for `images:DIR` and for pixels; None for the
             bundle's own.
         scales: a TensorRT calibration cache whose scales are taken as they are; None to find better ones.
         uint8: asks for a model that takes pixels; None for one that takes what the float model takes.
     """
 
-    model: Path
-    calibration: str
-    out: Path
-    int8: Int8Request
-    target: Target
+    model: str | Path | onnx.ModelProto
+    calibration: str | Path | NDArray[Any]
+    out: str | Path | None = None
+    int8: Int8Request = field(default_factory=Int8Request)
+    target: str = "tensorrt"
     preprocess: Preprocess | None = None
-    scales: Path | None = None
+    scales: str | Path | None = None
     uint8: Uint8Request | None = None
 
 
-def quantize(request: QuantizeRequest, progress: Progress) -> Int8Result:
-    """Quantize, prove the result on the calibration inputs, and write it.
+def quantize(request: QuantizeRequest, progress: Progress | None = None) -> Int8Result:
+    """Quantize an ONNX model, prove the result on the calibration inputs, and write it.
 
     Without labels every answer that INT8 changes counts against the budget: the drop of top-1 is never more.
-    A model that ends in a Softmax or Sigmoid is judged by the scores before it.
+    A model that ends in a Softmax or Sigmoid is judged by the logits before it.
+
+    Args:
+        request: what is asked for.
+        progress: shows what goes on; None for silence.
+
+    Returns:
+        The INT8 model, its parity with the float32 model, and how it came about.
 
     Raises:
         InputError: the model, the inputs or the output cannot be used.
         ParityError: the model in normal form does not answer as it did.
         AccuracyError: the budget does not hold; nothing is written.
     """
-    if request.out.is_dir():
+    target, progress = find_target(request.target), progress or Progress(quiet=True)
+    if request.out is None:
+        return _proven(request, target, progress)
+    if Path(request.out).is_dir():
         raise OutputError(f"The output {request.out} is a folder.", todo="name a file: --out FILE.onnx")
-    with publish_file(request.out) as draft:  # before the work: a place that cannot be written is found now
-        result = _proven(request, progress)
+    with publish_file(
+        Path(request.out)
+    ) as draft:  # before the work: a place that cannot be written is found now
+        result = _proven(request, target, progress)
         draft.write_bytes(result.artifact.data)
     return result
 
 
-def _proven(request: QuantizeRequest, progress: Progress) -> Int8Result:
+def _proven(request: QuantizeRequest, target: Target, progress: Progress) -> Int8Result:
     inputs = read_inputs(request.model, request.calibration, request.preprocess, progress)
     served = served_preprocess(request.uint8, inputs.preprocess) if request.uint8 else None
-    result = _quantized(request, inputs, progress)
+    result = _quantized(request, target, inputs, progress)
     if served:
         with progress.stage("uint8-input"):
             result = _for_pixels(result, inputs, served)
@@ -84,16 +101,20 @@ def _proven(request: QuantizeRequest, progress: Progress) -> Int8Result:
     return result
 
 
-def _quantized(request: QuantizeRequest, inputs: CalibrationInputs, progress: Progress) -> Int8Result:
+def _quantized(
+    request: QuantizeRequest, target: Target, inputs: CalibrationInputs, progress: Progress
+) -> Int8Result:
     ranges = None
     if request.scales is not None:
-        ranges = read_calibration_cache(request.scales, activations(find_sites(inputs.artifact.model)))
+        ranges = read_calibration_cache(
+            Path(request.scales), activations(find_quantized_inputs(inputs.artifact.model))
+        )
     with progress.stage("calibrate"):
-        statistics = request.target.calibrate(inputs, progress)
+        statistics = target.calibrate(inputs, progress)
     with progress.stage("int8"):
         if ranges is not None:
-            return make_int8_with(request.target, inputs, statistics, ranges)
-        return make_int8(request.target, inputs, statistics, request.int8, progress)
+            return make_int8_with(target, inputs, statistics, ranges)
+        return make_int8(target, inputs, statistics, request.int8, progress)
 
 
 def _for_pixels(result: Int8Result, inputs: CalibrationInputs, served: Preprocess) -> Int8Result:

@@ -11,12 +11,12 @@ from edgeproof.calibration.onnx_graph.shapes import input_of
 from edgeproof.calibration.passes.uint8_input import pixels_of
 from edgeproof.calibration.passes.uint8_request import Uint8Request
 from edgeproof.calibration.progress import Progress
-from edgeproof.calibration.quantize import QuantizeRequest, quantize
+from edgeproof.calibration.quantization import QuantizeRequest, quantize
 from edgeproof.calibration.targets.base import Int8Request
-from edgeproof.calibration.targets.registry import TARGETS, find_target
+from edgeproof.calibration.targets.registry import TARGETS
 from edgeproof.runtime.bundle.manifest import TensorSpec
 from edgeproof.runtime.bundle.preprocess import Preprocess
-from edgeproof.runtime.errors import AccuracyError, InputError, ModelError, OutputError
+from edgeproof.runtime.errors import AccuracyError, DataError, InputError, ModelError, OutputError
 
 LAST = "logits = Gemm<transB=1>(flat, head_w, head_b)"
 QUIET = Progress(quiet=True)
@@ -34,7 +34,7 @@ def ask(tmp_path, pictures):
             str(tmp_path / "inputs.npz"),
             tmp_path / "int8.onnx",
             Int8Request(max_drop=10, recover="off"),
-            find_target(target),
+            target,
         )
         return replace(request, **changes)
 
@@ -101,7 +101,7 @@ def test_where_the_budget_does_not_hold_nothing_is_written(ask, network, tmp_pat
 
 @pytest.mark.parametrize("place", ["", "model.onnx/int8.onnx"], ids=["a folder", "below a file"])
 def test_a_place_that_cannot_be_written_is_found_before_the_work(ask, network, tmp_path, monkeypatch, place):
-    monkeypatch.setattr("edgeproof.calibration.quantize.read_inputs", pytest.fail)
+    monkeypatch.setattr("edgeproof.calibration.quantization.read_inputs", pytest.fail)
     request = ask(network.model, out=tmp_path / place)
     with pytest.raises(OutputError, match=r"(?s)is a folder|cannot be written"):
         quantize(request, QUIET)
@@ -134,6 +134,36 @@ def test_answers_that_are_no_scores_are_refused(ask, change_network):
     model.graph.node.append(onnx.helper.make_node("ReduceSum", ["logits", "axis"], ["sum"], keepdims=0))
     with pytest.raises(ModelError, match=r"(?s)'sum', does not hold scores.*classes.*got: +shape \(2,\)"):
         quantize(ask(model), QUIET)
+
+
+def test_a_model_and_an_array_in_memory_are_taken_and_nothing_is_written(ask, network, pictures, tmp_path):
+    from_files = quantize(ask(network.model), QUIET)
+    (tmp_path / "int8.onnx").unlink()
+
+    result = quantize(QuantizeRequest(network.model, pictures, int8=Int8Request(10, "off")))
+
+    assert result.artifact.data == from_files.artifact.data
+    assert not (tmp_path / "int8.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.float32(1),
+        np.zeros((0, 3, 16, 16), np.float32),
+        np.zeros((20, 3, 8, 8), np.float32),
+        np.zeros(20, int),
+    ],
+    ids=["a number", "empty", "another size", "other numbers"],
+)
+def test_an_array_that_does_not_fit_is_refused(network, array):
+    with pytest.raises(DataError, match="The array"):
+        quantize(QuantizeRequest(network.model, np.asarray(array)))
+
+
+def test_an_unknown_target_is_found_before_the_work(network, pictures):
+    with pytest.raises(InputError, match="no target tpu"):
+        quantize(QuantizeRequest(network.model, pictures, target="tpu"))
 
 
 # --- for pixels -------------------------------------------------------------------------------------
