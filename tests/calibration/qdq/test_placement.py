@@ -67,8 +67,13 @@ def test_or_both_inputs_of_its_multiplication_are_quantized_and_what_is_pooled(n
 
 def test_the_order_of_its_factors_does_not_matter(change_network):
     turned = change_network("Mul(swish, gate)", "Mul(gate, swish)")
-    added = [site for site in sites(turned, "gate-int8") if site not in find_sites(turned.model)]
-    assert added == [Site("squeeze", 0, "swish"), Site("scaled", 1, "swish"), Site("scaled", 0, "gate")]
+    plain = find_quantized_inputs(turned.model)
+    added = [site for site in sites(turned, "gate-int8") if site not in plain]
+    assert added == [
+        QuantizedInput("squeeze", 0, "swish"),
+        QuantizedInput("scaled", 1, "swish"),
+        QuantizedInput("scaled", 0, "gate"),
+    ]
 
 
 def test_what_is_kept_float_is_so_in_every_placement(network):
