@@ -27,6 +27,7 @@ GATES = {
     "mobilenet": MOBILENET,
     "factors first": MOBILENET.replace("Mul(r, g)", "Mul(g, r)"),
     "sides from the back": MOBILENET.replace("sides", "back"),
+    "axes as an attribute": MOBILENET.replace("ReduceMean(r, sides)", "ReduceMean<axes=[2, 3]>(r)"),
     "senet": """p = GlobalAveragePool(r) f = Flatten(p) c = Gemm(f, m) e = Relu(c) d = Gemm(e, n)
         g = Sigmoid(d) u = Unsqueeze(g, ends) y = Mul(r, u)""",
     "reshaped": """p = GlobalAveragePool(r) f = Reshape(p, as_row) c = MatMul(f, m) e = Relu(c)
@@ -48,6 +49,8 @@ DECOYS = {
     "another value is pooled": MOBILENET.replace("ReduceMean(r", "ReduceMean(x"),
     "another value is multiplied": MOBILENET.replace("Mul(r, g)", "Mul(x, g)"),
     "no layer": "p = GlobalAveragePool(r) g = Sigmoid(p) y = Mul(r, g)",
+    "over axes that are computed": "s = Shape(x) " + MOBILENET.replace("(r, sides)", "(r, s)"),
+    "over all axes": MOBILENET.replace("(r, sides)", "(r)"),
     "over channels": """p = ReduceMean(r, channels) g = Sigmoid(p) y = Mul(r, g)""",
     "not pooled": "c = Conv(r, a) e = Relu(c) d = Conv(e, b) g = Sigmoid(d) y = Mul(r, g)",
     "two pools": """p = GlobalAveragePool(r) q = GlobalAveragePool(x) k = Add(p, q) c = Conv(k, a) e = Relu(c)

@@ -11,6 +11,7 @@ from edgeproof.calibration.preflight.check import is_installed, preflight
 from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.qdq.placement import (
     CLOSE_DB,
+    PlacementChoice,
     Tried,
     activations_of_all,
     choose,
@@ -153,9 +154,15 @@ class TestChoice:
 
     @pytest.mark.parametrize(("accepted", "why"), [(None, "no compiler"), (False, "takes none")])
     def test_without_an_engine_the_highest_sqnr_and_the_reason_says_so(self, accepted, why):
-        found = choose([Tried("a", 20.0, accepted), Tried("b", 20.1, accepted)])
+        options = [Tried("a", 20.0, accepted), Tried("b", 20.1, accepted)]
+        found = choose(options)
         assert found.name == "b"
+        assert found.reason.startswith("highest SQNR on held-back calibration inputs (")
         assert why in found.reason
+        assert found.tried == tuple(options)
+
+    def test_a_placement_that_was_not_chosen_has_tried_nothing(self):
+        assert PlacementChoice("layers", "it was given").tried == ()
 
     def test_no_error_at_all_is_best(self):
         assert choose([tried("a", None), tried("b", 99.0, layers=20)]).name == "a"

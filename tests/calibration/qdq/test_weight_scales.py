@@ -50,6 +50,11 @@ def test_weights_that_the_widest_step_holds_exactly_keep_it():
     assert best_scale(np.linspace(-127, 127, 255, dtype=np.float32)[None], 0)[0] == 1
 
 
+def test_of_step_sizes_that_serve_alike_the_widest_is_kept():
+    dead = np.zeros((2, 5), np.float32)
+    np.testing.assert_array_equal(best_scale(dead, 0), weight_scale(dead, 0))
+
+
 def test_each_weight_of_a_network_has_step_sizes_and_lies_on_their_grid(network):
     sites = find_quantized_inputs(network.model)
     scales = best_scales(network.model, sites)
