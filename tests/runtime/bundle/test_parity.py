@@ -70,6 +70,11 @@ def test_numbers_of_a_comparison():
     assert parity.tolerance == LOOSE
 
 
+def test_a_candidate_far_smaller_than_the_reference_has_a_cosine():
+    reference = draw(3, (4, 5))
+    assert compare(reference, reference * 1e-6, LOOSE).cosine == pytest.approx(1)
+
+
 def test_an_error_of_a_hundredth_is_40_db_and_of_a_thousandth_60():
     reference = np.array([[1.0, -1.0], [-1.0, 1.0]])  # its mean is 0, so that signal and reference coincide
     for factor, decibels in ((1.01, 40.0), (0.999, 60.0)):

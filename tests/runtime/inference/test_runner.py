@@ -55,6 +55,13 @@ def test_each_colour_gets_its_label(bundle, colours, label, precision):
     assert best.probability > 0.9
 
 
+def test_the_five_most_probable_classes_are_told_where_nothing_else_is_asked_for():
+    scores = np.arange(7, dtype=np.float32)
+    with Runner(fake_bundle([str(i) for i in range(7)]), FakeSession(lambda batch: scores[None])) as runner:
+        top = runner.predict(Image.new("RGB", (8, 8))).top
+    assert [score.label for score in top] == ["6", "5", "4", "3", "2"]
+
+
 def test_results_tell_when_their_frames_were_taken_to_the_millisecond(runner, colours):
     before = time.time()
     times = [result.time for result in runner.stream([Image.new("RGB", (8, 8), colours["red"])] * 8)]
