@@ -134,10 +134,12 @@ def read_tensors(path: Path, shape: tuple[int | str, ...], dtype: str) -> NDArra
         raise TensorError(f"{path} is not a .npy file that can be read: {gist(error)}") from error
     if not isinstance(found, np.ndarray):
         raise TensorError(f"{path} holds several arrays.", wanted="a .npy file, which holds one")
-    stacked = found[None] if found.ndim == len(shape) else found
     message = f"{path} does not hold an input of the model, or several along a first axis more."
-    require_fit(stacked, (None, *shape), dtype, TensorError, message)
-    return stacked
+    if found.ndim == len(shape):
+        require_fit(found, shape, dtype, TensorError, message)
+        return found[None]
+    require_fit(found, (None, *shape), dtype, TensorError, message)
+    return found
 
 
 def _is_deep(image: Image.Image) -> bool:
