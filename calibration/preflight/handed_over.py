@@ -7,7 +7,7 @@ and compiled too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -23,6 +23,7 @@ from .check import PreflightRequest, PreflightResult, preflight
 GROWTH = 1.05  # times its own size, from which on an engine is said to have grown
 CPU_CAST = "InsertedPrecisionFreeCast_"  # how ONNX Runtime names them
 INTEGERS = (TensorProto.INT8, TensorProto.UINT8)
+FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
@@ -109,25 +110,21 @@ def without_cpu_casts(rewritten: onnx.ModelProto, model: onnx.ModelProto) -> onn
     nodes = [node for node in rewritten.graph.node if not node.name.startswith(CPU_CAST)]
     casts = [node for node in rewritten.graph.node if node.name.startswith(CPU_CAST)]
     sources = {node.output[0]: node.input[0] for node in casts}
-    types, constants = element_types(model), initializers(rewritten)
-    twins: dict[str, str] = {}
+    types, constants = _types_on_gpu(nodes, element_types(model)), initializers(rewritten)
+    twins: dict[tuple[str, int], str] = {}
     mended: list[onnx.NodeProto] = []
     for original in nodes:
         node = onnx.NodeProto()
         node.CopyFrom(original)
-        for i, name in enumerate(node.input):
-            node.input[i] = _source(name, sources)
-        known = [types.get(name.removeprefix(CPU_CAST)) for name in (*node.input, *node.output)]
-        half = node.op_type != "Cast" and TensorProto.FLOAT16 in known
-        for i, kind in enumerate(known[: len(node.input)]):
-            name = node.input[i]
-            if half and kind == TensorProto.FLOAT and name not in constants:
-                if name not in twins:
-                    twins[name] = f"{name}.as_float16"
-                    mended.append(
-                        onnx.helper.make_node("Cast", [name], [twins[name]], to=TensorProto.FLOAT16)
-                    )
-                node.input[i] = twins[name]
+        wanted = _computed_in(node, types)
+        for i, named in enumerate(original.input):
+            name = node.input[i] = _source(named, sources)
+            kind = types.get(named.removeprefix(CPU_CAST))
+            if wanted and kind in FLOATS and kind != wanted and name not in constants:
+                if (name, wanted) not in twins:
+                    twins[name, wanted] = f"{name}.as_{TensorProto.DataType.Name(wanted).lower()}"
+                    mended.append(onnx.helper.make_node("Cast", [name], [twins[name, wanted]], to=wanted))
+                node.input[i] = twins[name, wanted]
         mended.append(node)
     found = onnx.ModelProto()
     found.CopyFrom(rewritten)
@@ -135,6 +132,28 @@ def without_cpu_casts(rewritten: onnx.ModelProto, model: onnx.ModelProto) -> onn
     found.graph.node.extend(mended)
     found.graph.ClearField("value_info")  # types that no longer hold
     return found
+
+
+def _types_on_gpu(nodes: Sequence[onnx.NodeProto], of_model: Mapping[str, int]) -> dict[str, int]:
+    """Element type of each value, where what ONNX Runtime put in has that of the value it leads to."""
+    types = dict(of_model)
+    for node in reversed(nodes):
+        wanted = _computed_in(node, types)
+        for name in node.input:
+            if wanted:
+                types.setdefault(name.removeprefix(CPU_CAST), wanted)
+    return types
+
+
+def _computed_in(node: onnx.NodeProto, types: Mapping[str, int]) -> int | None:
+    """The float type that a node computes in: its outputs', or float16 where it turns that into integers."""
+    if node.op_type == "Cast":
+        return None
+    inputs, outputs = (
+        [types.get(name.removeprefix(CPU_CAST)) for name in names] for names in (node.input, node.output)
+    )
+    half = TensorProto.FLOAT16 if TensorProto.FLOAT16 in inputs else None
+    return next((kind for kind in outputs if kind in FLOATS), half)
 
 
 def _source(name: str, sources: Mapping[str, str]) -> str:

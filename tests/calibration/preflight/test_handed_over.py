@@ -106,6 +106,41 @@ def test_casts_for_the_cpu_are_no_part_of_it(half):
     assert all(name in known for node in found.graph.node for name in node.input)
 
 
+def test_a_layer_that_stays_float32_among_float16_reads_float32_there_too():
+    """The CPU provider lets the casts around it cancel its own, and HardSwish falls to nameless pieces."""
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Cast", ["input"], ["start"], to=TensorProto.FLOAT16),
+        helper.make_node("HardSwish", ["start"], ["first"]),
+        helper.make_node("Cast", ["first"], ["first.float32"], to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["first.float32", "kept"], ["wide"], name="kept"),
+        helper.make_node("Cast", ["wide"], ["wide.float16"], to=TensorProto.FLOAT16),
+        helper.make_node("HardSwish", ["wide.float16"], ["second"]),
+        helper.make_node("Conv", ["second", "half"], ["last"], name="half"),
+        helper.make_node("Cast", ["last"], ["output"], to=TensorProto.FLOAT),
+    ]
+    weights = [
+        numpy_helper.from_array(random.normal(size=(3, 3, 1, 1)).astype(dtype), name)
+        for name, dtype in (("kept", np.float32), ("half", np.float16))
+    ]
+    image = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "mixed",
+        [image("input", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [image("output", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    found = rewritten(model)
+    onnx.checker.check_model(found, full_check=True)
+    typed = onnx.shape_inference.infer_shapes(found, strict_mode=True, check_type=True)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in typed.graph.value_info}
+    layers = {node.name: node for node in found.graph.node if node.op_type == "Conv"}
+    assert kinds[layers["kept"].input[0]] == TensorProto.FLOAT
+    assert kinds[layers["half"].input[0]] == TensorProto.FLOAT16
+
+
 @needs_compiler
 @pytest.mark.parametrize("half", [False, True])
 def test_the_compiler_takes_what_is_handed_over_and_tells_the_size_of_its_engine(half):
