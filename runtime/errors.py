@@ -5,6 +5,7 @@ EdgeproofError
 │   ├── BundleError         a bundle is incomplete, changed, hostile or too new
 │   ├── ModelError          an unknown architecture, or a model that cannot be used as asked
 │   ├── WeightsError        weights that cannot be read or do not fit
+│   ├── TaskError           a task that the model's outputs, or the labels, do not fit
 │   ├── DataError           a data set that is absent, damaged or of the wrong kind
 │   ├── FrameError          one frame of a source; the others go on
 │   │   ├── ImageError        a picture that cannot be read faithfully
@@ -82,6 +83,10 @@ class ModelError(InputError):
 
 class WeightsError(InputError):
     """Weights cannot be read safely, or do not fit the model."""
+
+
+class TaskError(InputError):
+    """The task is unknown, or the model's outputs or the labels do not fit it."""
 
 
 class DataError(InputError):

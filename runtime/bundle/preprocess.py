@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 
 from ..errors import ImageError, InputError
 from ..records import decode
+from ..tasks.geometry import Geometry
 from .pixels import packed
 
 Color = Literal["rgb", "bgr", "gray"]
@@ -117,6 +118,18 @@ class Preprocess:
             return self.crop
         return None if isinstance(self.resize, int) else self.resize
 
+    def geometry(self, width: int, height: int) -> Geometry:
+        """Where the points of a picture of this size stand in the network's input.
+
+        The size is that of the picture as it is seen, where `exif_transpose` turns it. Where the model
+        resizes frames itself, both steps count.
+        """
+        if self.source is not None:
+            resized = self._resized(height, width)
+            in_network = replace(self, source=None).geometry(*self.source[::-1])
+            return _placed((width, height), resized, self.source).then(in_network)
+        return _placed((width, height), self._resized(height, width), self.crop)
+
     def pixels(self, image: Image.Image) -> Image.Image:
         """Colour conversion, resize and crop: the part that works on 8-bit pixels.
 
@@ -210,6 +223,18 @@ class Preprocess:
         if height <= width:
             return self.resize, int(self.resize * width / height)
         return int(self.resize * height / width), self.resize
+
+
+def _placed(picture: tuple[int, int], resized: tuple[int, int], crop: tuple[int, int] | None) -> Geometry:
+    """The geometry of a picture (width, height) that is resized, then cropped, to (height, width) each."""
+    scale = (resized[1] / picture[0], resized[0] / picture[1])
+    if crop is None:
+        return Geometry(picture, resized[::-1], scale)
+    shift = []
+    for had, wanted in ((resized[1], crop[1]), (resized[0], crop[0])):
+        before = (max(had, wanted) - had) // 2  # what padding puts there
+        shift.append(float(before - round((max(had, wanted) - wanted) / 2.0)))
+    return Geometry(picture, crop[::-1], scale, (shift[0], shift[1]))
 
 
 def _centre_crop(image: Image.Image, height: int, width: int) -> Image.Image:
