@@ -83,7 +83,7 @@ def proof_cells(proof: Proof) -> list[str]:
     replay = proof.replay
     if replay is None:
         return [name, "", "", "", f"not computed: {proof.error}"]
-    error, agreement = replay.relative_l2, replay.top1_agreement
+    error, agreement = replay.relative_l2, replay.agreement
     return [
         name,
         " ".join(replay.placement.split()),

@@ -40,6 +40,14 @@ TargetOption = Annotated[
         "fastest on ONNX Runtime's CPU provider."
     ),
 ]
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME[:LAYOUT][,KEY=VALUE]",
+        help="What the answers mean: classification, segmentation, detection:LAYOUT or raw.",
+        show_default="the bundle's own, or what the outputs suggest",
+    ),
+]
 RecoverOption = Annotated[
     str, typer.Option(help="Take back what INT8 costs: auto (where the budget asks for it), always or off.")
 ]
@@ -111,18 +119,29 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
     calibration: CalibrationOption,
     out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="Where the INT8 model goes.")],
     preprocess: PreprocessOption = None,
+    task: TaskOption = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|images:DIR",
+            help="Inputs that judge the result.",
+            show_default="a quarter of --calibration, held back by seed",
+        ),
+    ] = None,
     scales: Annotated[
         Path | None,
         typer.Option(metavar="CACHE", help="A TensorRT calibration cache, to take its scales as they are."),
     ] = None,
     target: TargetOption = "tensorrt",
-    max_drop: Annotated[float, typer.Option(min=0, help="Percent of answers that INT8 may change.")] = 2.5,
+    max_drop: Annotated[
+        float, typer.Option(min=0, help="Percent of its answers that INT8 may change.")
+    ] = 2.5,
     recover: RecoverOption = "auto",
     uint8_input: Uint8Option = False,
     channels: ChannelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantize any ONNX classification model to INT8, and prove that it keeps its answers."""
+    """Quantize any ONNX model to INT8, and prove that it keeps its answers."""
     _require_onnx("Quantization")
     from ..runtime.bundle.preprocess import read_preprocess
     from .passes.uint8_request import uint8_request
@@ -138,6 +157,8 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
         Int8Request(max_drop, as_recover(recover)),
         target,
         read_preprocess(preprocess) if preprocess else None,
+        task,
+        judge,
         scales,
         uint8_request(uint8_input, channels),
     )

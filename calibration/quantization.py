@@ -1,4 +1,4 @@
-"""`edgeproof quantize`: any ONNX classification model to INT8, judged against itself."""
+"""`edgeproof quantize`: any ONNX model to INT8, judged against itself."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 import onnx
 from numpy.typing import NDArray
 
+from ..runtime.bundle.parity import PartError
 from ..runtime.bundle.preprocess import Preprocess
 from ..runtime.errors import AccuracyError, OutputError
 from ..runtime.files import publish_file
 from ..runtime.records import encode
+from ..runtime.tasks.base import Task
+from ..runtime.tasks.registry import parse_task
 from .dataset.accuracy_drop import AccuracyDrop
 from .dataset.calibration_set import CalibrationSet
 from .dataset.load import CalibrationInputs, read_inputs
@@ -39,6 +42,10 @@ class QuantizeRequest:
             "cpu".
         preprocess: how the inputs are made of pictures, for `images:DIR` and for pixels; None for the
             bundle's own.
+        task: what the answers mean, such as "segmentation,threshold=0.3" or "detection:yolov8", or a `Task`;
+            None for a bundle's own, or for what the model's outputs suggest.
+        judge: inputs that judge the result, in the forms of `calibration`; None to hold a quarter of the
+            calibration inputs back, drawn by seed.
         scales: a TensorRT calibration cache whose scales are taken as they are; None to find better ones.
         uint8: asks for a model that takes pixels; None for one that takes what the float model takes.
     """
@@ -49,15 +56,17 @@ class QuantizeRequest:
     int8: Int8Request = field(default_factory=Int8Request)
     target: str = "tensorrt"
     preprocess: Preprocess | None = None
+    task: Task | str | None = None
+    judge: str | Path | NDArray[Any] | None = None
     scales: str | Path | None = None
     uint8: Uint8Request | None = None
 
 
 def quantize(request: QuantizeRequest, progress: Progress | None = None) -> Int8Result:
-    """Quantize an ONNX model, prove the result on the calibration inputs, and write it.
+    """Quantize an ONNX model, prove the result on inputs that did not calibrate it, and write it.
 
-    Without labels every answer that INT8 changes counts against the budget: the drop of top-1 is never more.
-    A model that ends in a Softmax or Sigmoid is judged by the logits before it.
+    Without labels every answer that INT8 changes counts against the budget: the drop of the metric is never
+    more. The error of a model that ends in a Softmax or Sigmoid is that of the logits before it.
 
     Args:
         request: what is asked for.
@@ -85,17 +94,19 @@ def quantize(request: QuantizeRequest, progress: Progress | None = None) -> Int8
 
 
 def _proven(request: QuantizeRequest, target: Target, progress: Progress) -> Int8Result:
-    inputs = read_inputs(request.model, request.calibration, request.preprocess, progress)
+    task = parse_task(request.task) if isinstance(request.task, str) else request.task
+    inputs = read_inputs(
+        request.model, request.calibration, request.preprocess, progress, task=task, judge=request.judge
+    )
     served = served_preprocess(request.uint8, inputs.preprocess) if request.uint8 else None
     result = _quantized(request, target, inputs, progress)
-    if served:
-        with progress.stage("uint8-input"):
-            result = _for_pixels(result, inputs, served)
+    with progress.stage("judge"):
+        result = _judged(result, inputs, served)
     if not result.parity or result.drop > request.int8.max_drop:
         raise AccuracyError(
             "INT8 does not keep this model's answers.",
-            wanted=f"at most {request.int8.max_drop:g} % of them changed",
-            got=result.parity.reason or f"{result.drop:.2f} % of {len(inputs.samples)} changed",
+            wanted=f"at most {request.int8.max_drop:g} points of {result.accuracy.metric} lost",
+            got=result.parity.reason or _cost(result),
             todo="ship FP16, give more calibration inputs, or allow more with --max-drop",
         )
     return result
@@ -117,32 +128,50 @@ def _quantized(
         return make_int8(target, inputs, statistics, request.int8, progress)
 
 
-def _for_pixels(result: Int8Result, inputs: CalibrationInputs, served: Preprocess) -> Int8Result:
-    """The same model for pixels, judged on those of the calibration inputs."""
-    trained, samples = inputs.preprocess, inputs.samples
+def _judged(result: Int8Result, inputs: CalibrationInputs, served: Preprocess | None) -> Int8Result:
+    """The result by inputs that did not calibrate it; made for pixels first, where that was asked for."""
+    samples = inputs.judging or inputs.samples
+    evaluation = AccuracyDrop(inputs.artifact.model, samples, inputs.task)
+    if served is None:
+        judged = evaluation.measure(result.artifact.model)
+        return replace(result, parity=judged.parity, accuracy=judged.accuracy)
+    trained = inputs.preprocess
     if trained is None:
         raise AssertionError("served_preprocess refuses tensors")
     model = with_uint8_input(result.artifact.model, trained, served)
     pixels = CalibrationSet(
         lambda positions: pixels_of(samples.read(positions), trained, served), samples.count, samples.sha256
     )
-    parity, drop = AccuracyDrop(inputs.artifact.model, samples).measure(model, pixels)
-    return replace(
-        result, artifact=result.artifact.derive(model, "uint8-input", "int8"), parity=parity, drop=drop
+    judged = evaluation.measure(model, pixels)
+    artifact = result.artifact.derive(model, "uint8-input", "int8")
+    return replace(result, artifact=artifact, parity=judged.parity, accuracy=judged.accuracy)
+
+
+def _cost(result: Int8Result) -> str:
+    """What INT8 costs, with its interval, in words."""
+    accuracy = result.accuracy
+    low, high = accuracy.ci95
+    return (
+        f"{accuracy.metric} {accuracy.value:.2f} %: {accuracy.drop:.2f} points lost "
+        f"(95 % interval {low:.2f} to {high:.2f}) on {accuracy.samples} inputs that did not calibrate it"
     )
 
 
 def summarize(result: Int8Result) -> str:
     """What came of it, in a few lines."""
     lines = [
-        f"INT8: {result.quantized} of {result.layers} layers; "
-        f"{result.drop:.2f} % of {result.parity.samples} answers changed; "
-        f"SQNR {result.parity.sqnr_db or float('inf'):.1f} dB" + ("; recovered" if result.recovered else "")
+        f"INT8: {result.quantized} of {result.layers} layers" + ("; recovered" if result.recovered else ""),
+        f"  {_cost(result)}",
+        *(f"  {part.name}: SQNR {_decibels(part)}" for part in result.parity.parts),
     ]
     if result.placement.tried:
         lines.append(f"  pairs around gates: {result.placement.name}: {result.placement.reason}")
     lines += [f"  {name} stays {kept.precision}: {kept.reason}" for name, kept in result.kept_float.items()]
     return "\n".join(lines)
+
+
+def _decibels(part: PartError) -> str:
+    return "exact" if part.sqnr_db is None and part.relative_l2 == 0 else f"{part.sqnr_db or 0:.1f} dB"
 
 
 def describe(result: Int8Result) -> dict[str, Any]:
@@ -155,6 +184,7 @@ def describe(result: Int8Result) -> dict[str, Any]:
         "placement": encode(result.placement),
         "recovered": result.recovered,
         "changed_percent": result.drop,
+        "accuracy": encode(result.accuracy),
         "parity": encode(result.parity),
         "ranges": {
             choice.value: {"method": choice.method, "low": choice.range.low, "high": choice.range.high}

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..runtime.errors import ModelError
+from ..runtime.tasks.outputs import specs_of
+from .dataset.accuracy_drop import AccuracyDrop
 from .dataset.load import CalibrationInputs
-from .normalize.logits import without_final_activation
+from .normalize.objective import objective
 from .progress import Progress
 from .qdq.quantized_inputs import LAYERS_ONLY, find_quantized_inputs
 from .qdq.tensorrt import NOTHING_TO_QUANTIZE
@@ -34,7 +36,9 @@ def rank(inputs: CalibrationInputs, progress: Progress) -> list[LayerSensitivity
         ModelError: the model has no such layer, or ONNX Runtime does not accept it.
         DataError: a value is NaN or Inf on the inputs.
     """
-    model, samples = without_final_activation(inputs.artifact.model), inputs.samples
+    samples, whole = inputs.samples, inputs.artifact.model
+    answers = AccuracyDrop(whole, samples, inputs.task).outputs
+    model = objective(whole, inputs.task.parts(specs_of(answers)), answers)
     artifact = replace(inputs.artifact, model=model)
     if not find_quantized_inputs(model):
         raise ModelError(NOTHING_TO_QUANTIZE)

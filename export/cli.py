@@ -42,18 +42,35 @@ InputOption = Annotated[
 NEEDED = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors")
 
 
+ExportTaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        metavar="NAME[:LAYOUT][,KEY=VALUE]",
+        help="What the answers mean: classification, segmentation, detection:LAYOUT or raw.",
+        show_default="the model's own",
+    ),
+]
+
+
 def export(  # noqa: PLR0913 - a command has as many arguments as options
     model: ModelArgument,
     weights: Annotated[
-        str, typer.Option(help="demo, imagenet, random, factory (as it makes them), or a file.")
-    ] = "demo",
+        str | None,
+        typer.Option(
+            help="demo, imagenet, random, factory (as it makes them), or a file.", show_default="demo"
+        ),
+    ] = None,
     data: DataOption = None,
     form: FormOption = None,
     options: SetOption = None,
+    task: ExportTaskOption = None,
     precision: Annotated[
         str, typer.Option(help="Comma-separated; fp32 is always among them.")
     ] = "fp32,fp16,int8",
-    max_drop: Annotated[float, typer.Option(min=0, help="Points of top-1 that INT8 may cost.")] = 1.0,
+    max_drop: Annotated[
+        float, typer.Option(min=0, help="Points of the task's metric that INT8 may cost.")
+    ] = 1.0,
     target: TargetOption = "tensorrt",
     recover: RecoverOption = "auto",
     evaluation: Annotated[
@@ -76,7 +93,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle that is there already.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a PyTorch model to a proven bundle: ONNX, simplified, FP16, INT8, each compared with PyTorch."""
+    """Take a trained model to a proven bundle: ONNX, simplified, FP16, INT8, each compared with the first."""
     _require_packages()
     from ..calibration.passes.uint8_request import uint8_request
     from ..calibration.progress import Progress
@@ -94,6 +111,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         precisions=tuple(part.strip() for part in precision.split(",")),
         input_shape=_parse_shape(input_shape) if input_shape else None,
         preprocess=read_preprocess(preprocess) if preprocess else None,
+        task=task,
         max_drop=max_drop,
         target=target,
         recover=recover,
@@ -207,7 +225,8 @@ def _require_packages(*more: str) -> None:
 
 
 def _folder_name(model: str) -> str:
-    return model.rpartition(":")[2]
+    name = model.rpartition(":")[2]
+    return Path(name).stem if name.lower().endswith(".onnx") else name
 
 
 def _parse_option(text: str) -> tuple[str, str]:

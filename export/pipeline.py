@@ -1,4 +1,4 @@
-"""From a PyTorch model to a proven bundle: every stage, its proof, then one atomic publication."""
+"""From a trained model to a proven bundle: every stage, its proof, then one atomic publication."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from .stages.publish import ExportResult, publish
 from .stages.samples import prepare_samples
 from .stages.simplify import simplify
 from .stages.source import load_source
-from .stages.torch_onnx import export_onnx
 from .stages.verdict import decide
 
 
@@ -40,19 +39,19 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> B
     with progress.stage("samples"):
         samples = prepare_samples(source)
     with progress.stage("export"):
-        exported = export_onnx(source.network, samples.inputs)
-    reference = Reference(samples.inputs, samples.outputs, exported.program)
+        exported = source.origin.first_model(samples.inputs)
+    reference = Reference(samples.inputs, samples.outputs, source.origin, source.task)
     with progress.stage("parity"):
-        prove(exported.artifact, reference)
+        prove(exported, reference)
     with progress.stage("simplify"):
-        simplified = simplify(exported.artifact)
+        simplified = simplify(exported)
         results = {"fp32": PrecisionResult(simplified, prove(simplified, reference))}
     with progress.stage("normalize"):
         normal = normal_form(simplified)
         prove_same(simplified, normal, samples.calibration)
-    inputs = CalibrationInputs(normal, samples.calibration, labels=samples.labels)
+    inputs = CalibrationInputs(normal, samples.calibration, task=source.task, truths=samples.truths)
     results |= lower(request, inputs, reference, progress)
-    ancestors = (exported.artifact, simplified, normal)
+    ancestors = (exported, simplified, normal)
     if request.uint8:
         ancestors += tuple(result.artifact for result in results.values())
         reference = pixel_reference(source, reference, samples.served)
@@ -70,7 +69,7 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> B
         calibration=SampleDigest(len(samples.calibration), samples.calibration.sha256),
         evaluation=evaluation,
         ancestors=ancestors,
-        evidence=gather(summarize(request, samples, evaluation.digest), results),
+        evidence=gather(summarize(request, source.task, samples, evaluation.digest), results),
         verdict=decide(results, evaluation.accuracy, request.max_drop),
     )
     with progress.stage("bundle"):

@@ -16,6 +16,7 @@ from ..runtime.bundle.manifest import PRECISIONS
 from ..runtime.bundle.preprocess import Preprocess
 from ..runtime.errors import InputError
 from ..runtime.files import ensure_can_publish
+from ..runtime.tasks.base import Task
 from .data.dataset import Dataset
 from .models.spec import InputShape
 
@@ -25,8 +26,9 @@ class ExportRequest:
     """What an export is asked for. The options of `edgeproof export` are the same requests.
 
     Attributes:
-        model: registry name, torchvision name, `package.module:factory`, `file.py:factory`, or a network: a
-            `torch.nn.Module` on the CPU, in evaluation mode, with float32 weights. It is left as it is.
+        model: registry name, torchvision name, `package.module:factory`, `file.py:factory`, an ONNX file, or
+            a network: a `torch.nn.Module` on the CPU, in evaluation mode, with float32 weights. It is left
+            as it is.
         out: folder of the bundle.
         weights: "demo", "imagenet", "random", "factory", or a file; None for a network's own, and for "demo"
             where `model` is a name.
@@ -37,7 +39,9 @@ class ExportRequest:
         precisions: any of fp32, fp16, int8; fp32 always, because the others are compared with it.
         input_shape: (channels, height, width) instead of the variant's own; None for that.
         preprocess: instead of that of the weights or the data set; None for that.
-        max_drop: largest drop of top-1, in percentage points, at which INT8 is shipped.
+        task: what the answers mean, such as "segmentation" or "detection:yolov8,min_score=0.3", or a `Task`;
+            None for the architecture's own, for what an ONNX file's outputs suggest, else classification.
+        max_drop: largest drop of the task's metric, in percentage points, at which INT8 is shipped.
         target: what INT8 is made for: "tensorrt" (float16 where INT8 is not), "tensorrt-fp32" or "cpu".
         recover: when INT8 is recovered: "auto" where the drop asks for it, "always" or "off".
         evaluation: largest number of samples on which accuracy is measured.
@@ -54,6 +58,7 @@ class ExportRequest:
     precisions: tuple[str, ...] = PRECISIONS
     input_shape: InputShape | None = None
     preprocess: Preprocess | None = None
+    task: Task | str | None = None
     max_drop: float = 1.0
     target: str = "tensorrt"
     recover: str = "auto"

@@ -110,13 +110,13 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
         threads=threads,
         engine=_engine(dla, workspace, batch, cuda_graph),
     )
-    visit = Annotator(annotate) if annotate else None
     with (
         Runner.open(bundle, provider=request, top=top, workers=workers, streams=streams) as runner,
         _stopped_by_signals(runner) as signals,
     ):
         tell_placement(runner, precision)
-        classes = min(top, len(runner.bundle.manifest.labels))
+        visit = Annotator(annotate, runner.bundle.task) if annotate else None
+        classes = runner.classes
         if as_csv:
             emit(csv_header(classes))
         for result in runner.stream(sources, visit=visit):

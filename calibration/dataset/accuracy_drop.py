@@ -1,18 +1,22 @@
-"""What a candidate changes in the float model's answers to the calibration inputs."""
+"""What a candidate changes in the float model's answers to some inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ...runtime.bundle.parity import TOLERANCES, Parity, compare
-from ...runtime.errors import ModelError
+from ...runtime.bundle.accuracy import Accuracy, paired_accuracy
+from ...runtime.bundle.parity import TOLERANCES, Parity, compare, compare_outputs
+from ...runtime.errors import ModelError, TaskError
 from ...runtime.session.session import Session
-from ..normalize.logits import without_final_activation
+from ...runtime.tasks.base import Measure, Outputs, Task
+from ...runtime.tasks.outputs import OutputSpec, specs_of
+from ..normalize.logits import LOGITS, final_activation, showing_logits
 from ..onnx_graph.shapes import input_of
 from ..progress import Progress
 from .calibration_set import CalibrationSet
@@ -20,64 +24,138 @@ from .calibration_set import CalibrationSet
 BATCH = 2
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What was measured of a candidate: the error of all its outputs, and what it costs."""
+
+    parity: Parity
+    accuracy: Accuracy
+
+
 class AccuracyDrop:
     """Holds the float model's answers, and compares others with them.
 
-    A model that ends in a Softmax or Sigmoid is measured by the logits before it.
+    The error of a model that ends in a Softmax or Sigmoid is that of the logits before it; its answers are
+    read from what it puts out.
 
     Args:
         model: the float32 model.
         samples: the inputs that judge.
-        labels: class of each input, shape (N,); None where it is not known.
+        task: what the answers mean.
+        truths: the truth of each input, in coordinates of the model's input; None where it is not known:
+            every answer that changes then counts as lost, so the drop is never more.
+
+    Attributes:
+        outputs: what the float model puts out, by name, each of shape (N, ...).
 
     Raises:
-        ModelError: the model's first output is not of shape (N, classes, ...).
+        ModelError: an output has no batch axis.
+        TaskError: the outputs do not fit the task, or hold nothing that could be judged.
     """
 
     def __init__(
-        self, model: onnx.ModelProto, samples: CalibrationSet, labels: NDArray[np.integer] | None = None
+        self,
+        model: onnx.ModelProto,
+        samples: CalibrationSet,
+        task: Task,
+        truths: Sequence[Any] | None = None,
     ) -> None:
         self._samples = samples
-        self._labels = labels
-        self._right = self._answers(model, samples)
+        self._task = task
+        found = _answers(model, samples)
+        self.outputs: Outputs = found.outputs
+        self._errors = found.errors
+        self._specs: tuple[OutputSpec, ...] = specs_of(found.outputs)
+        task.require_fit(self._specs, ())
+        right = task.decode(found.outputs)
+        labelled = None if truths is None else task.metric
+        self._measure: Measure = labelled or task.agreement
+        self._wanted: Sequence[Any] = right if labelled is None or truths is None else truths
+        self._reference = self._counts(right)
+        if self._measure.value(self._reference) is None:
+            raise TaskError(
+                f"{self._measure.name} cannot be judged on these {len(samples)} inputs.",
+                wanted="inputs in which the model finds something",
+                got="answers that hold nothing to compare",
+                todo="give other inputs, or another task with --task",
+            )
 
-    def measure(
-        self, candidate: onnx.ModelProto, samples: CalibrationSet | None = None
-    ) -> tuple[Parity, float]:
-        """Parity of the first output, and points of top-1 that are lost on balance.
-
-        Without labels every changed answer counts as lost, in percent: the drop is never more.
+    def measure(self, candidate: onnx.ModelProto, samples: CalibrationSet | None = None) -> Judged:
+        """Parity of all outputs, and what the candidate costs in the task's metric, in percentage points.
 
         Args:
             candidate: the other model.
             samples: the same inputs as the candidate takes them, where that is another form.
         """
-        answers = self._answers(candidate, samples or self._samples)
-        return compare(self._right, answers, TOLERANCES["int8"]), self._drop(answers)
+        found = _answers(candidate, samples or self._samples)
+        counts = self._counts(self._task.decode(found.outputs))
+        accuracy = paired_accuracy(self._measure, self._reference, counts)
+        parity = compare_outputs(
+            self.outputs,
+            found.outputs,
+            TOLERANCES["int8"],
+            self._task,
+            self._specs,
+            logits=(self._errors, found.errors),
+        )
+        return Judged(parity, accuracy)
 
-    def _answers(self, model: onnx.ModelProto, samples: CalibrationSet) -> NDArray[Any]:
-        with Session(without_final_activation(model).SerializeToString()) as session:
-            name = session.output_names[0]
-            found = []
-            for batch in samples.full_batches(batch_of(model)):
-                found.append(session.run(batch)[name])
-                _require_scores(name, found[-1].shape, len(batch))
-        return np.concatenate(found)[: len(samples)]
-
-    def _drop(self, answers: NDArray[Any]) -> float:
-        was, now = self._right.argmax(axis=1), answers.argmax(axis=1)
-        if self._labels is None:
-            return 100 * float((was != now).mean())
-        return 100 * float((was == self._labels).mean() - (now == self._labels).mean())
+    def _counts(self, answers: Sequence[Any]) -> list[Any]:
+        return [self._measure.count(*pair) for pair in zip(self._wanted, answers, strict=True)]
 
 
-def _require_scores(name: str, shape: tuple[int, ...], batch: int) -> None:
-    if len(shape) < 2 or shape[0] != batch:
+class OutputError:
+    """The error of a model's only output against the float model's, whatever it means.
+
+    Args:
+        model: the float32 model.
+        samples: the inputs that judge.
+    """
+
+    def __init__(self, model: onnx.ModelProto, samples: CalibrationSet) -> None:
+        self._samples = samples
+        self._reference = self._answers(model)
+
+    def sqnr_db(self, candidate: onnx.ModelProto) -> float | None:
+        """Signal over error, in dB; None where there is no error, or nothing to compare."""
+        return compare(self._reference, self._answers(candidate), TOLERANCES["int8"]).sqnr_db
+
+    def _answers(self, model: onnx.ModelProto) -> NDArray[Any]:
+        (values,) = _answers(model, self._samples).errors.values()
+        return values
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a model puts out, and where its error is measured: the same, or the logits under its name."""
+
+    outputs: Outputs
+    errors: Outputs
+
+
+def _answers(model: onnx.ModelProto, samples: CalibrationSet) -> _Answers:
+    shown = showing_logits(model)
+    found: dict[str, list[NDArray[Any]]] = {}
+    with Session(shown.SerializeToString()) as session:
+        for batch in samples.full_batches(batch_of(model)):
+            for name, values in session.run(batch).items():
+                _require_batch(name, values.shape, len(batch))
+                found.setdefault(name, []).append(values)
+    joined = {name: np.concatenate(values)[: len(samples)] for name, values in found.items()}
+    outputs = {name: values for name, values in joined.items() if name != LOGITS}
+    if final_activation(model) is None:
+        return _Answers(outputs, outputs)
+    (name,) = outputs
+    return _Answers(outputs, {name: joined[LOGITS]})
+
+
+def _require_batch(name: str, shape: tuple[int, ...], batch: int) -> None:
+    if len(shape) < 1 or shape[0] != batch:
         raise ModelError(
-            f"The model's first output, {name!r}, does not hold scores.",
-            wanted=f"shape ({batch}, classes) for a batch of {batch}",
+            f"The model's output {name!r} does not have a row for each input.",
+            wanted=f"shape ({batch}, ...) for a batch of {batch}",
             got=f"shape {shape}",
-            todo="let the model put out the scores of its classes first",
+            todo="export the model without what it does over the whole batch",
         )
 
 

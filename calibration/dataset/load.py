@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import InputError, ModelError, ParityError, gist
 from ...runtime.session.session import Session, run_batched
 from ...runtime.sources.readers import expand, read_image
+from ...runtime.tasks.base import Task
+from ...runtime.tasks.classification import Classification
+from ...runtime.tasks.registry import described, infer_task
 from ..artifact import OnnxArtifact
 from ..normalize.dynamic_reshape import keep_batch
 from ..normalize.passes import normalize
@@ -26,7 +30,10 @@ from ..progress import Progress
 from .accuracy_drop import batch_of
 from .calibration_set import CalibrationSet, inspect, read_calibration
 
+Samples = str | Path | NDArray[Any]
 IMAGES = "images:"
+CLASSIFICATION = Classification()
+JUDGING = 0.25  # share of the inputs that is held back to judge
 MAX_PICTURES = 128
 PROVING = 8  # inputs, on which both forms of the model must give the same answers
 ROUNDING = 1e-6  # of the largest answer: some units in the last place of float32
@@ -40,13 +47,17 @@ class CalibrationInputs:
         artifact: the float32 model, normalized.
         samples: the inputs that calibrate it.
         preprocess: how its inputs are made of pictures, where that is known.
-        labels: class of each input, shape (N,), where that is known.
+        task: what the model's answers mean.
+        truths: the truth of each input, in coordinates of the model's input, where that is known.
+        judging: other inputs, which judge the result; None where the caller judges it.
     """
 
     artifact: OnnxArtifact
     samples: CalibrationSet
     preprocess: Preprocess | None = None
-    labels: NDArray[np.integer] | None = None
+    task: Task = CLASSIFICATION
+    truths: Sequence[Any] | None = None
+    judging: CalibrationSet | None = None
 
 
 def normal_form(artifact: OnnxArtifact) -> OnnxArtifact:
@@ -60,9 +71,12 @@ def normal_form(artifact: OnnxArtifact) -> OnnxArtifact:
 
 def read_inputs(
     model: str | Path | onnx.ModelProto,
-    calibration: str | Path | NDArray[Any],
+    calibration: Samples,
     preprocess: Preprocess | None,
     progress: Progress,
+    *,
+    task: Task | None = None,
+    judge: Samples | None = None,
 ) -> CalibrationInputs:
     """Read and normalize a model, read its inputs, and prove on some that it still answers as before.
 
@@ -71,35 +85,57 @@ def read_inputs(
         calibration: preprocessed inputs, shape (N, ...), in an array, a .npz or a .npy file; or `images:DIR`.
         preprocess: how its inputs are made of pictures; None for the bundle's own.
         progress: shows what goes on.
+        task: what the answers mean; None for the bundle's own, or for what the answers suggest.
+        judge: inputs that judge, in the same forms; None to hold a part of `calibration` back, by seed.
 
     Raises:
         InputError: the model or the inputs cannot be used.
         ParityError: the normalized model gives other answers.
     """
     with progress.stage("model"):
-        original, own = _read(model)
-        artifact = normal_form(original)
+        read = _read(model)
+        artifact = normal_form(read.artifact)
+    preprocess = preprocess or read.preprocess
     with progress.stage("samples"):
-        samples = _samples(calibration, input_of(artifact.model), preprocess or own)
+        samples = _samples(calibration, input_of(artifact.model), preprocess)
+        judging = None if judge is None else _samples(judge, input_of(artifact.model), preprocess)
     with progress.stage("normalize"):
-        prove_same(original, artifact, samples)
-    return CalibrationInputs(artifact, samples, preprocess or own)
+        answers = prove_same(read.artifact, artifact, samples)
+    if judging is None:
+        judging, samples = _held_back(samples)
+    found = task or read.task
+    if found is None:
+        found = infer_task(answers)
+        progress.note(f"judged as {described(found)}, which the outputs suggest (--task changes that)")
+    return CalibrationInputs(artifact, samples, preprocess, found, judging=judging)
 
 
-def _read(model: str | Path | onnx.ModelProto) -> tuple[OnnxArtifact, Preprocess | None]:
+def _held_back(samples: CalibrationSet) -> tuple[CalibrationSet, CalibrationSet]:
+    """The inputs that judge, and the others, which calibrate; one input alone does both."""
+    return samples.split(JUDGING) if len(samples) > 1 else (samples, samples)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A model as it came, and what a bundle says of it."""
+
+    artifact: OnnxArtifact
+    preprocess: Preprocess | None = None
+    task: Task | None = None
+
+
+def _read(model: str | Path | onnx.ModelProto) -> _Read:
     if isinstance(model, onnx.ModelProto):
-        return OnnxArtifact(model, "memory"), None
+        return _Read(OnnxArtifact(model, "memory"))
     path = Path(model)
     if path.is_dir():
         bundle = Bundle.open(path)
         found = parse_onnx(bundle.model_bytes("fp32"), f"the float32 model of {path}")
-        return OnnxArtifact(found, "bundle"), bundle.manifest.preprocess
-    return OnnxArtifact(read_onnx(path), "file"), None
+        return _Read(OnnxArtifact(found, "bundle"), bundle.manifest.preprocess, bundle.task)
+    return _Read(OnnxArtifact(read_onnx(path), "file"))
 
 
-def _samples(
-    calibration: str | Path | NDArray[Any], wanted: TensorSpec, preprocess: Preprocess | None
-) -> CalibrationSet:
+def _samples(calibration: Samples, wanted: TensorSpec, preprocess: Preprocess | None) -> CalibrationSet:
     if isinstance(calibration, np.ndarray):
         count = len(calibration) if calibration.ndim else 0
         return inspect(lambda positions: calibration[positions], count, wanted, "The array")
@@ -124,8 +160,13 @@ def _pictures(source: str, preprocess: Preprocess, wanted: TensorSpec) -> Calibr
     return inspect(read, len(chosen), wanted, source)
 
 
-def prove_same(original: OnnxArtifact, artifact: OnnxArtifact, samples: CalibrationSet) -> None:
+def prove_same(
+    original: OnnxArtifact, artifact: OnnxArtifact, samples: CalibrationSet
+) -> dict[str, NDArray[Any]]:
     """Compare a model in normal form with the model as it came, on a few calibration inputs.
+
+    Returns:
+        The answers of the model in normal form to these inputs, by output name.
 
     Raises:
         ModelError: the model does not run as it came.
@@ -153,6 +194,7 @@ def prove_same(original: OnnxArtifact, artifact: OnnxArtifact, samples: Calibrat
                 got=difference,
                 todo="simplify the model first, with onnxsim for example, or export it again",
             )
+    return got
 
 
 def _difference(wanted: NDArray[Any], got: NDArray[Any]) -> str:

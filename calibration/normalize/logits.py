@@ -13,6 +13,7 @@ from onnx import NodeProto
 from ..onnx_graph.graph import makers
 
 FINAL_ACTIVATIONS = ("Softmax", "LogSoftmax", "Sigmoid")
+LOGITS = "edgeproof.logits"  # how they are called as an output beside the probabilities
 
 
 def without_final_activation(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -48,6 +49,20 @@ def with_final_activation(logits: onnx.ModelProto, whole: onnx.ModelProto) -> on
     model.graph.node.append(last)
     model.graph.output[0].CopyFrom(whole.graph.output[0])
     return model
+
+
+def showing_logits(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with its logits as a second output, LOGITS; itself where it ends in them."""
+    last = final_activation(model)
+    if last is None:
+        return model
+    shown = onnx.ModelProto()
+    shown.CopyFrom(model)
+    shown.graph.node.append(onnx.helper.make_node("Identity", [last.input[0]], [LOGITS]))
+    logits = shown.graph.output.add()
+    logits.CopyFrom(model.graph.output[0])
+    logits.name = LOGITS
+    return shown
 
 
 def final_activation(model: onnx.ModelProto) -> NodeProto | None:

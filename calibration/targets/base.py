@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import onnx
 
+from ...runtime.bundle.accuracy import Accuracy
 from ...runtime.bundle.parity import Parity
 from ...runtime.errors import InputError
 from ..artifact import OnnxArtifact
@@ -36,8 +37,8 @@ class Int8Request:
     """What is asked of the INT8 model.
 
     Attributes:
-        max_drop: points of top-1 that it may cost on the calibration inputs; without labels, the share of
-            changed answers, in percent, which is never less.
+        max_drop: percentage points of the task's metric that it may cost; without labels, of the agreement
+            with the float model, which never fall less.
         recover: "auto" recovers where the ranges alone do not hold the budget; "always"; "off".
     """
 
@@ -82,8 +83,9 @@ class Int8Result:
 
     Attributes:
         artifact: the model.
-        parity: its first output against the float model's, on the calibration inputs.
-        drop: what it costs there, in the unit of the budget.
+        parity: its outputs against the float model's, on the same inputs as `accuracy`.
+        accuracy: what it costs, in percentage points of the task's metric, or of changed answers without
+            labels; on the calibration inputs, or, of `quantize`, on those that judge.
         choices: the range of each activation, and the error by each method.
         recovered: whether weights and biases were fitted to the rounded inputs.
         kept_float: layers that stay float, and nodes that float16 leaves float32, by their names in the
@@ -97,7 +99,7 @@ class Int8Result:
 
     artifact: OnnxArtifact
     parity: Parity
-    drop: float
+    accuracy: Accuracy
     choices: tuple[Choice, ...]
     recovered: bool
     kept_float: Mapping[str, KeptLayer]
@@ -106,6 +108,11 @@ class Int8Result:
     ranked: tuple[LayerSensitivity, ...] = ()
     tried: tuple[Attempt, ...] = ()
     placement: PlacementChoice = NO_CHOICE
+
+    @property
+    def drop(self) -> float:
+        """What it costs, in the unit of the budget."""
+        return self.accuracy.drop
 
 
 class TargetPlan(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx
 
-from ..dataset.accuracy_drop import AccuracyDrop
+from ..dataset.accuracy_drop import OutputError
 from ..dataset.load import CalibrationInputs
 from ..passes.float_rest import Mixed
 from ..preflight.check import PreflightRequest, is_installed, preflight
@@ -43,7 +43,7 @@ def choose_placement(
         return options[0], PlacementChoice(options[0].name, "one input is too little to compare with")
     judging, fitting = samples.split(HELD_BACK)
     plans = least_error_plans(artifact, fitting, progress, options)
-    evaluation = AccuracyDrop(artifact.model, judging)
+    evaluation = OutputError(artifact.model, judging)
     request = PreflightRequest(sides=samples.sample(1).shape[1:])
     tried = [
         _try(plan, write(plan).model, evaluation, request)
@@ -54,10 +54,9 @@ def choose_placement(
 
 
 def _try(
-    plan: QuantizationPlan, model: onnx.ModelProto, evaluation: AccuracyDrop, request: PreflightRequest
+    plan: QuantizationPlan, model: onnx.ModelProto, evaluation: OutputError, request: PreflightRequest
 ) -> Tried:
-    parity, _ = evaluation.measure(model)
-    tried = Tried(plan.placement.name, parity.sqnr_db)
+    tried = Tried(plan.placement.name, evaluation.sqnr_db(model))
     if not is_installed():
         return tried
     built = preflight(model.SerializeToString(deterministic=True), request)

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from ...runtime.tasks.base import Outputs
+from ...runtime.tasks.outputs import specs_of
 from ..artifact import OnnxArtifact
 from ..dataset.accuracy_drop import AccuracyDrop
 from ..dataset.load import CalibrationInputs
-from ..normalize.logits import final_activation, with_final_activation, without_final_activation
+from ..normalize.logits import final_activation, with_final_activation
+from ..normalize.objective import objective, with_own_outputs
 from ..passes.kept import KeptLayer, name_of
 from ..passes.range_search import Choice
 from ..progress import Progress
@@ -50,8 +53,8 @@ def make_int8(
         DataError: a value is NaN or Inf on the calibration inputs.
     """
     progress = progress or Progress(quiet=True)
-    evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples, inputs.labels)
-    logits = _logits(inputs)
+    evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples, inputs.task, inputs.truths)
+    logits = _objective(inputs, evaluation.outputs)
     plan = target.plan(logits, statistics, progress)
     writer = _Writer(target, inputs.artifact, evaluation, statistics.ranges, plan.choices, plan.placement)
     return hold_budget(
@@ -74,14 +77,19 @@ def make_int8_with(
         InputError: the target cannot take them.
         ModelError: the model cannot be quantized.
     """
-    params = target.plan_given(_logits(inputs), ranges)
-    evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples)
+    evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples, inputs.task)
+    params = target.plan_given(_objective(inputs, evaluation.outputs), ranges)
     return _Writer(target, inputs.artifact, evaluation, statistics.ranges, (), GIVEN).write(params)
 
 
-def _logits(inputs: CalibrationInputs) -> CalibrationInputs:
-    """The same without the Softmax or Sigmoid that may end the model."""
-    model = without_final_activation(inputs.artifact.model)
+def _objective(inputs: CalibrationInputs, answers: Outputs) -> CalibrationInputs:
+    """The same with one output that holds all of them, without the Softmax or Sigmoid that may end the model.
+
+    Args:
+        inputs: the model and its inputs.
+        answers: what it puts out for them.
+    """
+    model = objective(inputs.artifact.model, inputs.task.parts(specs_of(answers)), answers)
     return replace(inputs, artifact=replace(inputs.artifact, model=model))
 
 
@@ -109,16 +117,17 @@ class _Writer:
         left = {layer: LEFT_FLOAT for layer in could if layer in params.placement.left_float}
         kept = {**left, **params.kept_float}
         names = {node.output[0]: name_of(node) for node in params.source.graph.node}
-        written = self.target.write(params, self.ranges, {names[node]: why for node, why in kept.items()})
         whole = self.artifact.model
+        own = replace(params, source=with_own_outputs(params.source, whole))
+        written = self.target.write(own, self.ranges, {names[node]: why for node, why in kept.items()})
         model = with_final_activation(written.model, whole)
-        parity, drop = self.evaluation.measure(model)
+        judged = self.evaluation.measure(model)
         last = final_activation(whole)
         ending = {name_of(last): KeptLayer("float32", PROBABILITIES)} if last else {}
         return Int8Result(
             self.artifact.derive(model, "int8", "int8"),
-            parity,
-            drop,
+            judged.parity,
+            judged.accuracy,
             self.choices,
             recovered=False,
             kept_float={**written.kept_float, **ending},

@@ -1,4 +1,4 @@
-"""Top-1 accuracy of all precisions on the same samples, in one pass and constant memory."""
+"""The task's metric for all precisions on the same samples, in one pass and constant memory."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ...calibration.progress import Progress
 from ...runtime.bundle.accuracy import Accuracy, paired_accuracy
-from ...runtime.session.session import Session
+from ...runtime.errors import TaskError
+from ...runtime.session.session import Session, run_batched
+from ...runtime.tasks.base import Measure
 from ..data.dataset import Split, seeded_subset
-from ..training.trainer import predict
 from .parity import PrecisionResult
+from .samples import truth_of
 from .source import ExportSource
-from .torch_onnx import OUTPUT
 
 BATCH = 32
 
@@ -32,7 +30,7 @@ class SampleDigest:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy by precision, against PyTorch on the same samples, and which these were."""
+    """Accuracy by precision, against the origin on the same samples, and which these were."""
 
     accuracy: Mapping[str, Accuracy]
     digest: SampleDigest
@@ -41,24 +39,52 @@ class Evaluation:
 def evaluate(
     source: ExportSource, results: Mapping[str, PrecisionResult], max_samples: int, progress: Progress
 ) -> Evaluation:
-    """Show the evaluation samples, at most `max_samples`, to PyTorch and to each precision's model."""
+    """Show the evaluation samples, at most `max_samples`, to the origin and to each precision's model.
+
+    A task that knows no truth is judged by how far the answers are the origin's.
+
+    Raises:
+        TaskError: no sample has anything to judge.
+    """
     split = _at_most(source.data.evaluation, max_samples, progress)
-    digest = hashlib.sha256()
-    expected: list[NDArray[Any]] = []
-    found: dict[str, list[NDArray[Any]]] = {name: [] for name in results}
+    task, labelled = source.task, source.task.metric is not None
+    measure: Measure = source.task.metric or source.task.agreement
+    digest, done = hashlib.sha256(), 0
+    expected: list[Any] = []
+    found: dict[str, list[Any]] = {name: [] for name in results}
     sessions = {name: Session(result.artifact.data) for name, result in results.items()}
     batches = source.feed.batches(split, BATCH)
     for inputs, served in progress.track(batches, -(-len(split) // BATCH), "evaluating"):
         digest.update(inputs.tobytes())
-        expected.append(predict(source.network, inputs))
+        right = task.decode(source.origin.answers(inputs))
+        wanted = right
+        if labelled:
+            wanted = [truth_of(source, split, done + i, answer) for i, answer in enumerate(right)]
+        expected += map(measure.count, wanted, right)
         for name, session in sessions.items():
-            found[name].append(session.run(served)[OUTPUT])
-    reference = np.concatenate(expected)
-    accuracy = {
-        name: paired_accuracy(split.labels, reference, np.concatenate(answers))
-        for name, answers in found.items()
-    }
-    return Evaluation(accuracy, SampleDigest(len(split), digest.hexdigest()))
+            answers = task.decode(run_batched(session, served, _batch_of(session)))
+            found[name] += map(measure.count, wanted, answers)
+        done += len(inputs)
+    return Evaluation(
+        {name: _paired(measure, expected, counts) for name, counts in found.items()},
+        SampleDigest(len(split), digest.hexdigest()),
+    )
+
+
+def _paired(measure: Measure, expected: list[Any], counts: list[Any]) -> Accuracy:
+    try:
+        return paired_accuracy(measure, expected, counts)
+    except ValueError as error:
+        raise TaskError(
+            f"{measure.name} cannot be judged on these {len(counts)} samples.",
+            wanted="samples with something to find",
+            todo="give other data with --data",
+        ) from error
+
+
+def _batch_of(session: Session) -> int:
+    batch = session.input_shape[0]
+    return batch if isinstance(batch, int) else BATCH
 
 
 def _at_most(evaluation: Split, count: int, progress: Progress) -> Split:

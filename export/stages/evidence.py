@@ -12,6 +12,8 @@ from ...calibration.qdq.placement import PlacementChoice
 from ...calibration.targets.base import Attempt
 from ...runtime.bundle.manifest import FloatPrecision
 from ...runtime.records import encode
+from ...runtime.tasks.base import Task
+from ...runtime.tasks.registry import described
 from ..request import ExportRequest
 from .accuracy import SampleDigest
 from .parity import PrecisionResult
@@ -26,8 +28,9 @@ class RequestSummary:
 
     Attributes:
         precisions: that were asked for.
+        task: what the answers mean, as it could be typed.
         target: what INT8 was to be made for.
-        max_drop: points of top-1 that INT8 might cost.
+        max_drop: points of the task's metric that INT8 might cost.
         recover: when INT8 was to be recovered: "auto", "always" or "off".
         calibration: number of samples that gave the ranges, and on which INT8 models were compared.
         parity: number of samples on which each model was compared with PyTorch.
@@ -35,6 +38,7 @@ class RequestSummary:
     """
 
     precisions: tuple[str, ...]
+    task: str
     target: str
     max_drop: float
     recover: str
@@ -115,10 +119,13 @@ class Evidence:
         return json.dumps(encode(self), indent=2, allow_nan=False) + "\n"
 
 
-def summarize(request: ExportRequest, samples: ExportSamples, evaluation: SampleDigest) -> RequestSummary:
+def summarize(
+    request: ExportRequest, task: Task, samples: ExportSamples, evaluation: SampleDigest
+) -> RequestSummary:
     """The request with the number of samples that each purpose had."""
     return RequestSummary(
         precisions=request.precisions,
+        task=described(task),
         target=request.target,
         max_drop=request.max_drop,
         recover=request.recover,

@@ -27,7 +27,7 @@ class GoldenPicture:
         file: its name in the bundle.
         data: the file's bytes.
         tensor: what the bundle's preprocessing gives for exactly these bytes.
-        label: of PyTorch's first class for that tensor.
+        label: that of the origin's best class for that tensor; "" where the task is no classification.
     """
 
     file: str
@@ -58,25 +58,23 @@ def most_confident(scores: NDArray[np.floating], count: int = PICTURES) -> list[
 def record_pictures(
     images: Iterable[Image.Image],
     preprocess: Callable[[Image.Image], NDArray[Any]],
-    answers: Callable[[NDArray[Any]], NDArray[np.floating]],
-    labels: Sequence[str],
+    labels_of: Callable[[NDArray[Any]], Sequence[str]],
 ) -> tuple[GoldenPicture, ...]:
     """Encode pictures, as PNG and JPEG in turn, and record the tensors and labels of the encoded files.
 
     Args:
         images: what is encoded, made smaller where a side has more than SIDE pixels.
         preprocess: as the bundle's runner prepares a picture.
-        answers: PyTorch's scores, shape (K, classes), of the tensors stacked, shape (K, ...).
-        labels: the name of each class.
+        labels_of: the label that the origin gives each of the tensors stacked, shape (K, ...); "" for none.
     """
     files = [_encode(image, number) for number, image in enumerate(images)]
     if not files:
         return ()
     tensors = [preprocess(decode_image(io.BytesIO(data), name)) for name, data in files]
-    best = answers(np.stack(tensors)).argmax(axis=1)
+    labels = labels_of(np.stack(tensors))
     return tuple(
-        GoldenPicture(name, data, tensor, labels[int(index)])
-        for (name, data), tensor, index in zip(files, tensors, best, strict=True)
+        GoldenPicture(name, data, tensor, label)
+        for (name, data), tensor, label in zip(files, tensors, labels, strict=True)
     )
 
 

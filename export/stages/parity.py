@@ -1,4 +1,4 @@
-"""The proof that a model gives PyTorch's answers, and what a precision's progress found."""
+"""The proof that a model gives the origin's answers, and what a precision's progress found."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from ...calibration.artifact import OnnxArtifact
 from ...calibration.onnx_graph.localize import first_divergence
+from ...calibration.onnx_graph.shapes import input_of
 from ...calibration.targets.base import Int8Result
 from ...runtime.bundle.manifest import FloatPrecision, Preflight
 from ...runtime.bundle.parity import TOLERANCES, Parity, compare_outputs, worst
 from ...runtime.errors import ParityError
 from ...runtime.session.session import Session, run_batched
-from .torch_onnx import intermediate_values
+from ...runtime.tasks.base import Task
+from ...runtime.tasks.outputs import specs_of
+from ..sources.origin import Origin
 
 BATCH_SIZES = (1, 2, 7)
 LOCALIZED_SAMPLES = 4
@@ -27,18 +29,20 @@ NO_NODE = "none: small errors add up over many nodes, or torch.export itself cha
 
 @dataclass(frozen=True)
 class Reference:
-    """PyTorch's own answers to real inputs.
+    """The origin's own answers to real inputs.
 
     Attributes:
         inputs: as the models take them, shape (N, ...).
         outputs: by output name, each of shape (N, ...).
-        program: PyTorch's graph of the network, to look into when answers differ.
-        tensors: the same inputs as PyTorch was given them; None where they are the same arrays.
+        origin: gave them, and can be looked into when answers differ.
+        task: what they mean.
+        tensors: the same inputs as the origin was given them; None where they are the same arrays.
     """
 
     inputs: NDArray[Any]
-    outputs: Mapping[str, NDArray[np.float32]]
-    program: torch.export.ExportedProgram
+    outputs: Mapping[str, NDArray[Any]]
+    origin: Origin
+    task: Task
     tensors: NDArray[np.float32] | None = None
 
 
@@ -64,13 +68,21 @@ class PrecisionResult:
 
 
 def measure(artifact: OnnxArtifact, reference: Reference) -> Parity:
-    """Compare with PyTorch at batch 1, 2 and 7, and return the worst result."""
-    tolerance = TOLERANCES[artifact.precision]
+    """Compare with the origin at batch 1, 2 and 7, or at the model's own, and return the worst result."""
+    tolerance, outputs = TOLERANCES[artifact.precision], specs_of(reference.outputs)
+    own = input_of(artifact.model).shape[0]
+    sizes = (own,) if isinstance(own, int) else BATCH_SIZES
     with Session(artifact.data) as session:
         return worst(
             [
-                compare_outputs(reference.outputs, run_batched(session, reference.inputs, size), tolerance)
-                for size in BATCH_SIZES
+                compare_outputs(
+                    reference.outputs,
+                    run_batched(session, reference.inputs, size),
+                    tolerance,
+                    reference.task,
+                    outputs,
+                )
+                for size in sizes
             ]
         )
 
@@ -87,11 +99,12 @@ def prove(artifact: OnnxArtifact, reference: Reference) -> Parity:
     limit = parity.tolerance.relative_l2
     inputs = reference.inputs[:LOCALIZED_SAMPLES]
     tensors = inputs if reference.tensors is None else reference.tensors[:LOCALIZED_SAMPLES]
-    found = first_divergence(artifact.model, inputs, intermediate_values(reference.program, tensors), limit)
+    found = first_divergence(artifact.model, inputs, reference.origin.inside(tensors), limit)
     raise ParityError(
-        f"After the stage '{artifact.stage}' the {artifact.precision} model does not give PyTorch's answers.",
+        f"After the stage '{artifact.stage}' the {artifact.precision} model does not give "
+        f"{reference.origin.title}'s answers.",
         wanted=f"relative error at most {limit:g}, "
-        f"top-1 agreement at least {parity.tolerance.top1_agreement:.0%}",
+        f"{reference.task.agreement.name} at least {parity.tolerance.agreement:.0%}",
         got=f"output {parity.output!r}: {parity.reason}",
         available=f"first node that differs: {found or NO_NODE}",
         todo=_advice(artifact.precision),

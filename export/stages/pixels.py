@@ -14,11 +14,10 @@ from ...runtime.errors import AccuracyError
 from .feed import Feed
 from .parity import PrecisionResult, Reference, measure, prove
 from .source import ExportSource
-from .torch_onnx import torch_answers
 
 
 def pixel_reference(source: ExportSource, reference: Reference, served: NDArray[np.uint8]) -> Reference:
-    """PyTorch's answers to the same pictures, as models that take pixels are shown them.
+    """The origin's answers to the same pictures, as models that take pixels are shown them.
 
     Args:
         source: the network, and how its inputs and those of the shipped models are prepared.
@@ -29,8 +28,8 @@ def pixel_reference(source: ExportSource, reference: Reference, served: NDArray[
     if feed.served is None or feed.served.source is None:
         return replace(reference, inputs=served, tensors=reference.inputs)
     tensors = feed.resized(served)
-    outputs = torch_answers(source.network, tensors)
-    return Reference(served, outputs, reference.program, tensors)
+    outputs = source.origin.answers(tensors)
+    return replace(reference, inputs=served, outputs=outputs, tensors=tensors)
 
 
 def check_resizing(feed: Feed, accuracy: Accuracy, max_drop: float) -> None:
@@ -44,7 +43,7 @@ def check_resizing(feed: Feed, accuracy: Accuracy, max_drop: float) -> None:
     low, high = accuracy.ci95
     raise AccuracyError(
         "Resizing in the graph does not keep the answers to pictures that Pillow resized.",
-        wanted=f"top-1 drops by at most {max_drop:g} points",
+        wanted=f"{accuracy.metric} drops by at most {max_drop:g} points",
         got=f"{accuracy.drop:.2f} points "
         f"(95 % interval {low:.2f} to {high:.2f}, {accuracy.samples} pictures)",
         todo="leave --resize device out, or allow more with --max-drop",

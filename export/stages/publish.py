@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...calibration.artifact import OnnxArtifact
 from ...calibration.onnx_graph.shapes import input_of
@@ -22,7 +21,6 @@ from ...runtime.bundle.manifest import (
     FileEntry,
     Manifest,
     ModelEntry,
-    OutputSpec,
     PictureEntry,
     TensorSpec,
     Verdict,
@@ -30,13 +28,17 @@ from ...runtime.bundle.manifest import (
 from ...runtime.files import publish_folder, sha256_file
 from ...runtime.records import encode
 from ...runtime.session.session import load_onnxruntime
+from ...runtime.tasks.base import Task
+from ...runtime.tasks.outputs import specs_of
+from ...runtime.tasks.registry import task_entry
 from .accuracy import Evaluation, SampleDigest
 from .evidence import Evidence
 from .golden_pictures import GoldenPicture
 from .parity import PrecisionResult, Reference
 from .source import ExportSource
 
-GOLDEN_SAMPLES = 8
+GOLDEN_SAMPLES, MIN_GOLDEN = 8, 2
+GOLDEN_BYTES = 64 << 20  # of all golden arrays, unless two samples have more
 PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "numpy", "pillow")
 
 
@@ -90,18 +92,18 @@ def _manifest(folder: Path, name: str, outcome: ExportResult, seconds: Mapping[s
     return Manifest(
         schema=SCHEMA,
         name=name,
-        architecture=source.spec.name,
-        form=source.variant.name,
+        architecture=source.architecture,
+        form=source.form,
         edgeproof=version("edgeproof"),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        weights=source.trained.record.to_manifest(),
+        weights=source.weights.to_manifest(),
         data={
             "name": source.data.name,
             "calibration": encode(outcome.calibration),
             "evaluation": encode(outcome.evaluation.digest),
         },
         input=_input_spec(outcome.results["fp32"].artifact),
-        outputs=_output_specs(outcome.reference.outputs),
+        outputs=specs_of(outcome.reference.outputs),
         preprocess=source.feed.served,
         labels=source.labels,
         models={
@@ -112,6 +114,8 @@ def _manifest(folder: Path, name: str, outcome: ExportResult, seconds: Mapping[s
         pictures=tuple(_write_picture(folder, picture) for picture in outcome.pictures),
         evidence=_write_evidence(folder, outcome.evidence),
         verdict=outcome.verdict,
+        task=task_entry(source.task),
+        task_arrays=_write_task_arrays(folder, source.task),
         toolchain=_toolchain(),
         lineage=_lineage(outcome),
         stages=tuple({"name": stage, "seconds": round(took, 3)} for stage, took in seconds.items()),
@@ -148,13 +152,23 @@ def _write_model(folder: Path, precision: str, result: PrecisionResult, accuracy
 
 def _write_golden(folder: Path, reference: Reference, pictures: Sequence[GoldenPicture]) -> FileEntry:
     path = folder / "golden.npz"
+    sample = sum(values[:1].nbytes for values in (reference.inputs, *reference.outputs.values()))
+    count = max(MIN_GOLDEN, min(GOLDEN_SAMPLES, GOLDEN_BYTES // sample))
     arrays: dict[str, Any] = {
-        output_key(i, name): values[:GOLDEN_SAMPLES]
-        for i, (name, values) in enumerate(reference.outputs.items())
+        output_key(i, name): values[:count] for i, (name, values) in enumerate(reference.outputs.items())
     }
     if pictures:
         arrays["pictures"] = np.stack([picture.tensor for picture in pictures])
-    np.savez(path, input=reference.inputs[:GOLDEN_SAMPLES], **arrays)
+    np.savez(path, input=reference.inputs[:count], **arrays)
+    return _entry(path)
+
+
+def _write_task_arrays(folder: Path, task: Task) -> FileEntry | None:
+    arrays: dict[str, Any] = task.arrays()
+    if not arrays:
+        return None
+    path = folder / "task.npz"
+    np.savez(path, **arrays)
     return _entry(path)
 
 
@@ -177,23 +191,8 @@ def _entry(path: Path) -> FileEntry:
 
 def _input_spec(artifact: OnnxArtifact) -> TensorSpec:
     found = input_of(artifact.model)
-    return TensorSpec(found.name, ("batch", *found.shape[1:]), found.dtype)
-
-
-def _output_specs(outputs: Mapping[str, NDArray[Any]]) -> tuple[OutputSpec, ...]:
-    return tuple(
-        OutputSpec(
-            name=name,
-            shape=("batch", *values.shape[1:]),
-            dtype=str(values.dtype),
-            scores="probabilities" if _are_probabilities(values) else "logits",
-        )
-        for name, values in outputs.items()
-    )
-
-
-def _are_probabilities(values: NDArray[Any]) -> bool:
-    return values.ndim == 2 and bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3))
+    batch = found.shape[0] if isinstance(found.shape[0], int) else "batch"
+    return TensorSpec(found.name, (batch, *found.shape[1:]), found.dtype)
 
 
 def _toolchain() -> dict[str, str]:

@@ -1,8 +1,8 @@
-"""The samples of an export: those that calibrate, those that are compared, and PyTorch's answers to them."""
+"""The samples of an export: those that calibrate, those that are compared, and the answers to them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...calibration.dataset.calibration_set import CalibrationSet
-from ...runtime.errors import ModelError
+from ...runtime.errors import DataError
 from ...runtime.files import sha256_bytes
+from ...runtime.tasks.outputs import specs_of
 from ..data.dataset import Split, seeded_subset
-from .golden_pictures import GoldenPicture, most_confident, record_pictures
+from .golden_pictures import PICTURES, GoldenPicture, most_confident, record_pictures
 from .source import ExportSource
-from .torch_onnx import OUTPUT, torch_answers
 
 PARITY_SAMPLES = 32
 
@@ -27,40 +27,40 @@ class ExportSamples:
 
     Attributes:
         calibration: the inputs that calibrate.
-        labels: the class of each of them, shape (N,), for the budget alone.
-        inputs: evaluation samples as PyTorch takes them, shape (N, ...), float32.
+        truths: the truth of each of them, in coordinates of the model's input, for the budget alone.
+        inputs: evaluation samples as the origin takes them, shape (N, ...), float32.
         served: the same samples as the shipped models take them, shape (N, ...).
-        outputs: PyTorch's answers to `inputs` by output name, each of shape (N, ...).
+        outputs: the origin's answers to `inputs` by output name, each of shape (N, ...).
         pictures: a few of the samples, encoded; none where the data set holds tensors.
     """
 
     calibration: CalibrationSet
-    labels: NDArray[np.int64]
+    truths: Sequence[Any]
     inputs: NDArray[np.float32]
     served: NDArray[Any]
-    outputs: Mapping[str, NDArray[np.float32]]
+    outputs: Mapping[str, NDArray[Any]]
     pictures: tuple[GoldenPicture, ...]
 
 
 def prepare_samples(source: ExportSource) -> ExportSamples:
-    """Prepare the samples, and ask PyTorch.
+    """Prepare the samples, and ask the origin.
 
     Raises:
-        ModelError: the network's first output is not one score a class.
+        TaskError: its outputs do not fit the task, or the data set's classes.
         DataError: a sample cannot be read.
     """
     evaluation = source.data.evaluation
     compared = evaluation.take(seeded_subset(len(evaluation), PARITY_SAMPLES))
     inputs, served = source.feed.both(compared)
-    outputs = torch_answers(source.network, inputs)
-    _check_classes(outputs[OUTPUT], source)
+    outputs = source.origin.answers(inputs)
+    source.task.require_fit(specs_of(outputs), source.labels)
     return ExportSamples(
         calibration=_calibration(source),
-        labels=source.data.calibration.labels,
+        truths=_truths(source, outputs),
         inputs=inputs,
         served=served,
         outputs=outputs,
-        pictures=_pictures(source, compared, outputs[OUTPUT]),
+        pictures=_pictures(source, compared, outputs),
     )
 
 
@@ -69,27 +69,47 @@ def _calibration(source: ExportSource) -> CalibrationSet:
     return CalibrationSet(lambda positions: inputs[positions], len(inputs), sha256_bytes(inputs.tobytes()))
 
 
-def _pictures(source: ExportSource, split: Split, scores: NDArray[np.floating]) -> tuple[GoldenPicture, ...]:
+def _truths(source: ExportSource, outputs: Mapping[str, NDArray[Any]]) -> list[Any]:
+    """Those of the calibration samples; an answer to any sample tells the size of a map."""
+    split = source.data.calibration
+    answer = source.task.decode({name: values[:1] for name, values in outputs.items()})[0]
+    return [truth_of(source, split, position, answer) for position in range(len(split))]
+
+
+def truth_of(source: ExportSource, split: Split, position: int, answer: Any) -> Any:
+    """The truth of a sample in coordinates of the origin's input.
+
+    Args:
+        source: says how the sample's picture becomes that input.
+        split: the samples.
+        position: of one of them.
+        answer: the origin's to it, as the task decodes it.
+    """
+    truth, preprocess = split.labels[position], source.feed.trained
+    if preprocess is None or source.task.places_nothing:
+        return truth
+    sample = split.load(position)
+    if not isinstance(sample, Image.Image):
+        raise DataError("A tensor has no place for boxes or masks.", todo="give a data set of pictures")
+    return source.task.truth_in_input(truth, preprocess.geometry(*sample.size), answer)
+
+
+def _pictures(
+    source: ExportSource, split: Split, outputs: Mapping[str, NDArray[Any]]
+) -> tuple[GoldenPicture, ...]:
     """A few of the split's pictures as `verify` reads them; none where it holds tensors."""
-    feed = source.feed
+    feed, task = source.feed, source.task
     if feed.served is None:
         return ()
-    samples = [split.load(position) for position in most_confident(scores)]
-    images = [sample for sample in samples if isinstance(sample, Image.Image)]
+    ranks = task.ranks(specs_of(outputs)) and bool(source.labels)
+    scores = next(iter(outputs.values()))
+    chosen = most_confident(scores) if ranks else range(min(PICTURES, len(split)))
+    images = [sample for sample in map(split.load, chosen) if isinstance(sample, Image.Image)]
 
-    def answers(served: NDArray[Any]) -> NDArray[np.floating]:
-        return torch_answers(source.network, feed.trained_inputs(served))[OUTPUT]
+    def labels_of(served: NDArray[Any]) -> list[str]:
+        if not ranks:
+            return [""] * len(served)
+        answers = task.decode(source.origin.answers(feed.trained_inputs(served)))
+        return [source.labels[int(answer.argmax())] for answer in answers]
 
-    return record_pictures(images, feed.served, answers, source.labels)
-
-
-def _check_classes(scores: NDArray[Any], source: ExportSource) -> None:
-    classes = len(source.data.labels)
-    if scores.ndim != 2 or scores.shape[1] != classes:
-        raise ModelError(
-            f"The model's output does not fit the data set {source.data.name}.",
-            wanted=f"shape (N, {classes}), one score a class",
-            got=f"shape {('N', *scores.shape[1:])}",
-            todo="give the data set that the model was trained on with --data, or a class_index.json that "
-            "names all of the model's classes",
-        )
+    return record_pictures(images, feed.served, labels_of)

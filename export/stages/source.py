@@ -1,4 +1,4 @@
-"""The first stage: the network with its weights, its data, and how its inputs are prepared."""
+"""The first stage: what is exported, with its weights, its data, and how its inputs are prepared."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from torch import nn
 from ...calibration.passes.uint8_request import served_preprocess
 from ...calibration.progress import Progress
 from ...runtime.bundle.preprocess import Preprocess
-from ...runtime.errors import WeightsError
+from ...runtime.errors import DataError, WeightsError
+from ...runtime.files import sha256_file
+from ...runtime.tasks.base import Task
+from ...runtime.tasks.classification import Classification
+from ...runtime.tasks.registry import described, infer_task, parse_task
+from ..data import catalog
 from ..data.dataset import Dataset
 from ..models.spec import ModelSpec, Variant
 from ..pretrained.weights import (
     Trained,
+    WeightsRecord,
     from_demo,
     from_factory,
     from_file,
@@ -23,29 +29,38 @@ from ..pretrained.weights import (
     from_random,
 )
 from ..request import ExportRequest
-from ..sources.resolve import ResolvedRequest, check_preprocess, resolve
+from ..sources.onnx_file import OnnxOrigin, is_onnx_file
+from ..sources.origin import Origin
+from ..sources.resolve import ResolvedRequest, check_data, check_preprocess, resolve
 from .feed import Feed
+from .torch_onnx import TorchOrigin
+
+SUGGESTING = 2  # samples whose answers suggest the task of an ONNX file
 
 
 @dataclass(frozen=True)
 class ExportSource:
-    """What is exported: a trained network, its data, and how its inputs are prepared."""
+    """What is exported, its data, and how its inputs are prepared.
 
-    spec: ModelSpec
-    variant: Variant
-    trained: Trained
+    Attributes:
+        architecture: its name in the manifest.
+        form: which variant of it; "file" for an ONNX file.
+        weights: where they came from.
+        labels: the name of each class: the weights' own where they have names, else the data set's.
+        data: the samples.
+        feed: how they become inputs.
+        task: what the answers mean.
+        origin: gives the reference's answers, and the first ONNX model.
+    """
+
+    architecture: str
+    form: str
+    weights: WeightsRecord
+    labels: tuple[str, ...]
     data: Dataset
     feed: Feed
-
-    @property
-    def network(self) -> nn.Module:
-        """The network, in evaluation mode."""
-        return self.trained.network
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The name of each class: the weights' own where they have names, else the data set's."""
-        return self.trained.labels or self.data.labels
+    task: Task
+    origin: Origin
 
 
 def load_source(request: ExportRequest, progress: Progress) -> ExportSource:
@@ -56,6 +71,44 @@ def load_source(request: ExportRequest, progress: Progress) -> ExportSource:
     Raises:
         InputError: something is unknown, absent, or does not fit.
     """
+    task = parse_task(request.task) if isinstance(request.task, str) else request.task
+    if is_onnx_file(request.model):
+        return _from_onnx(request, task, progress)
+    return _from_torch(request, task, progress)
+
+
+def _from_onnx(request: ExportRequest, task: Task | None, progress: Progress) -> ExportSource:
+    path = Path(str(request.model)).expanduser()
+    for option, value in (("--weights", request.weights), ("--form", request.variant)):
+        if value is not None:
+            raise WeightsError(
+                f"{path.name} is trained and complete: {option} {value} cannot change it.",
+                todo=f"leave {option} out",
+            )
+    origin = OnnxOrigin(path, request.input_shape)
+    if request.data is None:
+        raise DataError(
+            "An ONNX file has no data set of its own.",
+            wanted="samples that calibrate and judge it",
+            available=", ".join(catalog.NAMES),
+            todo="--data imagefolder:DIR, or another of these",
+        )
+    data = request.data if isinstance(request.data, Dataset) else catalog.find(request.data)
+    shape = origin.input_shape
+    preprocess = request.preprocess or data.preprocess(shape)
+    variant = Variant("file", shape, nn.Identity)
+    check_data(ModelSpec(path.name, "file", variant, data=()), variant, data)
+    check_preprocess(variant, preprocess)
+    feed = _feed(request, preprocess)
+    if task is None:
+        some = data.evaluation.take(range(min(SUGGESTING, len(data.evaluation))))
+        task = infer_task(origin.answers(feed.both(some)[0]))
+        progress.note(f"judged as {described(task)}, which the outputs suggest (--task changes that)")
+    record = WeightsRecord("file", sha256_file(path), {"file": path.name})
+    return ExportSource(path.stem, variant.name, record, data.labels, data, feed, task, origin)
+
+
+def _from_torch(request: ExportRequest, task: Task | None, progress: Progress) -> ExportSource:
     standard = "standard" if request.weights == "imagenet" else None
     found = resolve(
         request.model,
@@ -69,8 +122,21 @@ def load_source(request: ExportRequest, progress: Progress) -> ExportSource:
     trained = _load(request, found, usual, progress)
     preprocess = request.preprocess or trained.preprocess or usual
     check_preprocess(found.variant, preprocess)
+    return ExportSource(
+        architecture=found.spec.name,
+        form=found.variant.name,
+        weights=trained.record,
+        labels=trained.labels or found.data.labels,
+        data=found.data,
+        feed=_feed(request, preprocess),
+        task=task or Classification(),
+        origin=TorchOrigin(trained.network),
+    )
+
+
+def _feed(request: ExportRequest, preprocess: Preprocess | None) -> Feed:
     served = served_preprocess(request.uint8, preprocess) if request.uint8 else preprocess
-    return ExportSource(found.spec, found.variant, trained, found.data, Feed(preprocess, served))
+    return Feed(preprocess, served)
 
 
 def _load(

@@ -21,11 +21,40 @@ from ...calibration.artifact import OnnxArtifact
 from ...calibration.onnx_graph.graph import opset
 from ...calibration.onnx_graph.shapes import input_of
 from ...runtime.errors import ExportError, ModelError, gist
+from ..sources.origin import Origin
 
 OPSET = 20
 INPUT = "input"
 OUTPUT = "output"
 STACK_TRACE = "pkg.torch.onnx.stack_trace"
+
+
+class TorchOrigin(Origin):
+    """A network of PyTorch's, in evaluation mode, on the CPU.
+
+    Args:
+        network: takes one tensor, and returns one or several.
+    """
+
+    title = "PyTorch"
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._program: torch.export.ExportedProgram | None = None
+
+    def answers(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The network's own answers."""
+        return torch_answers(self._network, inputs)
+
+    def first_model(self, example: NDArray[np.float32]) -> OnnxArtifact:
+        """What the dynamo exporter makes of it."""
+        exported = export_onnx(self._network, example)
+        self._program = exported.program
+        return exported.artifact
+
+    def inside(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """What PyTorch computes at every node of the exported graph."""
+        return {} if self._program is None else intermediate_values(self._program, inputs)
 
 
 @dataclass(frozen=True)

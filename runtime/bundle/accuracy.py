@@ -1,55 +1,91 @@
-"""Top-1 accuracy, and its drop at a lower precision with a 95 % interval."""
+"""A task's metric on labelled samples, and its drop at a lower precision with a 95 % interval."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from ..tasks.base import Measure, Proportion
+
+RESAMPLES = 500  # of the bootstrap
+SEED = 0
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Top-1 accuracy on labelled images, and the drop against a reference on the same images.
+    """A metric on a set of samples, and the drop against a reference on the same samples.
 
     Attributes:
-        top1: share of right answers, in percent.
+        metric: its name, such as "top-1" or "mIoU"; without labels, what the task's agreement is called.
+        value: in percent.
         drop: reference less this, in percentage points; 0 for the reference itself.
         ci95: (low, high) of the 95 % interval of the drop, in percentage points.
-        samples: number of images.
+        samples: number of samples.
+        top1: the value of a classification with labels; None for other metrics.
+        details: other metrics of the same samples by name, in percent.
     """
 
-    top1: float
+    metric: str
+    value: float
     drop: float
     ci95: tuple[float, float]
     samples: int
+    top1: float | None = None
+    details: Mapping[str, float] = field(default_factory=dict)
 
 
-def paired_accuracy(
-    labels: NDArray[np.integer], reference: NDArray[np.floating], candidate: NDArray[np.floating]
-) -> Accuracy:
-    """Measure `candidate` against `reference`, both of shape (N, classes), on the same N images.
+def paired_accuracy(measure: Measure, reference: Sequence[Any], candidate: Sequence[Any]) -> Accuracy:
+    """Measure a candidate against a reference on the same samples.
 
-    The interval is that of Agresti and Min for a difference of paired proportions (Statistics in
-    Medicine 24, 2005: one half is added to each cell of the 2x2 table), which keeps its coverage
-    when only a handful of answers change.
+    The interval of a share is that of Agresti and Min for a difference of paired proportions (Statistics in
+    Medicine 24, 2005: one half is added to each cell of the 2x2 table), which keeps its coverage when only a
+    handful of answers change. That of other measures is the percentile bootstrap over samples (Efron, 1979).
+
+    Args:
+        measure: what is measured.
+        reference, candidate: its counts of each sample, in the same order.
+
+    Raises:
+        ValueError: no sample has anything to judge.
     """
-    was_right = reference.argmax(axis=1) == labels
-    is_right = candidate.argmax(axis=1) == labels
-    samples = len(labels)
-    lost = float(np.sum(was_right & ~is_right))
-    gained = float(np.sum(~was_right & is_right))
+    was, now = measure.value(reference), measure.value(candidate)
+    if was is None or now is None:
+        raise ValueError(f"{measure.name} cannot be judged on {len(candidate)} samples")
+    interval = _of_shares if isinstance(measure, Proportion) else _bootstrap
     return Accuracy(
-        top1=100 * float(is_right.mean()),
-        drop=100 * (lost - gained) / samples,
-        ci95=_interval(lost + 0.5, gained + 0.5, samples + 2.0),
-        samples=samples,
+        metric=measure.name,
+        value=now,
+        drop=was - now,
+        ci95=interval(measure, reference, candidate),
+        samples=len(candidate),
+        top1=now if measure.name == "top-1" else None,
+        details=measure.details(candidate),
     )
 
 
-def _interval(lost: float, gained: float, total: float) -> tuple[float, float]:
+def _of_shares(measure: Measure, reference: Sequence[Any], candidate: Sequence[Any]) -> tuple[float, float]:
+    was_right, is_right = np.asarray(reference, bool), np.asarray(candidate, bool)
+    lost = float(np.sum(was_right & ~is_right)) + 0.5
+    gained = float(np.sum(~was_right & is_right)) + 0.5
+    total = len(candidate) + 2.0
     difference = (lost - gained) / total
     spread = 1.959964 * math.sqrt(lost + gained - (lost - gained) ** 2 / total) / total
     low, high = difference - spread, difference + spread
     return max(-100.0, 100 * low), min(100.0, 100 * high)
+
+
+def _bootstrap(measure: Measure, reference: Sequence[Any], candidate: Sequence[Any]) -> tuple[float, float]:
+    random = np.random.default_rng(SEED)
+    drops = []
+    for _ in range(RESAMPLES):
+        chosen = random.integers(0, len(candidate), len(candidate))
+        was = measure.value([reference[i] for i in chosen])
+        now = measure.value([candidate[i] for i in chosen])
+        if was is not None and now is not None:
+            drops.append(was - now)
+    low, high = np.percentile(drops, (2.5, 97.5)) if drops else (-100.0, 100.0)
+    return float(low), float(high)

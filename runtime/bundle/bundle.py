@@ -13,14 +13,17 @@ import stat
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BundleError, InputError, gist
+from ..errors import BundleError, InputError, TaskError, gist
 from ..files import sha256_bytes, sha256_file
+from ..tasks.base import Task
+from ..tasks.registry import task_of
 from .manifest import COPY_AGAIN, FileEntry, Manifest, ModelEntry, PictureEntry, parse_manifest
 
 MANIFEST = "manifest.json"
@@ -83,7 +86,25 @@ class Bundle:
         _refuse_absurd_sizes(manifest)
         for entry in files.values():
             _verify(folder, entry)
-        return cls(folder, manifest)
+        bundle = cls(folder, manifest)
+        bundle.task  # noqa: B018 - a task that does not fit its model is refused here
+        return bundle
+
+    @cached_property
+    def task(self) -> Task:
+        """What the model's answers mean.
+
+        Raises:
+            BundleError: the task is unknown, or does not fit the outputs and the labels.
+        """
+        entry = self.manifest.task_arrays
+        arrays = {} if entry is None else _load_arrays(self._read(entry), entry.file)
+        task = task_of(self.manifest.task, arrays)
+        try:
+            task.require_fit(self.manifest.outputs, self.manifest.labels)
+        except TaskError as error:
+            raise BundleError(f"The manifest does not describe its model. {error}") from error
+        return task
 
     def model_entry(self, precision: str) -> ModelEntry:
         """What the manifest says of one precision.
@@ -116,7 +137,7 @@ class Bundle:
         Raises:
             BundleError: the file is damaged, or does not hold what the manifest promises.
         """
-        arrays = _load_arrays(self._read(self.manifest.golden))
+        arrays = _load_arrays(self._read(self.manifest.golden), self.manifest.golden.file)
         pictures = self.manifest.pictures
         names = {"input", *(output_key(i, o.name) for i, o in enumerate(self.manifest.outputs))}
         names |= {"pictures"} if pictures else set()
@@ -243,19 +264,17 @@ def _changed(entry: FileEntry, wanted: str, got: str) -> BundleError:
     )
 
 
-def _load_arrays(data: bytes) -> dict[str, NDArray[Any]]:
+def _load_arrays(data: bytes, name: str) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             total = sum(member.file_size for member in archive.infolist())
         if total > MAX_GOLDEN_BYTES:
-            raise BundleError(
-                f"golden.npz would unpack to {total} bytes.", wanted=f"{MAX_GOLDEN_BYTES} or fewer"
-            )
+            raise BundleError(f"{name} would unpack to {total} bytes.", wanted=f"{MAX_GOLDEN_BYTES} or fewer")
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
+            return {key: arrays[key] for key in arrays.files}
     except BundleError:
         raise
     except (
         Exception
     ) as error:  # zipfile, zlib and numpy fail on hostile files in more ways than they document
-        raise BundleError(f"golden.npz cannot be read: {gist(error)}") from error
+        raise BundleError(f"{name} cannot be read: {gist(error)}") from error

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from ..errors import BundleError
 from ..files import sha256_bytes
 from ..records import decode, encode
+from ..tasks.outputs import OutputSpec, TensorSpec
 from .accuracy import Accuracy
 from .manifest_upgrade import upgrade_schema_1
 from .parity import Parity
@@ -25,22 +26,6 @@ FloatPrecision = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
-class TensorSpec:
-    """Name, shape (an int, or a name for an axis that may vary) and numpy dtype of an input or output."""
-
-    name: str
-    shape: tuple[int | str, ...]
-    dtype: str
-
-
-@dataclass(frozen=True)
-class OutputSpec(TensorSpec):
-    """An output; `scores` tells whether its rows are logits or already probabilities."""
-
-    scores: Literal["logits", "probabilities"] = "logits"
-
-
-@dataclass(frozen=True)
 class FileEntry:
     """A file of the bundle: its plain name, SHA-256 and length in bytes."""
 
@@ -51,9 +36,9 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class PictureEntry(FileEntry):
-    """A recorded picture, and the label that PyTorch gives it."""
+    """A recorded picture, and the label that PyTorch gives it; none where the task is no classification."""
 
-    label: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +57,7 @@ class ModelEntry(FileEntry):
     Attributes:
         nodes: number of ONNX nodes.
         parity: comparison with PyTorch's answers.
-        accuracy: top-1 on the evaluation images, and the drop against float32; None without labels.
+        accuracy: the task's metric on the evaluation samples, and its drop; None where it was not measured.
         kept: nodes that do not compute in the model's own precision, by name, and in which they do.
         parent: SHA-256 of the ONNX model from which this one was made; None for the first.
     """
@@ -101,6 +86,8 @@ class Manifest:
         target: what the INT8 model was made for, such as "tensorrt" or "cpu"; None where there is none, or
             where a bundle of schema 1 does not say.
         pictures: recorded pictures, in the order of their tensors in golden.npz.
+        task: name and parameters of the task; None, for a bundle of schema 1, stands for classification.
+        task_arrays: the file of what the task needs beside its parameters, such as anchors.
         evidence: the file of measurements that led to the models; None for a bundle of schema 1.
     """
 
@@ -124,6 +111,7 @@ class Manifest:
     verdict: Verdict
     toolchain: Mapping[str, Any]
     task: Mapping[str, Any] | None = None
+    task_arrays: FileEntry | None = None
     stages: tuple[Mapping[str, Any], ...] = ()
     lineage: tuple[Mapping[str, Any], ...] = ()
 
@@ -141,7 +129,7 @@ class Manifest:
         if self.pictures and self.preprocess is None:
             raise ValueError("there are pictures, and no preprocess that takes them")
         for picture in self.pictures:
-            if picture.label not in self.labels:
+            if picture.label and picture.label not in self.labels:
                 raise ValueError(f"{picture.file} has the label {picture.label!r}, which is no class")
 
     def _check_tensors(self) -> None:
@@ -150,11 +138,6 @@ class Manifest:
         if self.preprocess and self.preprocess.dtype != self.input.dtype:
             raise ValueError(
                 f"preprocess gives {self.preprocess.dtype}, but the input takes {self.input.dtype}"
-            )
-        classes = self.outputs[0].shape[-1:]
-        if self.labels and classes != (len(self.labels),):
-            raise ValueError(
-                f"there are {len(self.labels)} labels for an output of shape {self.outputs[0].shape}"
             )
 
     def files(self) -> dict[str, FileEntry]:
@@ -167,8 +150,8 @@ class Manifest:
         return json.dumps({**value, HASH: manifest_sha256(value)}, indent=2) + "\n"
 
     def _entries(self) -> list[FileEntry]:
-        evidence = [] if self.evidence is None else [self.evidence]
-        return [*self.models.values(), self.golden, *self.pictures, *evidence]
+        others = [entry for entry in (self.evidence, self.task_arrays) if entry is not None]
+        return [*self.models.values(), self.golden, *self.pictures, *others]
 
 
 def manifest_sha256(value: Mapping[str, Any]) -> str:

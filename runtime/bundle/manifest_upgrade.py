@@ -37,4 +37,21 @@ def _upgrade_model(model: Any, where: str) -> Any:
     if not isinstance(model, dict):
         return model
     old = decode(_Model1, model, where)
-    return {**model, "kept": dict.fromkeys(old.kept_float32, "float32")}
+    kept = dict.fromkeys(old.kept_float32, "float32")
+    return {**model, "kept": kept, **_upgrade_proofs(model)}
+
+
+def _upgrade_proofs(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Parity and accuracy of schema 1, which knew classifications alone."""
+    proofs: dict[str, Any] = {}
+    parity, accuracy = model.get("parity"), model.get("accuracy")
+    if isinstance(parity, dict) and isinstance(parity.get("tolerance"), dict):
+        agreement = parity["tolerance"].get("top1_agreement")
+        proofs["parity"] = {
+            **parity,
+            "agreement": parity.get("top1_agreement"),
+            "tolerance": {**parity["tolerance"], "agreement": agreement},
+        }
+    if isinstance(accuracy, dict):
+        proofs["accuracy"] = {**accuracy, "metric": "top-1", "value": accuracy.get("top1")}
+    return proofs

@@ -5,13 +5,15 @@ from __future__ import annotations
 from .manifest import Manifest, ModelEntry
 from .parity import Parity
 
-HEADER = ("model", "parity", "SQNR dB", "agreement", "top-1 %", "drop", "95 % interval", "nodes", "KiB")
+COLUMNS = ("model", "parity", "SQNR dB", "agreement", "{} %", "drop", "95 % interval", "nodes", "KiB")
 
 
 def summarize(manifest: Manifest) -> str:
     """The bundle's proofs as a table, one line a precision, and its verdict."""
-    rows = [HEADER, *(_row(name, model) for name, model in manifest.models.items())]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    accuracy = manifest.models["fp32"].accuracy
+    header = tuple(column.format(accuracy.metric if accuracy else "top-1") for column in COLUMNS)
+    rows = [header, *(_row(name, model) for name, model in manifest.models.items())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
     title = f"{manifest.name} ({manifest.form} form, input {'x'.join(map(str, manifest.input.shape[1:]))})"
@@ -39,11 +41,11 @@ def _decibels(parity: Parity) -> str:
 
 def _row(name: str, model: ModelEntry) -> tuple[str, ...]:
     parity, accuracy = model.parity, model.accuracy
-    agreement = "-" if parity.top1_agreement is None else f"{parity.top1_agreement:.2%}"
+    agreement = "-" if parity.agreement is None else f"{parity.agreement:.2%}"
     scores = ("-", "-", "-")
     if accuracy:
         low, high = accuracy.ci95
-        scores = (f"{accuracy.top1:.2f}", f"{accuracy.drop:+.2f}", f"{low:+.2f} .. {high:+.2f}")
+        scores = (f"{accuracy.value:.2f}", f"{accuracy.drop:+.2f}", f"{low:+.2f} .. {high:+.2f}")
     return (
         name,
         "ok" if parity else "FAILED",

@@ -1,4 +1,4 @@
-"""Pictures with their labels written on them, for people to look at."""
+"""Pictures with their answers drawn on them, for people to look at."""
 
 from __future__ import annotations
 
@@ -6,32 +6,33 @@ import os
 import re
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from ..errors import InputError, OutputError
 from ..files import publish_file, sha256_bytes
+from ..tasks.base import Task
 from .results import Prediction
 
-LINES_PER_PICTURE = 20  # lines of text that would fill a picture's height
-MIN_FONT_SIZE = 10  # pixels
 JPEG_QUALITY = 90
 MAX_NAME_LENGTH = 80  # characters of a source's name
 
 
 class Annotator:
-    """Writes each labelled picture into a folder, as a JPEG with its best classes in its corner.
+    """Writes each picture into a folder, as a JPEG that shows its answer; masks beside it, as PNG.
 
     A file is named after its source and frame; what is there under that name is replaced.
 
     Args:
         folder: made if it is not there.
+        task: of the bundle, which draws.
 
     Raises:
         OutputError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, task: Task) -> None:
         self._folder = folder
+        self._task = task
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -46,13 +47,23 @@ class Annotator:
         """
         if picture is None:
             raise InputError(
-                f"{prediction.source} holds tensors: there is no picture to write labels on.",
+                f"{prediction.source} holds tensors: there is no picture to draw on.",
                 todo="leave --annotate out",
             )
-        target = self._folder / file_name(prediction)
+        view = prediction.view
+        if view is None:
+            raise AssertionError("a runner's predictions have a view")
+        name = file_name(prediction)
+        drawing = self._task.draw(picture, prediction.answer, view)
+        self._save(name, drawing, "JPEG", quality=JPEG_QUALITY)
+        for ending, image in self._task.maps(prediction.answer, view).items():
+            self._save(f"{name.removesuffix('.jpg')}.{ending}", image, "PNG")
+
+    def _save(self, name: str, image: Image.Image, kind: str, **options: int) -> None:
+        target = self._folder / name
         try:
             with publish_file(target) as draft:
-                annotated(picture, prediction).save(draft, "JPEG", quality=JPEG_QUALITY)
+                image.save(draft, kind, **options)
         except OSError as error:
             raise OutputError(f"{target} cannot be written.", got=error.strerror or str(error)) from error
 
@@ -65,16 +76,3 @@ def file_name(prediction: Prediction) -> str:
     last = re.sub(r"[^\w.-]+", "_", prediction.source.rpartition("/")[2]).lstrip(".")[:MAX_NAME_LENGTH]
     source = sha256_bytes(os.fsencode(prediction.source))[:8]
     return f"{last}-{source}.{prediction.frame:06d}.jpg"
-
-
-def annotated(picture: Image.Image, prediction: Prediction) -> Image.Image:
-    """A copy of the picture, in RGB, with one line for each class in its upper left corner."""
-    image = picture.convert("RGB")
-    size = max(MIN_FONT_SIZE, image.height // LINES_PER_PICTURE)
-    text = "\n".join(f"{100 * score.probability:5.1f} %  {score.label}" for score in prediction.top)
-    draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(size)
-    left, top, right, bottom = draw.multiline_textbbox((size // 2, size // 2), text, font=font)
-    draw.rectangle((left - size // 4, top - size // 4, right + size // 4, bottom + size // 4), fill="black")
-    draw.multiline_text((size // 2, size // 2), text, fill="white", font=font)
-    return image

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
 from ..bundle.bundle import Bundle
 from ..errors import FrameError, InputError, TensorError
 from ..sources.frames import Frame, Sample, require_tensor
+from ..tasks.geometry import Geometry
 
 UPRIGHT = 1  # EXIF's orientation of a picture that is stored as it is seen
 
@@ -23,7 +24,8 @@ class ReadFrame:
     Attributes:
         frame: where it came from.
         tensor: of the model's shape without the batch; None where `error` says why.
-        picture: what was decoded, where it is to be kept.
+        picture: what was decoded, where it is to be kept, as the model sees it turned.
+        geometry: of the picture; None for a tensor.
         rotation_ignored: whether the picture notes a rotation that was not carried out.
         error: why it could not be read; empty where it could.
     """
@@ -31,6 +33,7 @@ class ReadFrame:
     frame: Frame
     tensor: NDArray[Any] | None = None
     picture: Image.Image | None = None
+    geometry: Geometry | None = None
     rotation_ignored: bool = False
     error: str = ""
 
@@ -54,15 +57,33 @@ class FrameReader:
             InputError: it is a picture, and the bundle takes tensors.
         """
         try:
-            tensor = self._captured(frame)
-            if tensor is not None and not keep_picture:
-                return ReadFrame(frame, tensor)
-            sample = frame.read()
-            picture = sample if keep_picture and isinstance(sample, Image.Image) else None
-            tensor = self.tensor(sample) if tensor is None else tensor
-            return ReadFrame(frame, tensor, picture, self._ignores_rotation(sample))
+            return self.prepare(frame, keep_picture=keep_picture)
         except FrameError as error:
             return ReadFrame(frame, error=str(error))
+
+    def prepare(self, frame: Frame, *, keep_picture: bool) -> ReadFrame:
+        """Read a frame.
+
+        Raises:
+            InputError: it is a picture, and the bundle takes tensors.
+            FrameError: it cannot be read, or not become the model's tensor.
+        """
+        tensor = self._captured(frame)
+        if tensor is not None and not keep_picture and frame.captured is not None:
+            height, width = frame.captured.size
+            return ReadFrame(frame, tensor, geometry=self.geometry((width, height)))
+        sample = frame.read()
+        tensor = self.tensor(sample) if tensor is None else tensor
+        if isinstance(sample, np.ndarray):
+            return ReadFrame(frame, tensor)
+        seen = self._turned(sample)
+        return ReadFrame(
+            frame,
+            tensor,
+            seen if keep_picture else None,
+            self.geometry(seen.size),
+            self._ignores_rotation(sample),
+        )
 
     def tensor(self, sample: Sample) -> NDArray[Any]:
         """The model's tensor of one picture, or the tensor itself.
@@ -80,6 +101,16 @@ class FrameReader:
                 f"The bundle {self._bundle} takes tensors, not pictures.", available=".npy files, or arrays"
             )
         return self._preprocess(sample)
+
+    def geometry(self, size: tuple[int, int]) -> Geometry | None:
+        """Where the points of a picture of this (width, height) stand in the model's input."""
+        return None if self._preprocess is None else self._preprocess.geometry(*size)
+
+    def _turned(self, picture: Image.Image) -> Image.Image:
+        if self._preprocess is None or not self._preprocess.exif_transpose:
+            return picture
+        turned = picture.getexif().get(ExifTags.Base.Orientation, UPRIGHT) != UPRIGHT
+        return ImageOps.exif_transpose(picture) if turned else picture
 
     def _captured(self, frame: Frame) -> NDArray[Any] | None:
         """A camera's pixels where they are the model's tensor; None where Pillow must work on them."""

@@ -77,12 +77,14 @@ def check_pictures(
         if problem := _difference(recorded, tensor, preprocess, lossy=picture.format == "JPEG"):
             wrong.append(f"{entry.file}: preprocessing gives another tensor than at export: {problem}")
             continue
+        if not entry.label:  # the golden inputs prove the answers of other tasks
+            continue
         scores = _scores(bundle, session, tensor)
         if scores is None:
             wrong.append(f"{entry.file}: the model does not give a finite score for each label")
         elif (label := bundle.manifest.labels[int(scores.argmax())]) != entry.label:
             others.append(f"{entry.file}: it is labelled {label!r} here, and {entry.label!r} by PyTorch")
-    allowed = math.ceil(len(entries) * (1 - tolerance.top1_agreement) - 1e-6)
+    allowed = math.ceil(len(entries) * (1 - tolerance.agreement) - 1e-6)
     return PictureCheck(len(entries), "; ".join(wrong + (others if len(others) > allowed else [])))
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..tasks.base import View
 
 
 @dataclass(frozen=True)
@@ -16,24 +20,40 @@ class Score:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The best classes of one frame.
+    """The answer to one frame.
 
     Attributes:
         source, frame: where it came from, and its number there.
         time: when it was taken from its source, in seconds since 1970.
-        top: the best classes, the likeliest first.
+        row: the answer as plain values, as the task gives it, such as `{"top": [...]}`, `{"areas": [...]}`,
+            `{"objects": [...]}` or `{"outputs": {...}}`; in coordinates of the picture.
         latency_ms: milliseconds from then to the answer: decoding, preprocessing, waiting and inference.
         provider: the providers that ran nodes, such as cuda, or tensorrt+cpu.
         fallback: whether that is not what was requested.
+        answer: as the task decoded it, in coordinates of the model's input.
+        view: what a drawing of it needs.
     """
 
     source: str
     frame: int
     time: float
-    top: tuple[Score, ...]
+    row: Mapping[str, Any]
     latency_ms: float
     provider: str = "cpu"
     fallback: bool = False
+    answer: Any = field(default=None, compare=False, repr=False)
+    view: View | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def top(self) -> tuple[Score, ...]:
+        """The best classes of a classification, the likeliest first; none for other tasks."""
+        return tuple(Score(**score) for score in self.row.get("top", ()))
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        where = {"source": self.source, "frame": self.frame, "time": self.time}
+        how = {"latency_ms": self.latency_ms, "provider": self.provider, "fallback": self.fallback}
+        return {**where, **self.row, **how}
 
 
 @dataclass(frozen=True)

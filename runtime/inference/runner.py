@@ -1,4 +1,4 @@
-"""From pictures, or tensors, to labels, with a bundle."""
+"""From pictures, or tensors, to answers, with a bundle."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,9 @@ from ..providers.registry import AUTO
 from ..providers.request import ProviderRequest, as_request
 from ..session.base import InferenceSession
 from ..session.pool import open_sessions
-from ..session.session import probabilities
 from ..sources.frames import Frame, Sample, Source, sample_of
 from ..sources.source import Item, open_source, single_frame
+from ..tasks.base import View
 from .concurrency import Concurrency, choose_concurrency
 from .frame_reader import FrameReader, ReadFrame
 from .results import BadFrame, Prediction, Score, Totals
@@ -37,7 +38,7 @@ _Result = tuple[ReadFrame, "Prediction | BadFrame"]
 
 
 class Runner:
-    """A bundle that is ready to label pictures or tensors. Open it with `Runner.open`, in a `with` block.
+    """A bundle that is ready to answer pictures or tensors. Open it with `Runner.open`, in a `with` block.
 
         with Runner.open("artifacts/mobilenet_v3") as runner:
             print(runner.predict("dog.jpg").top[0].label)
@@ -48,7 +49,7 @@ class Runner:
         bundle: what the model is.
         session: runs it.
         request: how that session was opened.
-        top: how many classes to give.
+        top: how many classes to give, at the most.
         workers: threads that decode and preprocess; None for one a core.
         streams: threads that infer; None for as many as the CPU has cores for, and one on a GPU.
 
@@ -69,11 +70,11 @@ class Runner:
         streams: int | None = None,
     ) -> None:
         promised = {output.name for output in bundle.manifest.outputs}
-        if not promised <= set(session.output_names) or not bundle.manifest.labels:
+        if not promised <= set(session.output_names):
             raise BundleError(
                 "The manifest does not describe its model.",
-                wanted=f"outputs {', '.join(sorted(promised))}, and a label for each class",
-                got=f"outputs {', '.join(session.output_names)}, {len(bundle.manifest.labels)} labels",
+                wanted=f"outputs {', '.join(sorted(promised))}",
+                got=f"outputs {', '.join(session.output_names)}",
             )
         self.bundle = bundle
         self.concurrency: Concurrency = choose_concurrency(
@@ -86,8 +87,8 @@ class Runner:
         self.totals = Totals()
         self._session = session
         self._reader = FrameReader(bundle)
-        self._output = bundle.manifest.outputs[0]
-        self._top = top
+        self._task = bundle.task
+        self._view = View(bundle.manifest.labels, bundle.manifest.outputs, top=top)
         self._running: list[tuple[Source, OrderedWorkers[Frame, ReadFrame]]] = []
         self._stopped = False
 
@@ -136,6 +137,13 @@ class Runner:
         return self._session.placement
 
     @property
+    def classes(self) -> int:
+        """How many classes `Prediction.top` holds; 0 where the task gives none."""
+        outputs = self._view.outputs
+        classes = outputs[0].shape[-1] if self._task.ranks(outputs) else 0
+        return min(self._view.top, classes) if isinstance(classes, int) else self._view.top
+
+    @property
     def precision(self) -> str:
         """Precision of the model that runs: fp32, fp16 or int8."""
         return self._session.precision
@@ -162,8 +170,9 @@ class Runner:
             given = replace(given, source=source or given.source, number=frame)
         else:
             given = Frame.from_sample(source, frame, sample_of(sample, tensor, pictures=pictures))
-        (scores,) = self._scores([ReadFrame(given, self._reader.tensor(given.read()))])
-        return self._prediction(given, scores)
+        ready = self._reader.prepare(given, keep_picture=False)
+        (answer,) = self._answers([ready])
+        return self._prediction(ready, answer)
 
     def stream(
         self, source: Source | Item | Iterable[Item], *, visit: Visit | None = None
@@ -262,37 +271,46 @@ class Runner:
             if shape is None:
                 results += [(ready, _bad_frame(ready)) for ready in batch]
             else:
-                rows = zip(batch, self._scores(batch), strict=True)
-                results += [(ready, self._prediction(ready.frame, row)) for ready, row in rows]
+                answers = zip(batch, self._answers(batch), strict=True)
+                results += [(ready, self._prediction(ready, answer)) for ready, answer in answers]
         return [(replace(ready, tensor=None), result) for ready, result in results]
 
-    def _scores(self, batch: list[ReadFrame]) -> NDArray[np.floating]:
-        """Probabilities, shape (N, classes)."""
+    def _answers(self, batch: list[ReadFrame]) -> list[Any]:
+        """What the task reads from the model's outputs, one answer a frame."""
         tensors = [ready.tensor for ready in batch if ready.tensor is not None]
         if self.concurrency.padded:
             tensors += [tensors[-1]] * (self.concurrency.batch - len(tensors))
         stacked = np.stack(tensors) if len(tensors) > 1 else np.ascontiguousarray(tensors[0][None])
-        scores = probabilities(self._session.run(stacked), self._output.name, self._output.scores)
-        for ready, row in zip(batch, scores, strict=False):
-            if not np.isfinite(row).all():
-                raise ProofError(
-                    f"The model answers {ready.frame.source or 'the input'} with NaN or Inf.",
-                    todo="edgeproof verify BUNDLE   (then try another --precision)",
-                )
-        return scores[: len(batch)]
+        found = self._session.run(stacked)
+        outputs = {spec.name: found[spec.name][: len(batch)] for spec in self._view.outputs}
+        for name, values in outputs.items():
+            _require_finite(name, values, batch)
+        return self._task.decode(outputs)
 
-    def _prediction(self, frame: Frame, scores: NDArray[np.floating]) -> Prediction:
-        labels = self.bundle.manifest.labels
-        order = np.argsort(-scores, kind="stable")[: self._top]
+    def _prediction(self, ready: ReadFrame, answer: Any) -> Prediction:
+        frame, view = ready.frame, replace(self._view, geometry=ready.geometry)
         return Prediction(
             source=frame.source,
             frame=frame.number,
             time=_seconds(frame),
-            top=tuple(Score(int(i), labels[i], round(float(scores[i]), 6)) for i in order),
+            row=self._task.row(answer, view),
             latency_ms=round(1000 * (time.perf_counter() - frame.start), 3),
             provider=self.placement.label,
             fallback=self.placement.fallback,
+            answer=answer,
+            view=view,
         )
+
+
+def _require_finite(name: str, values: NDArray[Any], batch: list[ReadFrame]) -> None:
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return
+    bad = next(i for i, sample in enumerate(values) if not np.isfinite(sample).all())
+    raise ProofError(
+        f"The model answers {batch[bad].frame.source or 'the input'} with NaN or Inf.",
+        got=f"output {name!r}",
+        todo="edgeproof verify BUNDLE   (then try another --precision)",
+    )
 
 
 def _bad_frame(ready: ReadFrame) -> BadFrame:

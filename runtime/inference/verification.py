@@ -97,7 +97,7 @@ def replay(bundle: Bundle, request: ProviderRequest) -> Replay:
         tf32 = PROVIDERS[placement.provider].uses_tf32 and not request.exact
         tolerance = TF32_TOLERANCE if tf32 and precision == "fp32" else TOLERANCES[precision]
         checked = check_pictures(bundle, golden, session, tolerance)
-    parity = compare_outputs(golden.outputs, answers, tolerance)
+    parity = compare_outputs(golden.outputs, answers, tolerance, bundle.task, bundle.manifest.outputs)
     measured = {field.name: getattr(parity, field.name) for field in fields(parity)}
     measured["passed"] = parity.passed and not checked.reason
     measured["reason"] = "; ".join(filter(None, (parity.reason, checked.reason)))

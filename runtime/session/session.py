@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -140,18 +139,6 @@ def run_batched(session: Session, samples: NDArray[Any], batch: int) -> dict[str
     """Infer all samples in batches of at most `batch` and join the outputs along the first axis."""
     pieces = [session.run(samples[i : i + batch]) for i in range(0, len(samples), batch)]
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in session.output_names}
-
-
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Probabilities along the last axis."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
-def probabilities(outputs: Mapping[str, NDArray[Any]], name: str, scores: str) -> NDArray[np.floating]:
-    """The first output as probabilities, shape (N, classes), whatever the network ends in."""
-    values = outputs[name].astype(np.float32)
-    return values if scores == "probabilities" else softmax(values)
 
 
 def load_onnxruntime(root: Path = ROOT) -> Any:

@@ -54,15 +54,18 @@ class View:
 
     Attributes:
         labels: name of each class.
+        outputs: of the model.
         geometry: of the picture; None for a tensor.
         top: how many classes to tell, at the most.
     """
 
     labels: Sequence[str]
+    outputs: Sequence[OutputSpec]
     geometry: Geometry | None = None
     top: int = 5
 
 
+@dataclass(frozen=True)
 class Task(ABC):
     """What a model's answers mean. Subclasses are frozen dataclasses whose fields are their parameters.
 
@@ -70,11 +73,15 @@ class Task(ABC):
         name: as it is typed, and as it stands in a manifest.
         agreement: of a model with a reference, without labels; `wanted` is the reference's answer.
         metric: of a model, with labels; `wanted` is the truth.
+        array_names: fields that hold arrays, such as anchors; in a bundle they stand in task.npz.
+        places_nothing: whether a truth is the same wherever the picture stands in the model's input.
         ties: share of the agreement, 0..1, that float32's rounding may cost where two answers are as good as
             equal; 0 where answers are counted whole.
     """
 
     name: ClassVar[str]
+    array_names: ClassVar[tuple[str, ...]] = ()
+    places_nothing: ClassVar[bool] = False
     ties: ClassVar[float] = 0.0
 
     @property
@@ -84,8 +91,8 @@ class Task(ABC):
 
     @property
     @abstractmethod
-    def metric(self) -> Measure:
-        """Compares answers with the truth."""
+    def metric(self) -> Measure | None:
+        """Compares answers with the truth; None where a task knows no truth."""
 
     @abstractmethod
     def require_fit(self, outputs: Sequence[OutputSpec], labels: Sequence[str]) -> None:
@@ -115,19 +122,28 @@ class Task(ABC):
     def draw(self, picture: Image.Image, answer: Any, view: View) -> Image.Image:
         """A copy of the picture, in RGB, that shows the answer."""
 
-    def truth_in_input(self, truth: Any, geometry: Geometry, outputs: Sequence[OutputSpec]) -> Any:
+    def ranks(self, outputs: Sequence[OutputSpec]) -> bool:
+        """Whether a row holds the best classes, so that a table can have a column for each."""
+        return False
+
+    def truth_in_input(self, truth: Any, geometry: Geometry, answer: Any) -> Any:
         """A truth in coordinates of the picture, as one in those of the model's input.
 
         Args:
             truth: as a data set gives it.
             geometry: of the sample's picture.
-            outputs: of the model, with the sides that they have for its input.
+            answer: a model's to the same sample, which tells the size of a map.
         """
         return truth
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What the task needs beside its parameters, such as anchors; task.npz in the bundle."""
+    def maps(self, answer: Any, view: View) -> dict[str, Image.Image]:
+        """What of an answer is a picture itself, such as a mask, by the ending of its file's name."""
         return {}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What the task needs beside its parameters, by the fields' names; empty for most."""
+        found = {name: getattr(self, name) for name in self.array_names}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Proportion(Measure):

@@ -61,3 +61,24 @@ def whole(output: str) -> Part:
 def whole_outputs(outputs: Sequence[TensorSpec]) -> tuple[Part, ...]:
     """Each output as one part."""
     return tuple(whole(output.name) for output in outputs)
+
+
+def specs_of(outputs: Mapping[str, NDArray[Any]]) -> tuple[OutputSpec, ...]:
+    """Describe the outputs of a model by its answers to some inputs; the batch axis may vary.
+
+    Args:
+        outputs: by name, each of shape (N, ...).
+    """
+    return tuple(
+        OutputSpec(
+            name,
+            ("batch", *values.shape[1:]),
+            str(values.dtype),
+            "probabilities" if _are_probabilities(values) else "logits",
+        )
+        for name, values in outputs.items()
+    )
+
+
+def _are_probabilities(values: NDArray[Any]) -> bool:
+    return values.ndim == 2 and bool((values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3))

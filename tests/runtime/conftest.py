@@ -32,7 +32,7 @@ from edgeproof.runtime.bundle.manifest import (
     Verdict,
     manifest_sha256,
 )
-from edgeproof.runtime.bundle.parity import TOLERANCES, compare
+from edgeproof.runtime.bundle.parity import TOLERANCES, compare_outputs
 from edgeproof.runtime.bundle.preprocess import Preprocess
 from edgeproof.runtime.device import libraries
 from edgeproof.runtime.device.gpu import Driver, Gpu
@@ -41,6 +41,8 @@ from edgeproof.runtime.inference.verification import replay
 from edgeproof.runtime.providers import base, nvidia, tensorrt, tf32
 from edgeproof.runtime.session import builder as opening
 from edgeproof.runtime.sources.readers import read_image
+from edgeproof.runtime.tasks.classification import Classification
+from edgeproof.runtime.tasks.outputs import specs_of
 
 BUNDLES = Path(__file__).with_name("bundles")
 LABELS = ("red", "green", "blue", "dark")
@@ -151,12 +153,20 @@ def write_bundle():
         half = WEIGHTS.astype(np.float16).astype(np.float32)
         for precision, weights in (("fp32", WEIGHTS), ("fp16", half)):
             got = _answers(inputs, weights, softmax)
+            right = [True] * len(answers)
+            kept = (answers.argmax(axis=1) == got.argmax(axis=1)).tolist()
             file = _write(folder, f"model.{precision}.onnx", _model(weights, softmax=softmax))
             models[precision] = ModelEntry(
                 **dataclasses.asdict(file),
                 nodes=4 if softmax else 3,
-                parity=compare(answers, got, TOLERANCES[precision], output="scores"),
-                accuracy=paired_accuracy(answers.argmax(axis=1), answers, got),
+                parity=compare_outputs(
+                    {"scores": answers},
+                    {"scores": got},
+                    TOLERANCES[precision],
+                    Classification(),
+                    specs_of({"scores": answers}),
+                ),
+                accuracy=paired_accuracy(Classification().metric, right, kept),
                 preflight=Preflight("a compiler", True, "accepted"),
             )
         manifest = Manifest(

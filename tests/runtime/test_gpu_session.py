@@ -16,6 +16,8 @@ from edgeproof.runtime.inference.verification import verify
 from edgeproof.runtime.providers.request import EngineOptions, ProviderRequest
 from edgeproof.runtime.providers.tensorrt import TENSORRT
 from edgeproof.runtime.session.session import Session, load_onnxruntime, run_batched
+from edgeproof.runtime.tasks.outputs import specs_of
+from edgeproof.runtime.tasks.raw import Raw
 from edgeproof.runtime.testing import memory
 
 NO_GPU = read_driver().problem
@@ -106,7 +108,7 @@ def test_a_cuda_graph_gives_the_same_answers(on_gpu, precision):
     plain, graph = (
         answers(on_gpu, cuda(precision, engine=EngineOptions(cuda_graph=wish))) for wish in (False, True)
     )
-    parity = compare_outputs(plain, graph, TOLERANCES[precision])
+    parity = compare_outputs(plain, graph, TOLERANCES[precision], Raw(), specs_of(plain))
     assert parity, parity.reason
 
 
@@ -115,7 +117,13 @@ def test_batches_of_several_sizes_in_turns_get_their_own_answers(on_gpu):
     with Session(on_gpu.model_bytes("fp32"), provider=cuda("fp32")) as session:
         alone = run_batched(session, inputs, batch=1)
         for size in (2, 3, 1, 2):
-            parity = compare_outputs(alone, run_batched(session, inputs, batch=size), TOLERANCES["fp32"])
+            parity = compare_outputs(
+                alone,
+                run_batched(session, inputs, batch=size),
+                TOLERANCES["fp32"],
+                Raw(),
+                specs_of(alone),
+            )
             assert parity, parity.reason
 
 

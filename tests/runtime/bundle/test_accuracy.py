@@ -4,17 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeproof.runtime.bundle.accuracy import paired_accuracy
-
-
-def one_hot(answers, classes=3):
-    return np.eye(classes, dtype=np.float32)[np.asarray(answers)]
+from edgeproof.runtime.tasks.classification import Classification
+from edgeproof.runtime.tasks.segmentation import Segmentation
 
 
 def measure(was_right, is_right):
-    """Accuracy where the right answer is always 0 and a wrong one 1."""
-    was_right, is_right = np.asarray(was_right, bool), np.asarray(is_right, bool)
-    labels = np.zeros(len(was_right), np.int64)
-    return paired_accuracy(labels, one_hot(1 - was_right), one_hot(1 - is_right))
+    return paired_accuracy(Classification().metric, list(was_right), list(is_right))
 
 
 def pairs(kept=0, lost=0, gained=0, neither=0):
@@ -49,10 +44,22 @@ def test_top1_is_the_candidates_own_share_in_percent():
     assert accuracy.drop == pytest.approx(10.0)
 
 
-def test_other_wrong_answers_are_no_drop():
-    labels = np.zeros(20, np.int64)
-    accuracy = paired_accuracy(labels, one_hot([1] * 20), one_hot([2] * 20))
-    assert (accuracy.top1, accuracy.drop) == (0.0, 0.0)
+def test_maps_are_measured_by_the_classes_of_all_samples_together():
+    truth = np.array([[0, 0, 1, 1]], np.uint8)
+    worse = np.array([[0, 0, 0, 1]], np.uint8)
+    metric = Segmentation().metric
+    right, wrong = metric.count(truth, truth), metric.count(truth, worse)
+    accuracy = paired_accuracy(metric, [right] * 4, [right, right, wrong, wrong])
+    assert accuracy.metric == "mIoU"
+    assert accuracy.value == pytest.approx(100 * (8 / 10 + 6 / 8) / 2)
+    low, high = accuracy.ci95
+    assert low <= accuracy.drop <= high
+    assert accuracy.top1 is None
+
+
+def test_nothing_to_judge_is_no_accuracy():
+    with pytest.raises(ValueError, match="mIoU cannot be judged"):
+        paired_accuracy(Segmentation().metric, [], [])
 
 
 outcomes = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=200)

@@ -435,3 +435,33 @@ def test_the_manifest_on_disk_is_json_that_other_tools_read(bundle_folder):
     value = json.loads((bundle_folder / "manifest.json").read_text(encoding="utf-8"))
     assert value["models"]["fp32"]["file"] == "model.fp32.onnx"
     assert value["verdict"]["ship"] == "fp16"
+
+
+@pytest.mark.parametrize("shape", [["batch", 5], ["batch", 1], ["batch"], []])
+def test_labels_must_fit_the_first_output(bundle_folder, edit_manifest, shape):
+    edit_manifest(bundle_folder, lambda manifest: manifest["outputs"][0].update(shape=shape))
+    with pytest.raises(BundleError, match="The manifest does not describe its model") as caught:
+        Bundle.open(bundle_folder)
+    assert "is no classification into 4 classes" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ({"name": "fortune telling"}, "There is no task 'fortune telling'"),
+        ({"name": "segmentation", "threshold": "low"}, "threshold must be"),
+        ({"name": "segmentation", "colour": 1}, "has no parameter 'colour'"),
+        ({"name": "segmentation"}, "is not the segmentation that was asked for"),
+        ({}, "There is no task"),
+    ],
+)
+def test_a_task_that_is_unknown_or_does_not_fit_is_refused(bundle_folder, edit_manifest, task, message):
+    edit_manifest(bundle_folder, lambda manifest: manifest.update(task=task))
+    with pytest.raises(BundleError) as caught:
+        Bundle.open(bundle_folder)
+    assert message in str(caught.value)
+
+
+def test_a_bundle_without_a_task_is_a_classification(bundle_folder, edit_manifest):
+    edit_manifest(bundle_folder, lambda manifest: manifest.update(task=None))
+    assert Bundle.open(bundle_folder).task.name == "classification"

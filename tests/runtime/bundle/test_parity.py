@@ -12,11 +12,14 @@ from edgeproof.runtime.bundle.parity import (
     Tolerance,
     compare,
     compare_outputs,
-    top1_agreement,
     worst,
 )
+from edgeproof.runtime.tasks.classification import Classification
+from edgeproof.runtime.tasks.outputs import specs_of
+from edgeproof.runtime.tasks.raw import Raw
+from edgeproof.runtime.tasks.segmentation import Segmentation
 
-LOOSE = Tolerance(relative_l2=0.5, top1_agreement=0.0)
+LOOSE = Tolerance(relative_l2=0.5, agreement=0.0)
 STRICT = TOLERANCES["fp32"]
 
 seeds = st.integers(0, 2**32 - 1)
@@ -35,6 +38,13 @@ def off_by(reference, relative, seed=0):
     return reference + noise * (relative * signal / np.linalg.norm(noise))
 
 
+def judge(reference, candidate, tolerance, task=None):
+    """Compare outputs by name, or one array as the only output, as a task has it."""
+    if isinstance(reference, np.ndarray):
+        reference, candidate = {"output": reference}, {"output": candidate}
+    return compare_outputs(reference, candidate, tolerance, task or Classification(), specs_of(reference))
+
+
 def test_without_a_name_it_is_called_the_output():
     assert compare(draw(0, (2, 2)), draw(1, (2, 2)), LOOSE).output == "output"
     assert Parity(True, "", 2, LOOSE).output == "output"
@@ -48,7 +58,7 @@ def test_samples_are_counted_though_they_cannot_be_compared(shape, samples):
 def test_tf32_may_differ_half_as_much_as_fp16():
     fp16 = TOLERANCES["fp16"]
     assert TF32_TOLERANCE.relative_l2 == fp16.relative_l2 / 2
-    assert TF32_TOLERANCE.top1_agreement == fp16.top1_agreement
+    assert TF32_TOLERANCE.agreement == fp16.agreement
 
 
 # --- numbers worked out by hand ---------------------------------------------------------------------
@@ -64,7 +74,7 @@ def test_numbers_of_a_comparison():
     assert parity.relative_l2 == pytest.approx(math.sqrt(5) / math.sqrt(12.5))
     assert parity.sqnr_db == pytest.approx(20 * math.log10(5 / math.sqrt(5)))
     assert parity.cosine == pytest.approx((9 + 8) / (5 * math.sqrt(14)))
-    assert parity.top1_agreement == 1.0
+    assert parity.agreement is None  # no task was given
     assert parity.samples == 2
     assert parity.output == "logits"
     assert parity.tolerance == LOOSE
@@ -123,7 +133,7 @@ def test_an_error_within_the_tolerance_passes_and_one_above_fails(precision):
 
 def test_tolerances_loosen_with_the_precision():
     errors = [TOLERANCES[precision].relative_l2 for precision in ("fp32", "fp16", "int8")]
-    agreements = [TOLERANCES[precision].top1_agreement for precision in ("fp32", "fp16", "int8")]
+    agreements = [TOLERANCES[precision].agreement for precision in ("fp32", "fp16", "int8")]
     assert errors == sorted(errors)
     assert agreements == sorted(agreements, reverse=True)
 
@@ -162,7 +172,7 @@ def test_the_order_of_the_samples_does_not_matter(seed, shape):
     plain = compare(reference, candidate, STRICT)
     shuffled = compare(reference[order], candidate[order], STRICT)
     assert shuffled.relative_l2 == pytest.approx(plain.relative_l2)
-    assert shuffled.top1_agreement == plain.top1_agreement
+    assert bool(shuffled) == bool(plain)
 
 
 @given(seeds, shapes, st.sampled_from([np.nan, np.inf, -np.inf]), st.sampled_from(["reference", "candidate"]))
@@ -257,19 +267,19 @@ def test_a_failure_over_a_weak_signal_asks_whether_the_weights_are_trained():
     assert compare(1e6 + reference, 1e6 + reference, LOOSE).reason == ""
 
 
-# --- top-1 ------------------------------------------------------------------------------------------
+# --- agreement of answers ---------------------------------------------------------------------------
 
 
 def test_top1_disagreement_fails_though_the_error_is_small():
     reference = np.array([[100.0, 0.0], [0.0, 100.0], [1.0, 1.001], [50.0, -50.0]])
     candidate = reference.copy()
     candidate[2] = [1.001, 1.0]
-    parity = compare(reference, candidate, STRICT)
+    parity = judge(reference, candidate, STRICT)
     assert parity.relative_l2 < STRICT.relative_l2
-    assert parity.top1_agreement == 0.75
+    assert (parity.agreement, parity.top1_agreement) == (0.75, 0.75)
     assert not parity
     assert parity.reason == "top-1 agreement 75.00% is below 100.00%"
-    assert compare(reference, candidate, Tolerance(1e-4, 0.75))
+    assert judge(reference, candidate, Tolerance(1e-4, 0.75))
 
 
 @pytest.mark.parametrize(("flips", "passed"), [(0, True), (1, True), (2, False)])
@@ -278,14 +288,54 @@ def test_of_few_samples_one_may_be_decided_otherwise_where_not_all_must_agree(fl
     candidate = reference.copy()
     candidate[:flips] = candidate[:flips, ::-1]
 
-    assert compare(reference, candidate, TOLERANCES["fp16"]).passed is passed
+    assert judge(reference, candidate, TOLERANCES["fp16"]).passed is passed
 
 
-@pytest.mark.parametrize("shape", [(4, 1), (4,), (4, 3, 2)])
-def test_top1_is_only_for_rows_of_classes(shape):
-    values = draw(0, shape)
-    assert top1_agreement(values, values) is None
-    assert compare(values, values, STRICT).top1_agreement is None
+def test_one_position_of_a_sequence_makes_another_answer():
+    reference = draw(0, (4, 5, 3))
+    candidate = reference.copy()
+    candidate[1, 2] = np.roll(candidate[1, 2], 1)
+    parity = judge(reference, candidate, Tolerance(10.0, 1.0))
+    assert parity.agreement == 0.75
+    assert not parity
+
+
+def test_maps_that_differ_in_many_pixels_fail_though_the_error_is_small():
+    reference = np.zeros((4, 2, 8, 8))
+    reference[:, 1, :, :4] = 1e-3
+    reference[:, 0, :, 4:] = 1e-3
+    reference[0] += 100
+    candidate = reference.copy()
+    candidate[:, 0] += 2e-3
+    parity = judge(reference, candidate, STRICT, Segmentation())
+    assert parity.relative_l2 < STRICT.relative_l2
+    assert not parity
+    assert parity.reason == "mIoU with the reference 25.00% is below 100.00%"
+    assert parity.top1_agreement is None
+
+
+@pytest.mark.parametrize(
+    ("task", "values"),
+    [
+        (Segmentation(threshold=1e9), draw(0, (4, 1, 8, 8))),  # no pixel is above the threshold
+        (Segmentation(), np.stack([draw(0, (4, 8, 8)) - 1e3, draw(1, (4, 8, 8))], axis=1)),  # one class alone
+    ],
+)
+def test_answers_that_would_agree_whatever_the_model_does_are_no_proof(task, values):
+    parity = judge(values, values.copy(), STRICT, task)
+    assert not parity
+    assert "cannot be judged" in parity.reason
+    assert parity.agreement is None
+
+
+def test_an_output_that_is_wrong_fails_beside_one_that_is_right():
+    reference = {"first": draw(0, (6, 4)), "boxes": draw(1, (6, 8, 4))}
+    candidate = {"first": reference["first"], "boxes": off_by(reference["boxes"], 0.42)}
+    parity = judge(reference, candidate, TOLERANCES["int8"], Raw())
+    assert not parity
+    assert parity.output == "boxes"
+    assert [part.name for part in parity.parts] == ["first", "boxes"]
+    assert parity.parts[0].relative_l2 == 0
 
 
 # --- several outputs --------------------------------------------------------------------------------
@@ -302,20 +352,20 @@ def test_truth_is_the_verdict(error):
 def test_the_worst_of_several_outputs_is_named():
     reference = {name: draw(seed, (6, 4)) for seed, name in enumerate(["boxes", "scores", "masks"])}
     candidate = {name: off_by(values, 1e-7) for name, values in reference.items()}
-    assert compare_outputs(reference, candidate, STRICT)
+    assert judge(reference, candidate, STRICT, Raw())
     candidate["scores"] = off_by(reference["scores"], 1e-5)
-    parity = compare_outputs(reference, candidate, STRICT)
+    parity = judge(reference, candidate, STRICT, Raw())
     assert parity
     assert parity.output == "scores"
     candidate["boxes"] = off_by(reference["boxes"], 0.1)
-    parity = compare_outputs(reference, candidate, STRICT)
+    parity = judge(reference, candidate, STRICT, Raw())
     assert not parity
     assert parity.output == "boxes"
 
 
 def test_a_missing_output_fails():
     reference = {"scores": draw(0, (6, 4)), "boxes": draw(1, (6, 4))}
-    parity = compare_outputs(reference, {"scores": reference["scores"]}, LOOSE)
+    parity = judge(reference, {"scores": reference["scores"]}, LOOSE, Raw())
     assert not parity
     assert parity.output == "boxes"
 
@@ -352,4 +402,4 @@ def test_each_precision_may_change_so_many_answers_of_100(precision, allowed):
     swapped = (1 - 1e-9) * best + np.roll(best, 1, axis=1)
     for changed, passes in ((allowed, True), (allowed + 1, False)):
         candidate = np.concatenate([swapped[:changed], reference[changed:]])
-        assert bool(compare(reference, candidate, TOLERANCES[precision])) is passes
+        assert bool(judge(reference, candidate, TOLERANCES[precision])) is passes

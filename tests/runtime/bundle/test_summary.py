@@ -41,7 +41,7 @@ def test_columns_stand_under_each_other(manifest):
 
 
 def test_a_drop_has_its_sign_and_interval(manifest):
-    accuracy = dataclasses.replace(manifest.models["fp16"].accuracy, top1=91.5, drop=0.5, ci95=(-0.25, 1.25))
+    accuracy = dataclasses.replace(manifest.models["fp16"].accuracy, value=91.5, drop=0.5, ci95=(-0.25, 1.25))
     line = row(summarize(with_model(manifest, "fp16", accuracy=accuracy)), "fp16")
     assert line.split()[4:9] == ["91.50", "+0.50", "-0.25", "..", "+1.25"]
 

@@ -1,17 +1,30 @@
 import os
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
 from edgeproof.runtime.errors import InputError, OutputError
-from edgeproof.runtime.inference.annotate import Annotator, annotated, file_name
-from edgeproof.runtime.inference.results import Prediction, Score
+from edgeproof.runtime.inference.annotate import Annotator, file_name
+from edgeproof.runtime.inference.results import Prediction
+from edgeproof.runtime.tasks.base import View
+from edgeproof.runtime.tasks.classification import Classification
+from edgeproof.runtime.tasks.outputs import OutputSpec
+
+OUTPUTS = (OutputSpec("scores", ("batch", 2), "float32"),)
 
 
 def prediction(source="photos/cat.jpg", frame=3, label="Egyptian cat"):
-    return Prediction(source, frame, 0.0, (Score(1, label, 0.93), Score(0, "dog", 0.05)), 1.0)
+    answer = np.array([-1.0, 2.0], np.float32)
+    view = View(("dog", label), OUTPUTS)
+    row = Classification().row(answer, view)
+    return Prediction(source, frame, 0.0, row, 1.0, answer=answer, view=view)
+
+
+def annotated(picture, found):
+    return Classification().draw(picture, found.answer, found.view)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "CMYK"])
@@ -31,7 +44,7 @@ def test_labels_that_the_font_lacks_do_no_harm():
 
 
 def test_each_picture_becomes_one_file(tmp_path):
-    write = Annotator(tmp_path / "a" / "b")
+    write = Annotator(tmp_path / "a" / "b", Classification())
     write(prediction("x/cat.jpg"), Image.new("RGB", (30, 20)))
     write(prediction("y/cat.jpg"), Image.new("RGB", (30, 20)))
     write(prediction("y/cat.jpg"), Image.new("RGB", (30, 20)))
@@ -50,21 +63,21 @@ def test_any_source_gives_one_plain_name(source, frame):
 
 
 def test_a_tensor_shows_nothing(tmp_path):
-    with pytest.raises(InputError, match="no picture to write labels on"):
-        Annotator(tmp_path)(prediction("a.npy"), None)
+    with pytest.raises(InputError, match="no picture to draw on"):
+        Annotator(tmp_path, Classification())(prediction("a.npy"), None)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):
-        Annotator(tmp_path / "file" / "folder")
+        Annotator(tmp_path / "file" / "folder", Classification())
 
 
 def test_a_disk_that_is_full_is_told(tmp_path, monkeypatch):
     def full(self, *arguments, **options):
         raise OSError(28, "No space left on device")
 
-    write = Annotator(tmp_path)
+    write = Annotator(tmp_path, Classification())
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OutputError, match="cannot be written") as caught:
         write(prediction(), Image.new("RGB", (30, 20)))

@@ -26,11 +26,12 @@ from edgeproof.runtime.errors import (
     TensorError,
 )
 from edgeproof.runtime.inference import concurrency as room
+from edgeproof.runtime.inference.formats import json_line
 from edgeproof.runtime.inference.runner import BadFrame, Prediction, Runner
 from edgeproof.runtime.providers.placement import Placement
 from edgeproof.runtime.providers.request import Batches, EngineOptions, ProviderRequest
-from edgeproof.runtime.records import encode
-from edgeproof.runtime.session.session import Session, softmax
+from edgeproof.runtime.session.session import Session
+from edgeproof.runtime.tasks.classification import softmax
 from edgeproof.runtime.testing import FakeSession, brightness, fake_bundle, fake_runner, memory
 
 
@@ -135,7 +136,7 @@ def test_source_and_frame_are_passed_on(runner):
 
 
 def test_a_prediction_is_plain_json(runner):
-    value = json.loads(json.dumps(encode(runner.predict(random_picture(0), source="a"))))
+    value = json.loads(json_line(runner.predict(random_picture(0), source="a")))
     assert set(value) == {"source", "frame", "time", "top", "latency_ms", "provider", "fallback"}
     assert (value["provider"], value["fallback"]) == ("cpu", False)
     assert set(value["top"][0]) == {"index", "label", "probability"}
@@ -570,4 +571,4 @@ def test_an_answer_of_nan_is_not_given_as_a_probability(bundle_folder, replace_f
             prediction = runner.predict(random_picture(0))
         except EdgeproofError:
             return
-    json.dumps(encode(prediction), allow_nan=False)
+    json_line(prediction)

@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeproof.runtime.errors import InputError, MissingDependency, ModelError
-from edgeproof.runtime.session.session import Session, probabilities, run_batched, softmax
+from edgeproof.runtime.session.session import Session, run_batched
 
 
 def pictures(count, seed=0):
@@ -156,24 +156,3 @@ def test_no_batch_is_larger_than_asked_for():
     with Session(model) as session:
         sizes = run_batched(session, np.zeros((7, 1), np.float32), 3)["y"].ravel()
     assert sizes.tolist() == [3, 3, 3, 3, 3, 3, 1]
-
-
-# --- probabilities ----------------------------------------------------------------------------------
-
-
-def test_softmax_by_hand():
-    assert softmax(np.log([[1.0, 2.0, 5.0]])) == pytest.approx(np.array([[0.125, 0.25, 0.625]]))
-
-
-@pytest.mark.parametrize("offset", [-1e4, 0, 1e4])
-def test_softmax_neither_overflows_nor_moves_with_a_constant(offset):
-    logits = np.array([[1.0, 2.0, 3.0], [-1.0, 0.0, 0.0]]) + offset
-    assert softmax(logits).sum(axis=-1) == pytest.approx(1.0)
-    assert softmax(logits) == pytest.approx(softmax(logits - offset))
-
-
-def test_logits_become_probabilities_and_probabilities_stay():
-    values = np.array([[0.7, 0.2, 0.1]], np.float16)
-    stay = probabilities({"y": values, "other": values * 0}, "y", "probabilities")
-    assert np.array_equal(stay, values.astype(np.float32))
-    assert np.allclose(probabilities({"y": values}, "y", "logits"), softmax(values.astype(np.float32)))

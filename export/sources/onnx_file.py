@@ -1,0 +1,144 @@
+"""A trained ONNX file as the start of an export: its own answers are the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ...calibration.artifact import OnnxArtifact
+from ...calibration.onnx_graph.read import read_onnx
+from ...calibration.onnx_graph.shapes import input_of
+from ...runtime.errors import ExportError, ModelError
+from ...runtime.session.session import Session, run_batched
+from ..models.spec import InputShape
+from .origin import Origin
+
+SUFFIX = ".onnx"
+BATCH = "batch"
+
+
+def is_onnx_file(model: object) -> bool:
+    """Whether a request's model is an ONNX file, by its name."""
+    return isinstance(model, (str, Path)) and str(model).lower().endswith(SUFFIX)
+
+
+class OnnxOrigin(Origin):
+    """A trained ONNX file.
+
+    Args:
+        path: the file.
+        input_shape: (channels, height, width) of a sample, where the file leaves sides open; None for its
+            own.
+
+    Attributes:
+        input_shape: of a sample, without the batch.
+
+    Raises:
+        InputError: the file cannot be read, has not one input, or leaves sides open that nobody gives.
+    """
+
+    title = "the ONNX file"
+
+    def __init__(self, path: Path, input_shape: InputShape | None = None) -> None:
+        self._model = read_onnx(path)
+        self.path = path
+        self.input_shape: InputShape = _sides(self._model, path, input_shape)
+        _set_sides(self._model, self.input_shape)
+
+    def answers(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """The file's own answers by ONNX Runtime; a fixed batch is filled up."""
+        batch = input_of(self._model).shape[0]
+        size = batch if isinstance(batch, int) else min(len(inputs), 8)
+        whole = inputs[np.arange(-(-len(inputs) // size) * size) % len(inputs)]
+        with Session(self._model.SerializeToString()) as session:
+            found = run_batched(session, whole, size)
+        for name, values in found.items():
+            if values.shape[:1] != (len(whole),):
+                raise ModelError(
+                    f"The model's output {name!r} does not have a row for each input.",
+                    wanted=f"shape ({len(whole)}, ...)",
+                    got=f"shape {values.shape}",
+                    todo="export the model without what it does over the whole batch",
+                )
+        return {name: values[: len(inputs)] for name, values in found.items()}
+
+    def first_model(self, example: NDArray[np.float32]) -> OnnxArtifact:
+        """The file's model; of a fixed batch the same for any batch, where ONNX Runtime runs it so.
+
+        Raises:
+            ExportError: it takes batches of several only, which no runner sends.
+        """
+        batch = input_of(self._model).shape[0]
+        if not isinstance(batch, int):
+            return OnnxArtifact(self._model, "file")
+        free = _with_free_batch(self._model)
+        try:
+            with Session(free.SerializeToString()) as session:
+                session.run(example[:2])
+            return OnnxArtifact(free, "file")
+        except ModelError as error:
+            if batch == 1:
+                return OnnxArtifact(self._model, "file")
+            raise ExportError(
+                f"The model takes batches of {batch} only.",
+                wanted="a dynamic batch, or batches of 1",
+                todo="export it again with a dynamic batch",
+            ) from error
+
+    def inside(self, inputs: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
+        """What each node of the file computes, float values alone."""
+        shown = onnx.ModelProto()
+        shown.CopyFrom(self._model)
+        known = {output.name for output in shown.graph.output}
+        made = {
+            info.name: info
+            for info in onnx.shape_inference.infer_shapes(self._model).graph.value_info
+            if info.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        }
+        shown.graph.output.extend(info for name, info in made.items() if name not in known)
+        size = input_of(self._model).shape[0]
+        with Session(shown.SerializeToString()) as session:
+            return session.run(inputs[:size] if isinstance(size, int) else inputs)
+
+
+def _sides(model: onnx.ModelProto, path: Path, given: InputShape | None) -> InputShape:
+    sides = input_of(model).shape[1:]
+    if given is not None and len(given) == len(sides):
+        return given
+    if given is not None or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ModelError(
+            f"The input of {path.name} is not known.",
+            wanted=f"{len(sides)} sides of a sample",
+            got=f"shape {input_of(model).shape} in the file" + (f", --input {given}" if given else ""),
+            todo="give them with --input CxHxW, such as --input 3x640x640",
+        )
+    return tuple(int(side) for side in sides)
+
+
+def _set_sides(model: onnx.ModelProto, shape: InputShape) -> None:
+    for side, length in zip(_input(model).type.tensor_type.shape.dim[1:], shape, strict=True):
+        side.Clear()
+        side.dim_value = length
+
+
+def _with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same with an open first axis; shapes that the file records are dropped: they hold its batch."""
+    free = onnx.ModelProto()
+    free.CopyFrom(model)
+    free.graph.ClearField("value_info")
+    for info in (_input(free), *free.graph.output):
+        sides = info.type.tensor_type.shape.dim
+        if sides:
+            sides[0].Clear()
+            sides[0].dim_param = BATCH
+    return free
+
+
+def _input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
+    name = input_of(model).name
+    return next(info for info in model.graph.input if info.name == name)

@@ -1,0 +1,132 @@
+"""Classification: one score a class; of a sequence, one a class at each position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import TaskError
+from .base import Measure, Outputs, Proportion, Task, View
+from .drawing import with_text
+from .outputs import OutputSpec, Part, whole_outputs
+
+DIGITS = 6  # of a probability in a row
+
+
+class _SameClass(Proportion):
+    """Share of samples whose largest score stands in the same place, at every position of a sequence."""
+
+    name = "top-1 agreement"
+
+    def count(self, wanted: NDArray[np.floating], answer: NDArray[np.floating]) -> bool:
+        return bool(np.array_equal(wanted.argmax(axis=-1), answer.argmax(axis=-1)))
+
+
+class _Top1(Proportion):
+    """Share of samples whose largest score is that of the right class."""
+
+    name = "top-1"
+
+    def count(self, wanted: Any, answer: NDArray[np.floating]) -> bool:
+        return bool(np.all(answer.argmax(axis=-1) == wanted))
+
+
+@dataclass(frozen=True)
+class Classification(Task):
+    """The first output holds a score a class, shape (N, classes), or (N, positions, classes)."""
+
+    name: ClassVar[str] = "classification"
+    places_nothing: ClassVar[bool] = True
+
+    @property
+    def agreement(self) -> Measure:
+        """The share of samples that get the same class."""
+        return _SameClass()
+
+    @property
+    def metric(self) -> Measure:
+        """Top-1; the truth is a class index, or one for each position."""
+        return _Top1()
+
+    def require_fit(self, outputs: Sequence[OutputSpec], labels: Sequence[str]) -> None:
+        """Refuse a first output that is not one score a class, for two classes or more.
+
+        Raises:
+            TaskError: a single score is always the largest, so agreement would be constant.
+        """
+        shape = outputs[0].shape
+        classes = shape[-1] if len(shape) in (2, 3) else 0
+        todo = ""
+        if isinstance(classes, int) and classes < 2:
+            todo = "choose another task: --task segmentation, --task detection:LAYOUT or --task raw"
+        elif isinstance(classes, int) and labels and classes != len(labels):
+            todo = (
+                "give the data set that the model was trained on with --data, or a class_index.json that "
+                "names all of the model's classes"
+            )
+        if todo:
+            raise TaskError(
+                f"The model's first output, {outputs[0].name!r}, is no classification"
+                + (f" into {len(labels)} classes." if labels else "."),
+                wanted=f"shape (N, {len(labels) or 'classes'}), one score a class, at least two classes",
+                got=f"shape {('N', *shape[1:])}",
+                todo=todo,
+            )
+
+    def parts(self, outputs: Sequence[OutputSpec]) -> tuple[Part, ...]:
+        """Each output as a whole."""
+        return whole_outputs(outputs)
+
+    def ranks(self, outputs: Sequence[OutputSpec]) -> bool:
+        """A sequence has no best classes, but one at each position."""
+        return len(outputs[0].shape) == 2
+
+    def decode(self, outputs: Outputs) -> list[NDArray[np.floating]]:
+        """The scores of each sample, shape (classes,) or (positions, classes)."""
+        return list(next(iter(outputs.values())))
+
+    def row(self, answer: NDArray[np.floating], view: View) -> dict[str, Any]:
+        """The best classes with their probabilities; of a sequence, the class at each position."""
+        if answer.ndim > 1:
+            return {"sequence": [_label(view, int(i)) for i in answer.argmax(axis=-1)]}
+        return {
+            "top": [
+                {"index": index, "label": _label(view, index), "probability": probability}
+                for index, probability in best_classes(answer, view)
+            ]
+        }
+
+    def draw(self, picture: Image.Image, answer: NDArray[np.floating], view: View) -> Image.Image:
+        """The picture with one line for each class in its upper left corner."""
+        if answer.ndim > 1:
+            return with_text(picture, [" ".join(self.row(answer, view)["sequence"])])
+        lines = [f"{100 * p:5.1f} %  {_label(view, i)}" for i, p in best_classes(answer, view)]
+        return with_text(picture, lines)
+
+
+def best_classes(scores: NDArray[np.floating], view: View) -> list[tuple[int, float]]:
+    """The classes with the largest scores, and their probabilities, the likeliest first.
+
+    Args:
+        scores: of one sample, shape (classes,): logits, or probabilities where the output says so.
+        view: says how many.
+    """
+    values = scores.astype(np.float32)
+    likely = values if view.outputs[0].scores == "probabilities" else softmax(values)
+    order = np.argsort(-likely, kind="stable")[: view.top]
+    return [(int(i), round(float(likely[i]), DIGITS)) for i in order]
+
+
+def softmax(scores: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Probabilities of logits, along the last axis."""
+    exponents = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return exponents / exponents.sum(axis=-1, keepdims=True)
+
+
+def _label(view: View, index: int) -> str:
+    return view.labels[index] if index < len(view.labels) else str(index)
