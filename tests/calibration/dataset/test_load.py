@@ -9,6 +9,7 @@ from edgeproof.calibration.dataset import load as module
 from edgeproof.calibration.dataset.load import read_inputs
 from edgeproof.calibration.progress import Progress
 from edgeproof.runtime.errors import DataError, InputError, ModelError, ParityError
+from edgeproof.runtime.tasks.classification import Classification
 
 QUIET = Progress(quiet=True)
 BYTES = """
@@ -52,7 +53,11 @@ def test_the_model_is_normal_and_the_inputs_are_counted(read, network, pictures)
     subject = read(network.model, pictures)
 
     assert subject.artifact.stage == "normalize"
-    assert len(subject.samples) == len(pictures)
+    assert len(subject.samples) == len(pictures) * 3 // 4
+    assert len(subject.judging) == len(pictures) // 4
+    calibrating, judging = (set(map(bytes, part.sample(99))) for part in (subject.samples, subject.judging))
+    assert not calibrating & judging
+    assert subject.task == Classification()
 
 
 @pytest.mark.parametrize("factor", [1.001, -1, np.nan])

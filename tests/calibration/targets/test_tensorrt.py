@@ -13,12 +13,13 @@ from edgeproof.calibration.recovery.sensitivity import LayerSensitivity
 from edgeproof.calibration.targets.base import Int8Request, Int8Result, as_recover
 from edgeproof.calibration.targets.quantizer import hold_budget, make_int8
 from edgeproof.calibration.targets.registry import find_target
+from edgeproof.runtime.bundle.accuracy import Accuracy
 from edgeproof.runtime.bundle.parity import TOLERANCES, Parity
 from edgeproof.runtime.errors import InputError, ModelError
 
 
 def quantize(artifact, samples, request, labels=None, target="tensorrt"):
-    chosen, inputs = find_target(target), CalibrationInputs(artifact, samples, labels=labels)
+    chosen, inputs = find_target(target), CalibrationInputs(artifact, samples, truths=labels)
     statistics = chosen.calibrate(inputs, Progress(quiet=True))
     return make_int8(chosen, inputs, statistics, request)
 
@@ -118,7 +119,8 @@ def test_all_that_was_tried_is_told_with_the_error_by_layer(hard, hard_samples):
 
 def found(drop, ranked=(), **changes):
     parity = Parity(True, "", 2, TOLERANCES["int8"], sqnr_db=9.0)
-    return Int8Result(None, parity, drop, (), changes.get("recovered", True), {}, 4, 4, ranked)
+    accuracy = Accuracy("top-1", 100 - drop, drop, (drop, drop), 2)
+    return Int8Result(None, parity, accuracy, (), changes.get("recovered", True), {}, 4, 4, ranked)
 
 
 @pytest.mark.parametrize(
