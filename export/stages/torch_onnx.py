@@ -34,13 +34,14 @@ class TorchOrigin(Origin):
 
     Args:
         network: takes one tensor, and returns one or several.
+        program: PyTorch's graph of it, where there is one already.
     """
 
     title = "PyTorch"
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, program: torch.export.ExportedProgram | None = None) -> None:
         self._network = network
-        self._program: torch.export.ExportedProgram | None = None
+        self._program = program
 
     def answers(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """The network's own answers."""

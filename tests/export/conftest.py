@@ -18,8 +18,9 @@ from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.pretrained.weights import from_demo
 from edgeproof.export.sources import registry
 from edgeproof.export.stages.parity import Reference
-from edgeproof.export.stages.torch_onnx import Exported, export_onnx, torch_answers
+from edgeproof.export.stages.torch_onnx import Exported, TorchOrigin, export_onnx, torch_answers
 from edgeproof.runtime import Bundle
+from edgeproof.runtime.tasks.classification import Classification
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +57,13 @@ def sample(tiny_network, digits, progress) -> Sample:
     network = from_demo(spec, variant, digits, preprocess, progress).network
     inputs = digits.evaluation.take(np.arange(16)).tensor(preprocess)
     exported = export_onnx(network, inputs)
-    return Sample(network, exported, Reference(inputs, torch_answers(network, inputs), exported.program))
+    return Sample(
+        network,
+        exported,
+        Reference(
+            inputs, torch_answers(network, inputs), TorchOrigin(network, exported.program), Classification()
+        ),
+    )
 
 
 @pytest.fixture(scope="session")

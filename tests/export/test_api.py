@@ -9,7 +9,7 @@ from torch import nn
 
 from edgeproof.export import ExportRequest, array_dataset, export_bundle
 from edgeproof.runtime import Preprocess, Runner, verify
-from edgeproof.runtime.errors import DataError, InputError, ModelError, WeightsError
+from edgeproof.runtime.errors import DataError, InputError, ModelError, TaskError, WeightsError
 
 CLASSES = ("left", "right")
 PREPROCESS = Preprocess(resize=(12, 12), crop=None, mean=(0.5,) * 3, std=(0.5,) * 3)
@@ -122,7 +122,7 @@ def training() -> nn.Module:
         ({"input_shape": (3, 16, 16)}, DataError, r"3x16x16(.*\n)*.*tensors of shape 3x12x12"),
         ({"variant": "small"}, ModelError, "no variant named 'small'"),
         ({"options": {"width": "0.5"}}, ModelError, "no option 'width'"),
-        ({"model": nn.Sequential(network(), nn.Linear(2, 5)).eval()}, ModelError, r"\(N, 2\)"),
+        ({"model": nn.Sequential(network(), nn.Linear(2, 5)).eval()}, TaskError, r"\(N, 2\)"),
     ],
 )
 def test_what_cannot_be_exported_is_refused(request_for, changes, kind, message):

@@ -20,7 +20,7 @@ from edgeproof.export.stages import publish
 from edgeproof.export.training.trainer import predict
 from edgeproof.runtime import Bundle, Preprocess, compare, verify
 from edgeproof.runtime.bundle.parity import TOLERANCES
-from edgeproof.runtime.errors import InputError, ModelError, OutputError, ParityError
+from edgeproof.runtime.errors import InputError, ModelError, OutputError, ParityError, TaskError
 from edgeproof.runtime.session.session import Session, run_batched
 
 
@@ -200,7 +200,7 @@ def test_a_wrong_number_of_classes(tmp_path, progress, draftless):
         "from torch import nn\ndef fixed():\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 7))\n"
     )
     request = ExportRequest(model=f"{file}:fixed", weights="factory", out=tmp_path / "out")
-    with pytest.raises(ModelError, match=r"\(N, 10\)(.*\n)*.*\('N', 7\)"):
+    with pytest.raises(TaskError, match=r"\(N, 10\)(.*\n)*.*\('N', 7\)"):
         export_bundle(request, progress)
 
 

@@ -10,8 +10,9 @@ import torch
 from edgeproof.export.sources import registry
 from edgeproof.export.sources.resolve import check_options, configure
 from edgeproof.export.stages.parity import Reference, prove
-from edgeproof.export.stages.torch_onnx import export_onnx, torch_answers
+from edgeproof.export.stages.torch_onnx import TorchOrigin, export_onnx, torch_answers
 from edgeproof.export.training.trainer import settle_batch_norm
+from edgeproof.runtime.tasks.classification import Classification
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +84,10 @@ def proven(build, digits):
         assert outputs["output"].shape == (len(inputs), 10)
         signal = outputs["output"] - outputs["output"].mean(axis=0)
         assert np.linalg.norm(signal) > 0.02 * np.linalg.norm(outputs["output"])
-        assert prove(exported.artifact, Reference(inputs, outputs, exported.program))
+        assert prove(
+            exported.artifact,
+            Reference(inputs, outputs, TorchOrigin(network, exported.program), Classification()),
+        )
         return exported.artifact.model
 
     def samples(shape: tuple[int, ...]) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -13,6 +13,7 @@ from edgeproof.calibration.targets.base import Attempt, Int8Result
 from edgeproof.export.pipeline import ExportRequest, export_bundle
 from edgeproof.export.stages.evidence import Evidence, RequestSummary, gather
 from edgeproof.export.stages.parity import PrecisionResult
+from edgeproof.runtime.bundle.accuracy import Accuracy
 from edgeproof.runtime.bundle.parity import TOLERANCES, Parity
 from edgeproof.runtime.records import decode
 
@@ -41,6 +42,7 @@ def test_it_says_what_was_asked_for_and_agrees_with_the_manifest(tiny_bundle):
     assert evidence.schema == 1
     assert evidence.request == RequestSummary(
         precisions=("fp32", "fp16", "int8"),
+        task="classification",
         target=manifest.target,
         max_drop=1.0,
         recover="auto",
@@ -120,7 +122,7 @@ def test_an_error_that_is_not_finite_is_null():
     result = Int8Result(
         artifact=None,
         parity=Parity(True, "", 2, TOLERANCES["int8"]),
-        drop=0.0,
+        accuracy=Accuracy("top-1", 90.0, 0.0, (-1.0, 1.0), 2),
         choices=(choice,),
         recovered=False,
         kept_float={},
@@ -129,7 +131,7 @@ def test_an_error_that_is_not_finite_is_null():
         ranked=(LayerSensitivity("y", "Conv y", float("nan")),),
         tried=(Attempt(False, 0, 0.0, None, taken=True),),
     )
-    asked = RequestSummary(("fp32", "int8"), "tensorrt", 1.0, "auto", 2, 2, 2)
+    asked = RequestSummary(("fp32", "int8"), "classification", "tensorrt", 1.0, "auto", 2, 2, 2)
     value = json.loads(gather(asked, {"int8": PrecisionResult(None, result.parity, int8=result)}).to_json())
     assert value["ranges"][0]["errors"] == {"max": 0.5, "mse": None}
     assert value["layers"] == [{"node": "y", "layer": "Conv y", "error": None}]

@@ -20,11 +20,11 @@ LABELS = ("red", "green", "blue")
 
 
 def strongest_channel(tensors):
-    return tensors.mean(axis=(2, 3))
+    return [LABELS[index] for index in tensors.mean(axis=(2, 3)).argmax(axis=1)]
 
 
 def record(*images, preprocess=PREPROCESS):
-    return record_pictures(images, preprocess, strongest_channel, LABELS)
+    return record_pictures(images, preprocess, strongest_channel)
 
 
 def noise(size=(40, 30), mode="RGB", seed=0):

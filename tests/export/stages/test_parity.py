@@ -7,10 +7,12 @@ import torch
 
 from edgeproof.calibration.onnx_graph.graph import array_of, as_tensor
 from edgeproof.export.stages.parity import Reference, prove
-from edgeproof.export.stages.torch_onnx import export_onnx, torch_answers
+from edgeproof.export.stages.torch_onnx import TorchOrigin, export_onnx, torch_answers
 from edgeproof.runtime.bundle.parity import TOLERANCES, compare_outputs
 from edgeproof.runtime.errors import ParityError
 from edgeproof.runtime.session.session import Session
+from edgeproof.runtime.tasks.classification import Classification
+from edgeproof.runtime.tasks.outputs import specs_of
 
 
 def node_of(model: onnx.ModelProto, op_type: str, position: int = 0) -> onnx.NodeProto:
@@ -95,7 +97,9 @@ def test_tiny_logits_do_not_pass_by_smallness(sample):
     network = torch.nn.Sequential(sample.network, Scaled(1e-9)).eval()
     inputs = sample.reference.inputs
     exported = export_onnx(network, inputs)
-    reference = Reference(inputs, torch_answers(network, inputs), exported.program)
+    reference = Reference(
+        inputs, torch_answers(network, inputs), TorchOrigin(network, exported.program), Classification()
+    )
     assert prove(exported.artifact, reference)
     model = onnx.ModelProto()
     model.CopyFrom(exported.artifact.model)
@@ -114,9 +118,17 @@ def test_answers_that_depend_on_the_rest_of_the_batch_are_caught(sample):
     ).eval()
     inputs = sample.reference.inputs
     exported = export_onnx(network, inputs)
-    reference = Reference(inputs, torch_answers(network, inputs), exported.program)
+    reference = Reference(
+        inputs, torch_answers(network, inputs), TorchOrigin(network, exported.program), Classification()
+    )
     with Session(exported.artifact.data) as session:
-        assert compare_outputs(reference.outputs, session.run(inputs), TOLERANCES["fp32"])
+        assert compare_outputs(
+            reference.outputs,
+            session.run(inputs),
+            TOLERANCES["fp32"],
+            Classification(),
+            specs_of(reference.outputs),
+        )
     with pytest.raises(ParityError, match="relative error"):
         prove(exported.artifact, reference)
 

@@ -10,9 +10,8 @@ from edgeproof.runtime.bundle.parity import TOLERANCES, Parity
 
 def judged(precision: str, drop: float = 0.0, *, passed: bool = True):
     parity = Parity(passed, "" if passed else "relative error 0.9 is above 0.35", 8, TOLERANCES[precision])
-    return PrecisionResult(None, parity), Accuracy(
-        top1=90 - drop, drop=drop, ci95=(drop - 1, drop + 1), samples=100
-    )
+    accuracy = Accuracy("mIoU", 90 - drop, drop, ci95=(drop - 1, drop + 1), samples=100)
+    return PrecisionResult(None, parity), accuracy
 
 
 def verdict_on(models: dict, max_drop: float):
@@ -23,7 +22,7 @@ def verdict_on(models: dict, max_drop: float):
 def test_int8_within_the_budget_is_shipped():
     verdict = verdict_on({"fp32": judged("fp32"), "fp16": judged("fp16"), "int8": judged("int8", 0.4)}, 0.5)
     assert verdict.ship == "int8"
-    assert "0.40 points (95 % interval -0.60 to 1.40, 100 pictures)" in verdict.why
+    assert "mIoU drops by 0.40 points (95 % interval -0.60 to 1.40, 100 samples)" in verdict.why
 
 
 def test_int8_above_the_budget_gives_way_to_fp16():
