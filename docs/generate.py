@@ -60,7 +60,7 @@ def training() -> str:
             str(recipe["epochs"]),
             str(recipe["batch"]),
             f"{recipe['optimizer']}, {recipe['schedule']}, {recipe['rate']:g}",
-            f"{result['top1']:.2f}",
+            f"{result['score']:.2f}",
             str(result["held_out"]),
             f"{result['seconds'] / 60:.0f}",
             result["made_with"],

@@ -107,6 +107,7 @@ def read_inputs(
     if found is None:
         found = infer_task(answers)
         progress.note(f"judged as {described(found)}, which the outputs suggest (--task changes that)")
+    found = found.for_input(samples.sample(1).shape[1:])
     return CalibrationInputs(artifact, samples, preprocess, found, judging=judging)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,40 @@ CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
 
+class Truths:
+    """The truth of each sample, read when it is asked for.
+
+    Args:
+        count: of the samples.
+        read: gives the truth at a position: `Boxes` in pixels of the picture, or the class of each pixel,
+            uint8, shape (height, width), in which 255 is not judged.
+    """
+
+    def __init__(self, count: int, read: Callable[[int], Any]) -> None:
+        self._count = count
+        self._read = read
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, position: Any) -> Any:
+        if isinstance(position, np.ndarray):
+            chosen = position
+            return Truths(len(chosen), lambda i: self._read(int(chosen[i])))
+        return self._read(int(position))
+
+
 @dataclass(frozen=True)
 class Split:
-    """Samples, read when they are asked for, with the class index of each.
+    """Samples, read when they are asked for, with the truth of each.
 
     Attributes:
         load: gives the sample at a position: a picture, or a float32 tensor that is fed as it is.
-        labels: class index of each sample, shape (N,), int64.
+        labels: class index of each sample, shape (N,), int64; or the truths of another task.
     """
 
     load: Callable[[int], Image.Image | NDArray[np.float32]]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.int64] | Truths
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -67,6 +90,7 @@ class Dataset:
         preprocess: from an input shape (channels, height, width) to how its pictures are prepared,
             where the weights do not say; to None for tensors.
         tensor_shape: shape of each sample of a set of tensors; None for a set of pictures.
+        task: of which the labels are the truth.
     """
 
     name: str
@@ -77,6 +101,7 @@ class Dataset:
     small: bool
     preprocess: Callable[[InputShape], Preprocess | None]
     tensor_shape: InputShape | None = None
+    task: str = "classification"
 
 
 def _prepared(sample: Image.Image | NDArray[np.float32], preprocess: Preprocess | None) -> NDArray[Any]:
@@ -117,6 +142,12 @@ def small_color_preprocess(shape: InputShape) -> Preprocess:
     if shape[0] == 1:
         return small_gray_preprocess(shape)
     return Preprocess(resize=(shape[1], shape[2]), crop=None, mean=CIFAR10_MEAN, std=CIFAR10_STD)
+
+
+def photograph_stretched(shape: InputShape) -> Preprocess:
+    """For pictures whose truths have a place: stretched to the input whole; ImageNet's mean and std."""
+    usual = photograph_preprocess(shape)
+    return replace(usual, resize=(shape[1], shape[2]), crop=None)
 
 
 def photograph_preprocess(shape: InputShape) -> Preprocess:

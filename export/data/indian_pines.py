@@ -55,7 +55,7 @@ def load() -> Dataset:
     try:
         scene, classes = _scene()
         everything = patches(principal_components(scene), classes)
-        learn, held_out = _positions(everything.labels)
+        learn, held_out = _positions(np.asarray(everything.labels))
     except ModuleNotFoundError as error:
         raise MissingDependency(error.name or "tensorly", "export", "The data set 'indian-pines'") from error
     train = everything.take(learn)

@@ -59,6 +59,7 @@ class ModelSpec:
         data: names of the data sets that it is meant for, the one for demo weights first.
         recipe: how it is trained by default.
         classes: how many the published network tells apart; its published sizes are for that many.
+        task: name of the task that its answers are for.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ModelSpec:
     data: tuple[str, ...] = ("digits", "fashion-mnist", "imagefolder")
     recipe: Recipe = field(default_factory=Recipe)
     classes: int = 1000
+    task: str = "classification"
 
     def variant_for(self, *, small_data: bool) -> Variant:
         """The variant that suits the data: the small one for small pictures, where there is one."""

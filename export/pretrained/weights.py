@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -24,7 +23,8 @@ from ...runtime.records import encode
 from ..data.dataset import Dataset
 from ..models.spec import ModelSpec, Variant
 from ..training.fingerprint import data_fingerprint, network_fingerprint, training_fingerprint
-from ..training.trainer import predict, settle_batch_norm, train
+from ..training.samples import prepare
+from ..training.trainer import evaluate_network, settle_batch_norm, train
 from .state_dict import load_state, read_weights
 
 # GoogLeNet's and Inception's published weights were trained on -1..1; this attribute of torchvision's
@@ -95,14 +95,15 @@ def from_demo(
         with publish_file(path) as draft:
             save_file({name: value.contiguous() for name, value in network.state_dict().items()}, draft)
     network.eval()
-    answers = [predict(network, batch).argmax(axis=1) for batch in data.evaluation.batches(preprocess, 64)]
-    top1 = 100 * float((np.concatenate(answers) == data.evaluation.labels).mean())
+    found = evaluate_network(network, prepare(data.evaluation, preprocess, progress))
     progress.note(
-        f"demo weights: {top1:.2f} % top-1 on {len(data.evaluation)} held-out pictures of {data.name}"
+        f"demo weights: {found.score:.2f} % {found.metric} "
+        f"on {len(data.evaluation)} held-out pictures of {data.name}"
     )
-    return Trained(
-        network, WeightsRecord("demo", sha256_file(path), {"recipe": encode(recipe), "top1": top1})
-    )
+    detail = {"recipe": encode(recipe), "metric": found.metric, "score": found.score}
+    if found.metric == "top-1":
+        detail["top1"] = found.score
+    return Trained(network, WeightsRecord("demo", sha256_file(path), detail))
 
 
 def from_imagenet(spec: ModelSpec, variant: Variant) -> Trained:
@@ -112,6 +113,13 @@ def from_imagenet(spec: ModelSpec, variant: Variant) -> Trained:
         WeightsError: torchvision publishes none for this model, or they are not here and cannot be had.
     """
     from ..sources.torchvision import default_weights
+
+    if spec.task != "classification":
+        raise WeightsError(
+            f"torchvision publishes no ImageNet weights of {spec.name}: it was trained on COCO.",
+            wanted="a file of its weights",
+            todo="--weights FILE, as torchvision.models publishes it, and --data coco:DIR or voc:DIR",
+        )
 
     if spec.torchvision_name is None or variant.name != "standard":
         raise WeightsError(

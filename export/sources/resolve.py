@@ -16,6 +16,7 @@ from ..data.dataset import Dataset
 from ..models.spec import InputShape, ModelSpec, Option, Variant
 from . import live_module, registry
 
+CLASSIFICATION = "classification"
 WORDS = {"true": True, "false": False}
 
 
@@ -43,6 +44,7 @@ def resolve(
     options: Mapping[str, str],
     input_shape: InputShape | None,
     preprocess: Preprocess | None = None,
+    task: str | None = None,
 ) -> ResolvedRequest:
     """Find what a request names, and see that it goes together.
 
@@ -53,23 +55,24 @@ def resolve(
         options: of the architecture, as typed.
         input_shape: of one sample, instead of the variant's own; None for that.
         preprocess: that of the request, which tells the input of a network in memory; None for none.
+        task: name of the task for which truths are wanted; None for the architecture's own.
 
     Raises:
         EdgeproofError: something is unknown, absent, or does not fit.
     """
     if isinstance(model, nn.Module):
-        found = _data_of_module(data)
+        found = _data_of_module(data, task)
         spec = live_module.spec(model, input_shape or _module_input(found, preprocess))
     else:
         spec = registry.find(model)
-        found = data if isinstance(data, Dataset) else catalog.find(data or spec.data[0])
+        found = data if isinstance(data, Dataset) else catalog.find(data or spec.data[0], task or spec.task)
     values = check_options(spec, options)
     chosen = configure(choose_variant(spec, variant, small_data=found.small), values, input_shape)
     check_data(spec, chosen, found)
     return ResolvedRequest(spec, values, chosen, found)
 
 
-def _data_of_module(data: str | Dataset | None) -> Dataset:
+def _data_of_module(data: str | Dataset | None, task: str | None) -> Dataset:
     if data is None:
         raise InputError(
             "A network that is given as a module has no data set of its own.",
@@ -77,7 +80,7 @@ def _data_of_module(data: str | Dataset | None) -> Dataset:
             available=", ".join(catalog.NAMES),
             todo="data=array_dataset(...)",
         )
-    return data if isinstance(data, Dataset) else catalog.find(data)
+    return data if isinstance(data, Dataset) else catalog.find(data, task or CLASSIFICATION)
 
 
 def _module_input(data: Dataset, preprocess: Preprocess | None) -> InputShape:

@@ -1,4 +1,4 @@
-"""Any classification model of torchvision, by torchvision's name."""
+"""Any classifier, segmenter and SSD of torchvision, by torchvision's name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 from torchvision import models
 
+from ..models import detectors, segmenters
 from ..models.spec import ModelSpec, Variant
 
 SMALL_SIDE = 64
@@ -14,8 +15,8 @@ DEFAULT_SIDE = 224
 
 
 def names() -> list[str]:
-    """All names of torchvision's classification models."""
-    return models.list_models(module=models)
+    """All names of torchvision's classifiers, segmenters and SSDs."""
+    return [*models.list_models(module=models), *segmenters.names(), *detectors.names()]
 
 
 def spec(name: str) -> ModelSpec:
@@ -24,6 +25,9 @@ def spec(name: str) -> ModelSpec:
     Networks that pool adaptively also take small pictures as they are; their small variant is the same
     network at 64x64. The others have none.
     """
+    for heads in (segmenters, detectors):
+        if name in heads.names():
+            return heads.spec(name)
 
     def build(classes: int) -> nn.Module:
         return models.get_model(name, weights=None, num_classes=classes)

@@ -18,6 +18,7 @@ from ...runtime.tasks.registry import described, infer_task, parse_task
 from ..data import catalog
 from ..data.dataset import Dataset
 from ..models.spec import ModelSpec, Variant
+from ..models.wrapped import task_of
 from ..pretrained.weights import (
     Trained,
     WeightsRecord,
@@ -93,7 +94,8 @@ def _from_onnx(request: ExportRequest, task: Task | None, progress: Progress) ->
             available=", ".join(catalog.NAMES),
             todo="--data imagefolder:DIR, or another of these",
         )
-    data = request.data if isinstance(request.data, Dataset) else catalog.find(request.data)
+    name = task.name if task else Classification.name
+    data = request.data if isinstance(request.data, Dataset) else catalog.find(request.data, name)
     shape = origin.input_shape
     preprocess = request.preprocess or data.preprocess(shape)
     variant = Variant("file", shape, nn.Identity)
@@ -104,6 +106,7 @@ def _from_onnx(request: ExportRequest, task: Task | None, progress: Progress) ->
         some = data.evaluation.take(range(min(SUGGESTING, len(data.evaluation))))
         task = infer_task(origin.answers(feed.both(some)[0]))
         progress.note(f"judged as {described(task)}, which the outputs suggest (--task changes that)")
+    task = task.for_input(shape)
     record = WeightsRecord("file", sha256_file(path), {"file": path.name})
     return ExportSource(path.stem, variant.name, record, data.labels, data, feed, task, origin)
 
@@ -117,6 +120,7 @@ def _from_torch(request: ExportRequest, task: Task | None, progress: Progress) -
         request.options,
         request.input_shape,
         request.preprocess,
+        task.name if task else None,
     )
     usual = request.preprocess or found.data.preprocess(found.variant.input_shape)
     trained = _load(request, found, usual, progress)
@@ -129,7 +133,9 @@ def _from_torch(request: ExportRequest, task: Task | None, progress: Progress) -
         labels=trained.labels or found.data.labels,
         data=found.data,
         feed=_feed(request, preprocess),
-        task=task or Classification(),
+        task=(task or task_of(trained.network, found.variant.input_shape)).for_input(
+            found.variant.input_shape
+        ),
         origin=TorchOrigin(trained.network),
     )
 

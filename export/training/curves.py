@@ -12,8 +12,8 @@ INCHES = (10, 4)
 DOTS_PER_INCH = 120
 
 
-def draw_curves(epochs: Sequence[Epoch], title: str, path: Path) -> None:
-    """Draw loss and top-1 over the epochs and publish the picture as PNG."""
+def draw_curves(epochs: Sequence[Epoch], metric: str, title: str, path: Path) -> None:
+    """Draw loss and the metric over the epochs and publish the picture as PNG."""
     from matplotlib.figure import Figure  # its own canvas, no window: nothing global is touched
     from matplotlib.ticker import MaxNLocator
 
@@ -24,11 +24,11 @@ def draw_curves(epochs: Sequence[Epoch], title: str, path: Path) -> None:
     losses, accuracy = figure.subplots(1, 2)
     losses.plot(numbers, [epoch.loss for epoch in epochs], marker=".", label="training")
     losses.plot(numbers, [epoch.held_out_loss for epoch in epochs], marker=".", label=held_out)
-    losses.set(title="Loss", xlabel="epoch", ylabel="cross-entropy")
+    losses.set(title="Loss", xlabel="epoch", ylabel="loss")
     losses.set_ylim(bottom=0)
     losses.legend()
-    accuracy.plot(numbers, [epoch.top1 for epoch in epochs], marker=".", color="C1", label=held_out)
-    accuracy.set(title="Accuracy", xlabel="epoch", ylabel="top-1 (%)")
+    accuracy.plot(numbers, [epoch.score for epoch in epochs], marker=".", color="C1", label=held_out)
+    accuracy.set(title="Accuracy", xlabel="epoch", ylabel=f"{metric} (%)")
     accuracy.legend(loc="lower right")
     for axes in (losses, accuracy):
         axes.grid(alpha=0.3)

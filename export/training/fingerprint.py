@@ -8,15 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import WeightsError
 from ...runtime.files import sha256_bytes, sha256_file
 from ...runtime.records import encode
+from ...runtime.tasks.boxes import Boxes
 from ..data.dataset import Split
 from ..models.recipe import Recipe
 from ..models.spec import Variant
+
+SOME_TRUTHS = 16
 
 
 def data_fingerprint(name: str, train: Split, evaluation: Split) -> dict[str, Any]:
@@ -25,8 +29,17 @@ def data_fingerprint(name: str, train: Split, evaluation: Split) -> dict[str, An
         "name": name,
         "samples": len(train),
         "judges": len(evaluation),
-        "labels": sha256_bytes(train.labels.tobytes())[:16],
+        "labels": _labels_digest(train),
     }
+
+
+def _labels_digest(split: Split) -> str:
+    """Of class indices all; of other truths, which are read from files or made, a few."""
+    if isinstance(split.labels, np.ndarray):
+        return sha256_bytes(split.labels.tobytes())[:16]
+    some = [split.labels[i] for i in range(min(SOME_TRUTHS, len(split)))]
+    arrays = [[truth.boxes, truth.classes] if isinstance(truth, Boxes) else [truth] for truth in some]
+    return sha256_bytes(b"".join(array.tobytes() for each in arrays for array in each))[:16]
 
 
 def network_fingerprint(

@@ -91,6 +91,6 @@ def write_weights(folder: Path, network: nn.Module) -> str:
 
 def close_folder(folder: Path, history: History, title: str) -> None:
     """Publish curves and history. The checkpoint goes last: an interrupt before that costs no epoch."""
-    draw_curves(history.epochs, title, folder / CURVES)
+    draw_curves(history.epochs, history.result.metric, title, folder / CURVES)
     history.write(folder / HISTORY)
     (folder / CHECKPOINT).unlink(missing_ok=True)

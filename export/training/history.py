@@ -20,7 +20,8 @@ class Epoch:
     Attributes:
         epoch: from 1.
         loss: mean training loss of the main output while the epoch went on.
-        held_out_loss, top1: on held-out samples after the epoch; reported only, nothing is chosen by them.
+        held_out_loss, score: loss and the task's metric, in percent, on held-out samples after the epoch;
+            reported only, nothing is chosen by them.
         held_out: how many these samples are.
         rate: learning rate of the last step.
         seconds: wall time of the epoch, its evaluation included.
@@ -29,7 +30,7 @@ class Epoch:
     epoch: int
     loss: float
     held_out_loss: float
-    top1: float
+    score: float
     held_out: int
     rate: float
     seconds: float
@@ -40,13 +41,15 @@ class Result:
     """The result of a training.
 
     Attributes:
-        top1, loss: on all `held_out` samples.
+        metric: name of the task's metric, such as top-1.
+        score, loss: that metric in percent, and the loss, on all `held_out` samples.
         seconds: of all epochs.
         sha256: of the file of weights.
         made_with: version of torch and the device.
     """
 
-    top1: float
+    metric: str
+    score: float
     loss: float
     held_out: int
     seconds: float

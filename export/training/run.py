@@ -18,6 +18,7 @@ from ...runtime.errors import DataError, ModelError, gist
 from ..data.dataset import Dataset, Split, seeded_subset
 from ..models.recipe import Recipe
 from ..models.spec import InputShape, Variant
+from ..models.wrapped import Wrapped
 from ..sources.resolve import check_preprocess, resolve
 from .checkpoint import Checkpoint, Record, save_checkpoint
 from .fingerprint import data_fingerprint, network_fingerprint, training_fingerprint
@@ -68,8 +69,8 @@ class Training:
         settings, result = self.history.settings, self.history.result
         epochs = len(self.history.epochs)
         return (
-            f"{settings['model']['name']} on {settings['data']['name']}: {result.top1:.2f} % top-1 "
-            f"on {result.held_out} held-out samples\n"
+            f"{settings['model']['name']} on {settings['data']['name']}: {result.score:.2f} % "
+            f"{result.metric} on {result.held_out} held-out samples\n"
             f"{epochs} epoch{'' if epochs == 1 else 's'} of {settings['data']['samples']} samples "
             f"in {result.seconds:.1f} s, {result.made_with}"
         )
@@ -153,7 +154,7 @@ def _check_output(job: TrainingJob) -> None:
     job.network.eval()
     try:
         with torch.inference_mode():
-            scores = job.network(inputs)
+            found = job.network(inputs)
     except Exception as error:  # the user's code may raise anything
         raise ModelError(
             f"{job.name} cannot take the samples of {job.data.name}.",
@@ -161,12 +162,14 @@ def _check_output(job: TrainingJob) -> None:
             got=gist(error),
             todo="give the network's own input with --input CxHxW, or other data with --data",
         ) from error
-    shape = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+    if isinstance(job.network, Wrapped):  # of our own making
+        return
+    shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
     if shape != (1, len(job.data.labels)):
         raise ModelError(
             f"The output of {job.name} does not fit the data set {job.data.name}.",
             wanted=f"shape (1, {len(job.data.labels)}) for one sample: one score a class",
-            got=f"shape {shape}" if isinstance(scores, Tensor) else f"a {shape}",
+            got=f"shape {shape}" if isinstance(found, Tensor) else f"a {shape}",
             todo="let the factory take `num_classes`, or give other data with --data",
         )
 
@@ -190,7 +193,7 @@ def _fit(
             save_checkpoint(path, record, trainer)
             progress.note(
                 f"epoch {last.epoch} of {epochs}: loss {last.loss:.3f}, held out {last.held_out_loss:.3f}, "
-                f"top-1 {last.top1:.2f} % of {last.held_out}"
+                f"score {last.score:.2f} % of {last.held_out}"
             )
     except (KeyboardInterrupt, SystemExit):
         if record.epochs:
@@ -206,7 +209,7 @@ def _epoch(trainer: Trainer, evaluation: Samples, progress: Progress) -> Epoch:
     held_out = evaluate_network(trainer.network, evaluation)
     seconds = time.perf_counter() - start
     return Epoch(
-        trainer.epoch, stats.loss, held_out.loss, held_out.top1, len(evaluation), stats.rate, seconds
+        trainer.epoch, stats.loss, held_out.loss, held_out.score, len(evaluation), stats.rate, seconds
     )
 
 
@@ -217,7 +220,8 @@ def _finish(
     held_out = evaluate_network(trainer.network, prepare(job.data.evaluation, job.preprocess, progress))
     trainer.release()
     result = Result(
-        top1=held_out.top1,
+        metric=held_out.metric,
+        score=held_out.score,
         loss=held_out.loss,
         held_out=len(job.data.evaluation),
         seconds=sum(epoch.seconds for epoch in epochs),

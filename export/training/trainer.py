@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ...calibration.progress import Progress
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import WeightsError
 from ..data.dataset import Split, seeded_subset
 from ..models.recipe import Recipe
+from ..models.wrapped import task_of
+from .objectives import objective_of
 from .samples import Samples, batches, cut, prepare
 
-AUXILIARY_SHARE = 0.3
 BATCH_NORM_SAMPLES = 4096  # the statistics of batch norms are taken from at most so many samples
 EVALUATION_BATCH = 64
 
@@ -69,13 +69,12 @@ class Trainer:
             self.network.to(memory_format=torch.channels_last)
         self._steps = len(cut(np.arange(len(samples)), recipe.batch))
         self._optimizer = _optimizer(network, recipe)
+        self._objective = objective_of(self.network)
         self._schedule = _schedule(self._optimizer, recipe, self._steps * recipe.epochs)
         self.epoch = 0
 
     def train_epoch(self, progress: Progress) -> EpochStats:
         """Train for one epoch.
-
-        Auxiliary outputs (GoogLeNet's, Inception's) count three tenths each, as in the papers.
 
         Raises:
             WeightsError: the loss is no finite number any more.
@@ -84,14 +83,10 @@ class Trainer:
         losses: list[float] = []
         rate = 0.0
         title = f"epoch {self.epoch + 1} of {self._recipe.epochs}"
-        for inputs, labels in progress.track(self._batches(), self._steps, title):
+        for inputs, truths in progress.track(self._batches(), self._steps, title):
             self._optimizer.zero_grad()
-            outputs = self.network(inputs)
-            main, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
-            loss = functional.cross_entropy(main, labels)
-            losses.append(loss.item())
-            for output in auxiliary:
-                loss = loss + AUXILIARY_SHARE * functional.cross_entropy(output, labels)
+            reported, loss = self._objective.loss(self.network(inputs), truths)
+            losses.append(reported.item())
             loss.backward()
             rate = float(self._optimizer.param_groups[0]["lr"])
             self._optimizer.step()
@@ -141,15 +136,16 @@ class Trainer:
         if torch.cuda.is_available() and len(state["random_cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["random_cuda"])
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self) -> Iterator[tuple[Tensor, Sequence[Any]]]:
         order = self._generator.permutation(len(self._samples))
         for positions in cut(order, self._recipe.batch):
             # A copy in torch's own, aligned memory: MKL's last bits depend on the alignment.
             inputs = torch.tensor(self._samples.read(positions), device=self.device)
             if self._pictures:
-                inputs = _shifted(inputs, self._recipe.shift, self._generator)
+                if not self._samples.placed:  # a truth with a place would have to move along
+                    inputs = _shifted(inputs, self._recipe.shift, self._generator)
                 inputs = inputs.contiguous(memory_format=torch.channels_last)
-            yield inputs, torch.tensor(self._samples.labels[positions], device=self.device)
+            yield inputs, [self._samples.truths[i] for i in positions]
 
 
 def settle_batch_norm(network: nn.Module, batches: Iterable[NDArray[np.float32]]) -> None:
@@ -186,19 +182,35 @@ def predict(
 
 @dataclass(frozen=True)
 class HeldOutStats:
-    """A network's mean loss and its top-1, in percent, on samples that it was not trained on."""
+    """A network's mean loss and its task's metric, in percent, on samples that it was not trained on."""
 
     loss: float
-    top1: float
+    metric: str
+    score: float
 
 
 def evaluate_network(network: nn.Module, samples: Samples) -> HeldOutStats:
     """Evaluate a network in evaluation mode, with one batch of samples in memory at a time."""
-    chunks = batches(samples, np.arange(len(samples)), EVALUATION_BATCH)
-    scores = torch.from_numpy(np.concatenate([predict(network, inputs) for inputs in chunks]))
-    labels = torch.from_numpy(samples.labels)
-    hits = (scores.argmax(dim=1) == labels).double().mean()
-    return HeldOutStats(float(functional.cross_entropy(scores.double(), labels)), 100 * float(hits))
+    task, objective = task_of(network, samples.read(np.arange(1)).shape[1:]), objective_of(network)
+    measure = task.metric
+    if measure is None:
+        raise AssertionError("each task that is trained for has a metric")
+    counts: list[Any] = []
+    losses: list[float] = []
+    for positions in cut(np.arange(len(samples)), EVALUATION_BATCH):
+        outputs = _answers(network, samples.read(positions))
+        truths = [samples.truths[i] for i in positions]
+        reported, _ = objective.loss(tuple(output.double() for output in outputs), truths)
+        losses.append(float(reported) * len(positions))
+        named = {str(i): output.numpy() for i, output in enumerate(outputs)}
+        counts += map(measure.count, truths, task.decode(named))
+    return HeldOutStats(sum(losses) / len(samples), measure.name, measure.value(counts) or 0.0)
+
+
+def _answers(network: nn.Module, inputs: NDArray[np.float32]) -> tuple[Tensor, ...]:
+    with torch.inference_mode():
+        found = network(torch.from_numpy(inputs).to(_device(network)))
+    return tuple(output.cpu() for output in (found if isinstance(found, tuple) else (found,)))
 
 
 def _device(network: nn.Module) -> torch.device:

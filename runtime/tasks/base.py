@@ -122,6 +122,10 @@ class Task(ABC):
     def draw(self, picture: Image.Image, answer: Any, view: View) -> Image.Image:
         """A copy of the picture, in RGB, that shows the answer."""
 
+    def for_input(self, shape: Sequence[int]) -> Task:
+        """The task of a model with this input, shape (channels, height, width); for most it is the same."""
+        return self
+
     def ranks(self, outputs: Sequence[OutputSpec]) -> bool:
         """Whether a row holds the best classes, so that a table can have a column for each."""
         return False

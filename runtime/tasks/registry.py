@@ -14,10 +14,11 @@ from ..errors import BundleError, TaskError
 from ..records import decode, encode
 from .base import Outputs, Task
 from .classification import Classification
+from .detection import Detection
 from .raw import Raw
 from .segmentation import Segmentation
 
-TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Classification, Segmentation, Raw)}
+TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Classification, Segmentation, Detection, Raw)}
 NAME, LAYOUT = "name", "layout"
 
 

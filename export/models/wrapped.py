@@ -1,0 +1,98 @@
+"""torchvision's segmenters and SSDs with outputs that a graph can have: tensors, and all boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.ssd import SSD
+
+from ...runtime.tasks.base import Task
+from ...runtime.tasks.classification import Classification
+from ...runtime.tasks.detection import Detection
+from ...runtime.tasks.segmentation import Segmentation
+from .spec import InputShape
+
+
+class Wrapped(nn.Module):
+    """A network inside a module whose weights keep the network's own names, so that its checkpoints load.
+
+    Args:
+        network: torchvision's.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def state_dict(self, *arguments: Any, **options: Any) -> Any:
+        """The network's own."""
+        return self.network.state_dict(*arguments, **options)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load weights under the network's own names."""
+        return self.network.load_state_dict(state_dict, strict=strict, assign=assign)
+
+
+class Segmenter(Wrapped):
+    """Gives a map of class scores, shape (N, classes, height, width); in training an auxiliary one too."""
+
+    def forward(self, pictures: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Scores of each pixel of pictures, shape (N, 3, height, width)."""
+        found = self.network(pictures)
+        if self.training and "aux" in found:
+            return found["out"], found["aux"]
+        return found["out"]
+
+
+class Detector(Wrapped):
+    """Gives an SSD's box deltas, shape (N, A, 4), and class logits, (N, A, 1 + classes), background first.
+
+    Args:
+        network: torchvision's SSD.
+        side: height and width of the input, in pixels.
+    """
+
+    def __init__(self, network: SSD, side: int) -> None:
+        super().__init__(network)
+        self._side = side
+
+    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """Deltas and logits of pictures, shape (N, 3, side, side)."""
+        ssd: Any = self.network
+        found = ssd.head(list(ssd.backbone(pictures).values()))
+        return found["bbox_regression"], found["cls_logits"]
+
+    def anchors(self) -> Tensor:
+        """Left, top, right, bottom of each anchor, in pixels of the input, shape (A, 4), float32."""
+        pictures = torch.zeros(1, 3, self._side, self._side, device=next(self.parameters()).device)
+        ssd: Any = self.network
+        training = self.training
+        self.eval()
+        with torch.no_grad():
+            features = list(ssd.backbone(pictures).values())
+        self.train(training)
+        images = ImageList(pictures, [(self._side, self._side)])
+        return ssd.anchor_generator(images, features)[0]
+
+
+def task_of(network: nn.Module, input_shape: InputShape) -> Task:
+    """What a network's answers mean: a segmenter's, a detector's, or else a classifier's.
+
+    Args:
+        network: with its weights.
+        input_shape: (channels, height, width).
+    """
+    if isinstance(network, Segmenter):
+        return Segmentation()
+    if isinstance(network, Detector):
+        height, width = input_shape[1:]
+        anchors = network.anchors().numpy().astype(np.float32)
+        return Detection("ssd", height, width, anchors=anchors)
+    return Classification()
