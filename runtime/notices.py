@@ -44,6 +44,8 @@ def tell_replays(results: Mapping[str, Replay], provider: str) -> None:
 def tell_totals(totals: Totals, signals: list[int]) -> None:
     """Say on stderr how many frames were labelled, bad or dropped, unless all were labelled."""
     frames = totals.labelled + totals.bad
+    if totals.skipped:
+        typer.echo(f"skipped {totals.skipped} file(s) of the folders that are no picture", err=True)
     if totals.rotation_ignored:
         typer.echo(
             f"{totals.rotation_ignored} of {frames} pictures note a rotation in their EXIF data. It is not "

@@ -23,8 +23,8 @@ from .dataset import CALIBRATION_SAMPLES, Dataset, Split, Truths, seeded_subset
 
 SIDE = 64  # pixels of a scene
 TRAIN_SCENES, EVALUATION_SCENES = 4096, 400
-MAX_DIGITS = 3
-SIDES = (20, 36)  # of a digit, in pixels
+MAX_DIGITS = 4
+SIDES = (18, 32)  # of a digit, in pixels
 MAX_SHARED = 0.15  # of a digit's box that another may cover
 INK = 0.35  # of the full stroke, from which on a pixel belongs to the digit
 TRIES = 20

@@ -2,7 +2,7 @@
 
 DIR holds `JPEGImages`, `Annotations` (one XML file a picture), `SegmentationClass` (palette PNGs) and
 `ImageSets/Main` or `ImageSets/Segmentation` with `train.txt` and `val.txt`; or it holds a
-`VOCdevkit/VOC2012` that does. Everingham et al., "The PASCAL Visual Object Classes Challenge" (IJCV 111, 2015).
+`VOCdevkit/VOC2012` that does. Everingham et al., "The PASCAL VOC Challenge" (IJCV 111, 2015).
 """
 
 from __future__ import annotations

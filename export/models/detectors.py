@@ -1,7 +1,7 @@
 """torchvision's SSDs, and a small form of SSDLite for small scenes.
 
-Liu et al., "SSD" (arXiv 1512.02325), and Sandler et al. (arXiv 1801.04381) for SSDLite. The small form's
-stem has stride 1, its backbone half the width, and its two grids have cells of 8 and 16 pixels.
+Liu et al., "SSD" (arXiv 1512.02325), and Sandler et al. (arXiv 1801.04381) for SSDLite. The small form has
+one grid, with cells of 8 pixels, on the backbone of the small LR-ASPP.
 """
 
 from __future__ import annotations
@@ -12,22 +12,21 @@ from typing import Any
 
 from torch import Tensor, nn
 from torchvision import models
-from torchvision.models import mobilenet_v3_large
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
 from torchvision.models.detection.ssd import SSD
 from torchvision.models.detection.ssdlite import SSDLiteHead
 
-from .mobilenet_v2 import with_unit_stride_stem
 from .recipe import Recipe
+from .segmenters import small_backbone
 from .spec import ModelSpec, Variant
 from .wrapped import Detector
 
 SIDES = {"ssdlite320_mobilenet_v3_large": 320, "ssd300_vgg16": 300}
 SMALL_SIDE = 64
 CLASSES = 90  # of the published networks, without the background
-SMALL_WIDTH = 0.5
-SMALL_SCALES = (0.3, 0.45, 0.6)  # of an anchor's side, of the input's: one a grid, and one more
-RECIPE = Recipe(epochs=10, batch=32, rate=4e-3, shift=0)
+SMALL_CELL = 8  # pixels of the input
+SMALL_SCALES = (0.35, 0.55)  # of an anchor's side, of the input's: for the grid, and one more
+RECIPE = Recipe(epochs=8, batch=32, rate=6e-3, shift=0)
 
 
 def names() -> list[str]:
@@ -45,7 +44,7 @@ def spec(name: str) -> ModelSpec:
         standard=Variant("standard", (3, side, side), partial(build, name)),
         small=Variant("small", (3, SMALL_SIDE, SMALL_SIDE), build_small) if lite else None,
         torchvision_name=name,
-        data=("digit-scenes", "coco", "voc"),
+        data=("digit-scenes",),
         recipe=RECIPE,
         classes=CLASSES,
         task="detection",
@@ -65,31 +64,25 @@ def build(name: str, classes: int) -> nn.Module:
 
 def build_small(classes: int) -> nn.Module:
     """SSDLite for small scenes."""
-    classifier: Any = with_unit_stride_stem(mobilenet_v3_large(width_mult=SMALL_WIDTH))
-    backbone = _Grids(classifier.features)
-    ratios = [[2] for _ in backbone.channels]
-    anchors = DefaultBoxGenerator(ratios, scales=list(SMALL_SCALES))
-    head = SSDLiteHead(backbone.channels, anchors.num_anchors_per_location(), classes + 1, nn.BatchNorm2d)
+    backbone = _OneGrid(small_backbone())
+    anchors = DefaultBoxGenerator([[2]], scales=list(SMALL_SCALES), steps=[SMALL_CELL])
+    head = SSDLiteHead([backbone.channels], anchors.num_anchors_per_location(), classes + 1, nn.BatchNorm2d)
     side = (SMALL_SIDE, SMALL_SIDE)
     return Detector(SSD(backbone, anchors, side, classes + 1, head=head), SMALL_SIDE)
 
 
-class _Grids(nn.Module):
-    """MobileNetV3's features at two resolutions, as torchvision's SSDLite takes them.
+class _OneGrid(nn.Module):
+    """A backbone's last features, as the only grid of an SSD.
 
     Args:
-        features: of the classifier; the first is what the last stage's expansion sees.
+        features: of the classifier.
     """
 
     def __init__(self, features: Any) -> None:
         super().__init__()
-        stages = [i for i, block in enumerate(features) if getattr(block, "_is_cn", False)]
-        cut = stages[-1]
-        self.fine = nn.Sequential(*features[:cut], features[cut].block[0])
-        self.coarse = nn.Sequential(features[cut].block[1:], *features[cut + 1 :])
-        self.channels: list[int] = [features[cut].block[0].out_channels, features[-1].out_channels]
+        self.features = features
+        self.channels: int = features[-1].out_channels
 
     def forward(self, pictures: Tensor) -> OrderedDict[str, Tensor]:
-        """The fine grid and the coarse one."""
-        fine = self.fine(pictures)
-        return OrderedDict([("0", fine), ("1", self.coarse(fine))])
+        """The grid, shape (N, channels, height / 8, width / 8)."""
+        return OrderedDict([("0", self.features(pictures))])

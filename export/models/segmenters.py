@@ -1,8 +1,8 @@
 """torchvision's segmentation networks, and a small form of LR-ASPP for small scenes.
 
 Howard et al. (arXiv 1905.02244) for LR-ASPP, Chen et al. (arXiv 1706.05587) for DeepLabV3, Long et al. (arXiv
-1411.4038) for FCN. The small form's stem has stride 1, its backbone half the width, and what LR-ASPP takes
-from the early layers it takes one stage earlier, so that thin strokes keep their edges.
+1411.4038) for FCN. The small form's backbone has half the width, its last two stages keep the resolution of
+the one before, and its early features are those before the second stage: thin strokes keep their edges.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torchvision.models import mobilenet_v3_large
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.segmentation.lraspp import LRASPP
 
-from .mobilenet_v2 import with_unit_stride_stem
 from .recipe import Recipe
 from .spec import ModelSpec, Variant
 from .wrapped import Segmenter
@@ -24,7 +23,7 @@ from .wrapped import Segmenter
 STANDARD_SIDE, SMALL_SIDE = 520, 64
 CLASSES = 21  # of the published networks, with the background
 SMALL_WIDTH = 0.5
-RECIPE = Recipe(epochs=10, batch=32, rate=6e-3, shift=0)
+RECIPE = Recipe(epochs=8, batch=32, rate=6e-3, shift=0)
 
 
 def names() -> list[str]:
@@ -34,14 +33,13 @@ def names() -> list[str]:
 
 def spec(name: str) -> ModelSpec:
     """Describe a segmentation network of torchvision's."""
-    small = Variant("small", (3, SMALL_SIDE, SMALL_SIDE), partial(build_small, name))
     return ModelSpec(
         name=name,
         source="torchvision",
         standard=Variant("standard", (3, STANDARD_SIDE, STANDARD_SIDE), partial(build, name)),
-        small=small,
+        small=Variant("small", (3, SMALL_SIDE, SMALL_SIDE), partial(build_small, name)),
         torchvision_name=name,
-        data=("digit-scenes", "coco", "voc"),
+        data=("digit-scenes",),
         recipe=RECIPE,
         classes=CLASSES,
         task="segmentation",
@@ -61,10 +59,25 @@ def build_small(name: str, classes: int) -> nn.Module:
     return Segmenter(_small_lraspp(classes)) if name.startswith("lraspp") else build(name, classes)
 
 
+def small_backbone() -> nn.Sequential:
+    """MobileNetV3-large's features at half the width; the last two stages keep the resolution before them."""
+    classifier: Any = mobilenet_v3_large(width_mult=SMALL_WIDTH)
+    features: nn.Sequential = classifier.features
+    for index in stages(features)[-2:]:
+        for layer in features[index].modules():
+            if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2):
+                layer.stride = (1, 1)
+    return features
+
+
+def stages(features: nn.Sequential) -> list[int]:
+    """Positions of the blocks with which a stage begins."""
+    return [i for i, block in enumerate(features) if getattr(block, "_is_cn", False)]
+
+
 def _small_lraspp(classes: int) -> nn.Module:
-    classifier: Any = with_unit_stride_stem(mobilenet_v3_large(width_mult=SMALL_WIDTH, dilated=True))
-    features = classifier.features
-    stages = [i for i, block in enumerate(features) if getattr(block, "_is_cn", False)]
-    low, high = stages[0], len(features) - 1
+    features = small_backbone()
+    channels: list[Any] = list(features)
+    low, high = stages(features)[0] - 1, len(features) - 1
     backbone = IntermediateLayerGetter(features, {str(low): "low", str(high): "high"})
-    return LRASPP(backbone, features[low].out_channels, features[high].out_channels, classes)
+    return LRASPP(backbone, channels[low].out_channels, channels[high].out_channels, classes)

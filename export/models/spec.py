@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ...runtime.bundle.preprocess import Preprocess
 from .recipe import Recipe
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class ModelSpec:
         recipe: how it is trained by default.
         classes: how many the published network tells apart; its published sizes are for that many.
         task: name of the task that its answers are for.
+        preprocess: how pictures were prepared for its published weights; None where the data set says.
+        pretrained: gives the network with its published weights, where torchvision does not have them.
     """
 
     name: str
@@ -72,6 +75,8 @@ class ModelSpec:
     recipe: Recipe = field(default_factory=Recipe)
     classes: int = 1000
     task: str = "classification"
+    preprocess: Preprocess | None = None
+    pretrained: Callable[[], nn.Module] | None = None
 
     def variant_for(self, *, small_data: bool) -> Variant:
         """The variant that suits the data: the small one for small pictures, where there is one."""

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...runtime.errors import WeightsError, gist
+from ..models.torch_file import SAVE_STATE, is_torchscript
 
 # Where training scripts put the state dict, in the order in which they are looked for: the averaged
 # weights first, because where they exist they are the ones that are deployed.
@@ -113,6 +114,14 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
 
 
 def _read_torch(path: Path) -> Any:
+    if path.stat().st_size == 0:
+        raise WeightsError(f"{path} is empty.", wanted="a state dict", todo="copy or save it again")
+    if is_torchscript(path):
+        raise WeightsError(
+            f"{path} is TorchScript: it holds code, which is never run here.",
+            wanted="a state dict",
+            todo=SAVE_STATE,
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -121,6 +121,10 @@ def from_imagenet(spec: ModelSpec, variant: Variant) -> Trained:
             todo="--weights FILE, as torchvision.models publishes it, and --data coco:DIR or voc:DIR",
         )
 
+    if spec.pretrained is not None and variant.name == "standard":
+        network = spec.pretrained().eval()
+        record = WeightsRecord("imagenet", _hash_of(network), {"name": f"{spec.source}:{spec.name}"})
+        return Trained(network, record, spec.preprocess)
     if spec.torchvision_name is None or variant.name != "standard":
         raise WeightsError(
             f"There are no ImageNet weights for {spec.name} in its {variant.name} variant.",
@@ -137,8 +141,14 @@ def from_imagenet(spec: ModelSpec, variant: Variant) -> Trained:
     return Trained(network.eval(), record, _from_preset(weights.transforms()), labels)
 
 
-def from_file(variant: Variant, path: Path, classes: int) -> Trained:
+def from_file(variant: Variant, path: Path, classes: int, preprocess: Preprocess | None = None) -> Trained:
     """The user's own weights.
+
+    Args:
+        variant: makes the network.
+        path: the file.
+        classes: how many the network tells apart.
+        preprocess: how pictures were prepared for the network's published weights, where that is known.
 
     Raises:
         WeightsError: the file cannot be read safely, or does not fit the model.
@@ -147,7 +157,7 @@ def from_file(variant: Variant, path: Path, classes: int) -> Trained:
     network = variant.build(classes)
     load_state(network, found.state, path)
     detail = {"file": path.name, "wrapping": found.wrapping}
-    return Trained(network.eval(), WeightsRecord("file", sha256_file(path), detail))
+    return Trained(network.eval(), WeightsRecord("file", sha256_file(path), detail), preprocess)
 
 
 def from_random(variant: Variant, data: Dataset, preprocess: Preprocess | None) -> Trained:

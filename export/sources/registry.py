@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
 from ...runtime.errors import ModelError
 from ..models import (
@@ -22,6 +23,8 @@ from ..models import (
     vgg,
 )
 from ..models.spec import ModelSpec
+from ..models.torch_file import TORCH_FILES, not_a_model
+from . import timm_models
 from . import torchvision as from_torchvision
 from . import user_factory as own
 
@@ -42,6 +45,7 @@ MODULES = (
     resnext,
 )
 SPECS = {spec.name: spec for module in MODULES for spec in module.SPECS}
+TORCHVISION_PREFIX = "torchvision:"
 ALIASES = {"mobilenet_v3": "mobilenet_v3_large"}
 
 
@@ -51,17 +55,33 @@ def find(name: str) -> ModelSpec:
     Raises:
         ModelError: the name is unknown; the message offers close ones.
     """
-    if ":" in name:
+    if name.startswith(timm_models.PREFIX):
+        return timm_models.spec(name)
+    if name.startswith(TORCHVISION_PREFIX):
+        name = name.removeprefix(TORCHVISION_PREFIX)
+        return from_torchvision.spec(_known(name, from_torchvision.names()))
+    if Path(name).suffix.lower() in TORCH_FILES:
+        raise not_a_model(Path(name))
+    if ":" in name or name.endswith(".py"):
         return own.spec(name)
     name = ALIASES.get(name, name)
     if name in SPECS:
         return SPECS[name]
-    if name in from_torchvision.names():
-        return from_torchvision.spec(name)
-    known = [*SPECS, *ALIASES, *from_torchvision.names()]
+    return from_torchvision.spec(_known(name, [*SPECS, *ALIASES, *from_torchvision.names()]))
+
+
+def _known(name: str, known: list[str]) -> str:
+    """The name, if it is known.
+
+    Raises:
+        ModelError: it is not; the message offers close ones.
+    """
+    if name in known:
+        return name
     close = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
     raise ModelError(
         f"There is no model named {name!r}.",
         available=", ".join(dict.fromkeys(close)) or ", ".join(SPECS),
-        todo="edgeproof models   (lists all; your own network is package.module:factory or file.py:factory)",
+        todo="edgeproof models   (lists all; your own network is package.module:factory or file.py:factory, "
+        "an ONNX file, or timm:NAME)",
     )

@@ -28,17 +28,24 @@ def spec(reference: str) -> ModelSpec:
     Raises:
         ModelError: the module or the factory cannot be found or imported.
     """
-    place, _, attribute = reference.rpartition(":")
+    place, colon, attribute = reference.rpartition(":")
+    if not colon:
+        place, attribute = reference, ""
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
-    factory = getattr(module, attribute, None)
+    factory = getattr(module, attribute, None) if attribute else None
     if not callable(factory):
-        available = [
-            name for name, value in vars(module).items() if callable(value) and not name.startswith("_")
+        own = [
+            name
+            for name, value in vars(module).items()
+            if callable(value)
+            and not name.startswith("_")
+            and getattr(value, "__module__", None) == module.__name__
         ]
         raise ModelError(
-            f"{place} has no factory named {attribute!r}.",
-            wanted=reference,
-            available=", ".join(sorted(available)),
+            f"{place} has no factory named {attribute!r}." if attribute else f"{place} names no factory.",
+            wanted=reference if attribute else f"{place}:factory",
+            available=", ".join(sorted(own)) or "no function or class of its own",
+            todo="" if attribute or not own else f"edgeproof export {place}:{sorted(own)[0]} ...",
         )
 
     def build(classes: int) -> nn.Module:

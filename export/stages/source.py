@@ -168,4 +168,5 @@ def _load(
         case "factory":
             return from_factory(variant, len(data.labels))
         case file:
-            return from_file(variant, Path(file).expanduser(), len(data.labels))
+            own = spec.preprocess if variant.name == "standard" else None
+            return from_file(variant, Path(file).expanduser(), len(data.labels), own)

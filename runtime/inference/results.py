@@ -80,12 +80,14 @@ class Totals:
         labelled: frames that got their classes.
         bad: frames that could not be read.
         dropped: frames of live cameras that were not read, because newer ones came first.
+        skipped: files of folders that hold no frame.
         rotation_ignored: pictures that note a rotation which was not carried out.
     """
 
     labelled: int = 0
     bad: int = 0
     dropped: int = 0
+    skipped: int = 0
     rotation_ignored: int = 0
 
     def __str__(self) -> str:

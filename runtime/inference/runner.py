@@ -23,7 +23,7 @@ from ..providers.request import ProviderRequest, as_request
 from ..session.base import InferenceSession
 from ..session.pool import open_sessions
 from ..sources.frames import Frame, Sample, Source, sample_of
-from ..sources.source import Item, open_source, single_frame
+from ..sources.source import Item, SourceChain, open_source, single_frame
 from ..tasks.base import View
 from .concurrency import Concurrency, choose_concurrency
 from .frame_reader import FrameReader, ReadFrame
@@ -254,7 +254,7 @@ class Runner:
             source.close()
 
     def _counted(self, source: Source, results: Iterable[_Result]) -> Iterator[Prediction | BadFrame]:
-        before = self.totals.dropped
+        before, skipped = self.totals.dropped, self.totals.skipped
         for ready, result in results:
             self.totals.bad += isinstance(result, BadFrame)
             self.totals.labelled += isinstance(result, Prediction)
@@ -262,6 +262,7 @@ class Runner:
             self.totals.dropped = before + source.dropped
             yield result
         self.totals.dropped = before + source.dropped
+        self.totals.skipped = skipped + (source.skipped if isinstance(source, SourceChain) else 0)
 
     def _label(self, group: list[ReadFrame]) -> list[_Result]:
         """Label frames that were ready together; those of one shape are inferred as one batch."""

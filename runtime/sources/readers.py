@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,15 +22,21 @@ FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA",
 
 
 TENSOR_ENDING = ".npy"
+MACOS_LEFTOVERS = "__MACOSX"  # what macOS puts into archives
 
 
-def expand(sources: Iterable[str], endings: Collection[str] | None = None) -> list[Path]:
+def expand(
+    sources: Iterable[str],
+    endings: Collection[str] | None = None,
+    skip: Callable[[Path], object] | None = None,
+) -> list[Path]:
     """Turn files, folders and globs into files, each source's in sorted order.
 
     Args:
         sources: what the user named.
-        endings: endings, in lower case and with their dot, of the files that a folder gives (files in it,
-            not in folders below); None for those of pictures.
+        endings: endings, in lower case and with their dot, of the files that a folder gives, those in folders
+            below it among them; None for those of pictures.
+        skip: is told of each other file that a folder holds; hidden ones are passed over.
 
     Raises:
         InputError: a source does not exist, matches nothing, or is a folder without such files.
@@ -37,7 +44,7 @@ def expand(sources: Iterable[str], endings: Collection[str] | None = None) -> li
     endings = picture_endings() if endings is None else endings
     paths: list[Path] = []
     for source in sources:
-        paths.extend(_expand_one(source, endings))
+        paths.extend(_expand_one(source, endings, skip or (lambda path: None)))
     return paths
 
 
@@ -51,12 +58,12 @@ def _formats() -> list[str]:
     return sorted(FORMATS & set(Image.OPEN))
 
 
-def _expand_one(source: str, endings: Collection[str]) -> list[Path]:
+def _expand_one(source: str, endings: Collection[str], skip: Callable[[Path], object]) -> list[Path]:
     path = Path(source)
     if not source:
         raise InputError("A source is empty.", wanted="a picture, a folder of pictures, or a glob")
     if path.is_dir():
-        return _files_in(path, endings)
+        return _files_in(path, endings, skip)
     if path.exists():
         return [path]
     matches = sorted(Path(match) for match in glob.glob(source, recursive=True) if Path(match).is_file())
@@ -68,17 +75,30 @@ def _expand_one(source: str, endings: Collection[str]) -> list[Path]:
     return matches
 
 
-def _files_in(folder: Path, endings: Collection[str]) -> list[Path]:
-    files = sorted(entry for entry in folder.iterdir() if entry.is_file())
+def _files_in(folder: Path, endings: Collection[str], skip: Callable[[Path], object]) -> list[Path]:
+    files = sorted(_seen_below(folder))
     chosen = [file for file in files if file.suffix.lower() in endings]
+    for file in set(files).difference(chosen):
+        skip(file)
     if not chosen:
         what = "tensors (.npy)" if set(endings) == {TENSOR_ENDING} else "pictures"
         raise InputError(
             f"The folder {folder} holds no {what}.",
             got=f"{len(files)} other file(s)" if files else "an empty folder",
-            todo=f"name the files, or a glob such as '{folder}/**/*.jpg'",
+            todo="name the files themselves, or a folder that holds some",
         )
     return chosen
+
+
+def _seen_below(folder: Path) -> Iterator[Path]:
+    """Files in and below a folder, but for hidden ones. Links to folders may be loops: none is followed."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        yield from (Path(parent) / name for name in files if not _is_hidden(name))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == MACOS_LEFTOVERS
 
 
 def read_image(path: Path) -> Image.Image:

@@ -76,6 +76,9 @@ class SourceChain:
             are as `sample_of` takes them. A Frame is itself.
         tensor: the model's input.
         pictures: whether the model comes with a preprocessing, without which it takes tensors only.
+
+    Attributes:
+        skipped: files of folders that are neither pictures nor tensors, hidden ones apart.
     """
 
     def __init__(self, given: Iterable[Item], tensor: TensorSpec, *, pictures: bool) -> None:
@@ -83,6 +86,7 @@ class SourceChain:
         self._tensor = tensor
         self._pictures = pictures
         self._endings = folder_endings(pictures=pictures)
+        self.skipped = 0
         self._closed = False
         self._camera: Camera | None = None
 
@@ -105,10 +109,14 @@ class SourceChain:
             )
         if endless and is_camera(endless[0]) and not pictures:
             raise InputError("The bundle takes tensors, not pictures.", available=f"{TENSOR_ENDING} files")
-        files = expand(sources[: len(sources) - len(endless)], folder_endings(pictures=pictures))
+        skipped: list[Path] = []
+        files = expand(
+            sources[: len(sources) - len(endless)], folder_endings(pictures=pictures), skipped.append
+        )
         if pictures and any(is_video(path) for path in files):
             load_opencv()
         chain = cls([*files, *endless], tensor, pictures=pictures)
+        chain.skipped = len(skipped)
         if endless and is_camera(endless[0]):
             chain._camera = open_camera(endless[0])
         return chain
@@ -153,7 +161,10 @@ class SourceChain:
                 self._camera.close()
             yield from self._camera
         else:
-            for path in expand([one], self._endings):
+            skipped: list[Path] = []
+            paths = expand([one], self._endings, skipped.append)
+            self.skipped += len(skipped)
+            for path in paths:
                 yield from self._file(path)
 
     def _file(self, path: Path) -> Iterator[Frame]:

@@ -356,3 +356,16 @@ def test_wishes_that_cannot_be_met_are_refused(edgeproof, bundle_folder, command
     done = edgeproof(command, bundle_folder, *sources, *options)
     assert_refused(done)
     assert message in done.stderr
+
+
+def test_run_takes_a_folder_of_class_folders_and_counts_what_is_no_picture(
+    edgeproof, bundle_folder, paint, tmp_path
+):
+    for name in ("dog/1.png", "cat/2.png"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True)
+        paint(tmp_path / "photos" / name, "red")
+    (tmp_path / "photos" / "cat" / "notes.txt").write_text("notes")
+    done = edgeproof("run", bundle_folder, *ON_CPU, tmp_path / "photos")
+    sources = [result["source"] for result in lines(done)]
+    assert [source.rpartition("photos/")[2] for source in sources] == ["cat/2.png", "dog/1.png"]
+    assert done.stderr.count("skipped 1 file(s)") == 1

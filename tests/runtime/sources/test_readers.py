@@ -66,8 +66,31 @@ def test_a_file_is_itself_whatever_its_ending(folder):
     ]
 
 
-def test_a_folder_gives_its_pictures_in_order_and_not_those_below(folder):
-    assert [path.name for path in expand([str(folder)])] == ["C.PNG", "a.jpg", "b.png"]
+def test_a_folder_gives_its_pictures_and_those_below_in_order(folder):
+    assert [path.name for path in expand([str(folder)])] == ["C.PNG", "a.jpg", "b.png", "d.png"]
+
+
+def test_a_folder_of_class_folders_gives_all_their_pictures_class_by_class(tmp_path):
+    for name in ("dog/2.png", "dog/1.png", "cat/9.png", "cat/deep/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        noise().save(tmp_path / name)
+    found = [str(path.relative_to(tmp_path)) for path in expand([str(tmp_path)])]
+    assert found == ["cat/9.png", "cat/deep/3.png", "dog/1.png", "dog/2.png"]
+
+
+def test_what_is_no_picture_is_told_and_what_is_hidden_is_not_looked_at(folder):
+    for name in (".ipynb_checkpoints/a.png", "__MACOSX/b.png", ".DS_Store", "deep/.hidden.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        noise().save(folder / name, "PNG")
+    skipped = []
+    names = [path.name for path in expand([str(folder)], skip=skipped.append)]
+    assert names == ["C.PNG", "a.jpg", "b.png", "d.png"]
+    assert [path.name for path in skipped] == ["notes.txt"]
+
+
+def test_a_link_to_a_folder_above_is_no_loop(folder):
+    (folder / "deep" / "up").symlink_to(folder)
+    assert len(expand([str(folder)])) == 4
 
 
 @pytest.mark.parametrize(
@@ -85,7 +108,7 @@ def test_a_glob_gives_the_files_that_match_in_order(folder, pattern, names):
 
 def test_sources_keep_the_order_in_which_they_were_given(folder):
     names = [path.name for path in expand([str(folder / "b.png"), str(folder), str(folder / "b.png")])]
-    assert names == ["b.png", "C.PNG", "a.jpg", "b.png", "b.png"]
+    assert names == ["b.png", "C.PNG", "a.jpg", "b.png", "d.png", "b.png"]
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_found(folder):
@@ -114,7 +137,7 @@ def test_a_folder_of_other_things_is_refused_with_a_hint(tmp_path):
     with pytest.raises(InputError, match="holds no pictures") as caught:
         expand([str(tmp_path)])
     assert "3 other file(s)" in str(caught.value)
-    assert "**/*.jpg" in str(caught.value)
+    assert "a folder that holds some" in str(caught.value)
 
 
 # --- what is read -----------------------------------------------------------------------------------
