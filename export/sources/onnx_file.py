@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ...calibration.artifact import OnnxArtifact
+from ...calibration.onnx_graph.input_shape import with_input
 from ...calibration.onnx_graph.read import read_onnx
 from ...calibration.onnx_graph.shapes import input_of
 from ...runtime.errors import ExportError, ModelError
@@ -19,7 +20,6 @@ from ..models.spec import InputShape
 from .origin import Origin
 
 SUFFIX = ".onnx"
-BATCH = "batch"
 
 
 def is_onnx_file(model: object) -> bool:
@@ -45,10 +45,10 @@ class OnnxOrigin(Origin):
     title = "the ONNX file"
 
     def __init__(self, path: Path, input_shape: InputShape | None = None) -> None:
-        self._model = read_onnx(path)
+        file = read_onnx(path)
         self.path = path
-        self.input_shape: InputShape = _sides(self._model, path, input_shape)
-        _set_sides(self._model, self.input_shape)
+        self.input_shape: InputShape = _sides(file, path, input_shape)
+        self._model = with_input(file, self.input_shape)
 
     def answers(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """The file's own answers by ONNX Runtime; a fixed batch is filled up."""
@@ -76,7 +76,7 @@ class OnnxOrigin(Origin):
         batch = input_of(self._model).shape[0]
         if not isinstance(batch, int):
             return OnnxArtifact(self._model, "file")
-        free = _with_free_batch(self._model)
+        free = with_input(self._model, batch=0)
         try:
             with Session(free.SerializeToString()) as session:
                 session.run(example[:2])
@@ -107,38 +107,12 @@ class OnnxOrigin(Origin):
 
 
 def _sides(model: onnx.ModelProto, path: Path, given: InputShape | None) -> InputShape:
-    sides = input_of(model).shape[1:]
-    if given is not None and len(given) == len(sides):
-        return given
-    if given is not None or not all(isinstance(side, int) and side > 0 for side in sides):
+    sides = given or input_of(model).shape[1:]
+    if not all(isinstance(side, int) for side in sides):
         raise ModelError(
             f"The input of {path.name} is not known.",
             wanted=f"{len(sides)} sides of a sample",
-            got=f"shape {input_of(model).shape} in the file" + (f", --input {given}" if given else ""),
+            got=f"shape {input_of(model).shape} in the file",
             todo="give them with --input CxHxW, such as --input 3x640x640",
         )
     return tuple(int(side) for side in sides)
-
-
-def _set_sides(model: onnx.ModelProto, shape: InputShape) -> None:
-    for side, length in zip(_input(model).type.tensor_type.shape.dim[1:], shape, strict=True):
-        side.Clear()
-        side.dim_value = length
-
-
-def _with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same with an open first axis; shapes that the file records are dropped: they hold its batch."""
-    free = onnx.ModelProto()
-    free.CopyFrom(model)
-    free.graph.ClearField("value_info")
-    for info in (_input(free), *free.graph.output):
-        sides = info.type.tensor_type.shape.dim
-        if sides:
-            sides[0].Clear()
-            sides[0].dim_param = BATCH
-    return free
-
-
-def _input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
-    name = input_of(model).name
-    return next(info for info in model.graph.input if info.name == name)

@@ -73,9 +73,9 @@ def task_of(entry: Mapping[str, Any] | None, arrays: Mapping[str, NDArray[Any]] 
 def infer_task(outputs: Outputs) -> Task:
     """The task that a model's answers suggest, where nobody says which.
 
-    One output of shape (N, classes) or (N, positions, classes) is a classification, and one of shape (N,
-    classes, height, width) a segmentation: of one channel, above 0.5 where all its values lie between 0 and
-    1, else above 0. Everything else is raw.
+    One output of shape (N, classes), (N, classes, 1, 1) or (N, positions, classes) is a classification. One
+    of shape (N, classes, height, width) is a segmentation: of one channel, above 0.5 where all its values lie
+    between 0 and 1, else above 0. Everything else is raw.
 
     Args:
         outputs: the model's answers to some inputs.
@@ -88,7 +88,8 @@ def infer_task(outputs: Outputs) -> Task:
             return Segmentation()
         unit = bool(np.all((first >= 0) & (first <= 1)))
         return Segmentation(threshold=0.5 if unit else 0.0)
-    return Classification() if first.ndim in (2, 3) and first.shape[-1] > 1 else Raw()
+    shape = first.shape[:2] if first.shape[2:] == (1, 1) else first.shape
+    return Classification() if len(shape) in (2, 3) and shape[-1] > 1 else Raw()
 
 
 def described(task: Task) -> str:
