@@ -21,7 +21,10 @@ NUMBERS = {
 JOINED = {
     "paddle": ("a = Add(x, three) c = Clip(a, zero, six) m = Mul(x, c) y = Div(m, six)", "HardSwish"),
     "mobilenet": ("a = Add(three, x) c = Clip(a, zero, six) d = Div(c, six) y = Mul(d, x)", "HardSwish"),
-    "times a sixth": ("a = Add(x, three) c = Clip(a, zero, six) m = Mul(x, c) y = Mul(m, sixth)", "HardSwish"),
+    "times a sixth": (
+        "a = Add(x, three) c = Clip(a, zero, six) m = Mul(x, c) y = Mul(m, sixth)",
+        "HardSwish",
+    ),
     "scaled before": ("a = Div(x, six) b = Add(a, half) c = Clip(b, zero, one) y = Mul(x, c)", "HardSwish"),
     "shifted by less": ("a = Sub(x, five) c = Clip(a, zero, six) y = Div(c, six)", "HardSigmoid"),
     "gate": ("a = Add(x, three) c = Clip(a, zero, six) y = Div(c, six)", "HardSigmoid"),
