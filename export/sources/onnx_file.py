@@ -11,6 +11,8 @@ import onnx
 from numpy.typing import NDArray
 
 from ...calibration.artifact import OnnxArtifact
+from ...calibration.normalize.dynamic_reshape import keep_batch
+from ...calibration.normalize.passes import normalize
 from ...calibration.onnx_graph.input_shape import with_input
 from ...calibration.onnx_graph.read import read_onnx
 from ...calibration.onnx_graph.shapes import input_of
@@ -76,19 +78,17 @@ class OnnxOrigin(Origin):
         batch = input_of(self._model).shape[0]
         if not isinstance(batch, int):
             return OnnxArtifact(self._model, "file")
-        free = with_input(self._model, batch=0)
-        try:
-            with Session(free.SerializeToString()) as session:
-                session.run(example[:2])
-            return OnnxArtifact(free, "file")
-        except ModelError as error:
-            if batch == 1:
-                return OnnxArtifact(self._model, "file")
-            raise ExportError(
-                f"The model takes batches of {batch} only.",
-                wanted="a dynamic batch, or batches of 1",
-                todo="export it again with a dynamic batch",
-            ) from error
+        some = example[np.arange(batch + 1) % len(example)]
+        for attempt in (_opened, _opened_reshapes):
+            if (free := attempt(self._model, some)) is not None:
+                return OnnxArtifact(free, "file")
+        if batch == 1:
+            return OnnxArtifact(self._model, "file")
+        raise ExportError(
+            f"The model takes batches of {batch} only.",
+            wanted="a dynamic batch, or batches of 1",
+            todo="export it again with a dynamic batch",
+        )
 
     def inside(self, inputs: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
         """What each node of the file computes, float values alone."""
@@ -104,6 +104,25 @@ class OnnxOrigin(Origin):
         size = input_of(self._model).shape[0]
         with Session(shown.SerializeToString()) as session:
             return session.run(inputs[:size] if isinstance(size, int) else inputs)
+
+
+def _opened(model: onnx.ModelProto, some: NDArray[np.float32]) -> onnx.ModelProto | None:
+    """The model with an open batch; None where it does not run so."""
+    free = with_input(model, batch=0)
+    try:
+        with Session(free.SerializeToString()) as session:
+            found = session.run(some)
+    except ModelError:
+        return None
+    return free if all(len(values) == len(some) for values in found.values()) else None
+
+
+def _opened_reshapes(model: onnx.ModelProto, some: NDArray[np.float32]) -> onnx.ModelProto | None:
+    """The same where Reshapes name the batch, which they need not."""
+    try:
+        return _opened(keep_batch(normalize(model)), some)
+    except ModelError:
+        return None
 
 
 def _sides(model: onnx.ModelProto, path: Path, given: InputShape | None) -> InputShape:
