@@ -20,6 +20,7 @@ from .segmentation import Segmentation
 
 TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Classification, Segmentation, Detection, Raw)}
 NAME, LAYOUT = "name", "layout"
+SHORT_NAMES = {"metric": "metric_function"}  # as they are typed
 
 
 def parse_task(text: str) -> Task:
@@ -41,6 +42,7 @@ def parse_task(text: str) -> Task:
         key, equals, value = (part.strip() for part in setting.partition("="))
         if not equals:
             raise TaskError(f"--task {text}: {setting!r} sets nothing.", wanted="parameter=value")
+        key = SHORT_NAMES.get(key, key)
         if key in kind.array_names:
             arrays[key] = _array(Path(value))
         else:
@@ -96,9 +98,10 @@ def described(task: Task) -> str:
     """A task in words, as it could be typed: its name and the parameters that are not the default's."""
     entry = task_entry(task)
     defaults = _fields(type(task))
+    typed = {name: short for short, name in SHORT_NAMES.items()}
     layout = f":{entry[LAYOUT]}" if LAYOUT in entry else ""
     rest = [
-        f"{key}={value}"
+        f"{typed.get(key, key)}={value}"
         for key, value in entry.items()
         if key not in (NAME, LAYOUT) and value != defaults.get(key)
     ]

@@ -22,6 +22,7 @@ from edgeproof.runtime.tasks.segmentation import Segmentation
         ("detection:yolov8", Detection("yolov8")),
         ("detection:boxes,min_score=0.4,max_boxes=7", Detection("boxes", min_score=0.4, max_boxes=7)),
         ("raw", Raw()),
+        ("raw,metric=mine.py:score", Raw("mine.py:score")),
     ],
 )
 def test_a_task_is_typed_written_and_read_again(text, task):
