@@ -17,6 +17,8 @@ from ...runtime.tasks.detection import Detection
 from ...runtime.tasks.segmentation import Segmentation
 from .spec import InputShape
 
+SPREAD = 3.0  # standard deviation of a random detector's class logits
+
 
 class Wrapped(nn.Module):
     """A network inside a module whose weights keep the network's own names, so that its checkpoints load.
@@ -80,6 +82,26 @@ class Detector(Wrapped):
         self.train(training)
         images = ImageList(pictures, [(self._side, self._side)])
         return ssd.anchor_generator(images, features)[0]
+
+
+def spread_scores(detector: Detector, pictures: Tensor) -> None:
+    """Scale a random network's class scores, in place, so that it is sure of some boxes.
+
+    Fresh heads give every class the same score, and no box passes a threshold: nothing could be compared.
+
+    Args:
+        detector: in evaluation mode.
+        pictures: some inputs, shape (N, 3, side, side).
+    """
+    ssd: Any = detector.network
+    with torch.no_grad():
+        _, logits = detector(pictures)
+        factor = SPREAD / float(logits.std())
+        for level in ssd.head.classification_head.module_list:
+            last = [layer for layer in level.modules() if isinstance(layer, nn.Conv2d)][-1]
+            last.weight.mul_(factor)
+            if last.bias is not None:
+                last.bias.mul_(factor)
 
 
 def task_of(network: nn.Module, input_shape: InputShape) -> Task:
