@@ -93,7 +93,7 @@ def make_scene(source: Split, seed: tuple[int, ...]) -> Scene:
         mask[top:bottom, left:right][ink >= INK] = source.labels[position] + 1
         boxes.append(box)
         classes.append(int(source.labels[position]))
-    noisy = canvas + random.normal(0, 4, canvas.shape)
+    noisy = canvas + random.normal(0, 3, canvas.shape)
     picture = Image.fromarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
     return Scene(picture, Boxes.of(boxes, classes), mask)
 
@@ -126,7 +126,7 @@ def _ground(random: np.random.Generator) -> NDArray[np.float64]:
     rows, columns = np.mgrid[0:SIDE, 0:SIDE]
     angle, length = random.uniform(0, np.pi), random.uniform(6, 30)
     waves = np.sin(2 * np.pi * (columns * np.cos(angle) + rows * np.sin(angle)) / length)
-    return ground + random.uniform(0, 18) * waves[..., None]
+    return ground + random.uniform(0, 12) * waves[..., None]
 
 
 def _ink(digit: Any, random: np.random.Generator) -> NDArray[np.float64]:

@@ -56,30 +56,24 @@ class Detector(Wrapped):
 
     Args:
         network: torchvision's SSD.
-        side: height and width of the input, in pixels.
     """
 
-    def __init__(self, network: SSD, side: int) -> None:
-        super().__init__(network)
-        self._side = side
-
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Deltas and logits of pictures, shape (N, 3, side, side)."""
+        """Deltas and logits of pictures, shape (N, 3, height, width)."""
         ssd: Any = self.network
         found = ssd.head(list(ssd.backbone(pictures).values()))
         return found["bbox_regression"], found["cls_logits"]
 
-    def anchors(self) -> Tensor:
-        """Left, top, right, bottom of each anchor, in pixels of the input, shape (A, 4), float32."""
-        pictures = torch.zeros(1, 3, self._side, self._side, device=next(self.parameters()).device)
+    def anchors(self, height: int, width: int) -> Tensor:
+        """Left, top, right, bottom of each anchor, in pixels of an input of that size; (A, 4), float32."""
         ssd: Any = self.network
+        pictures = torch.zeros(1, 3, height, width, device=next(self.parameters()).device)
         training = self.training
         self.eval()
         with torch.no_grad():
             features = list(ssd.backbone(pictures).values())
         self.train(training)
-        images = ImageList(pictures, [(self._side, self._side)])
-        return ssd.anchor_generator(images, features)[0]
+        return ssd.anchor_generator(ImageList(pictures, [(height, width)]), features)[0]
 
 
 def task_of(network: nn.Module, input_shape: InputShape) -> Task:
@@ -93,6 +87,6 @@ def task_of(network: nn.Module, input_shape: InputShape) -> Task:
         return Segmentation()
     if isinstance(network, Detector):
         height, width = input_shape[1:]
-        anchors = network.anchors().numpy().astype(np.float32)
+        anchors = network.anchors(height, width).cpu().numpy().astype(np.float32)
         return Detection("ssd", height, width, anchors=anchors)
     return Classification()
