@@ -16,6 +16,7 @@ from ..runtime.command import EXIT_PROOF_FAILED, JsonOption, emit
 from ..runtime.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:
+    from .dataset.load import InputShape
     from .preflight.check import PreflightResult
     from .preflight.handed_over import HandedOver
 
@@ -39,6 +40,19 @@ TargetOption = Annotated[
         help="tensorrt (float16 where INT8 is not), tensorrt-fp32 (float32 there), or cpu: what runs "
         "fastest on ONNX Runtime's CPU provider."
     ),
+]
+SidesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="CxHxW",
+        help="Sides of a sample, where the file leaves them open or states others.",
+        show_default="the file's",
+    ),
+]
+BatchOption = Annotated[
+    str | None,
+    typer.Option(metavar="N|any", help="Batch of the model.", show_default="the file's"),
 ]
 TaskOption = Annotated[
     str | None,
@@ -120,6 +134,8 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
     out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="Where the INT8 model goes.")],
     preprocess: PreprocessOption = None,
     task: TaskOption = None,
+    input_shape: SidesOption = None,
+    batch: BatchOption = None,
     judge: Annotated[
         str | None,
         typer.Option(
@@ -158,6 +174,7 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
         target,
         read_preprocess(preprocess) if preprocess else None,
         task,
+        _shape(input_shape, batch),
         judge,
         scales,
         uint8_request(uint8_input, channels),
@@ -170,6 +187,9 @@ def sensitivity(
     model: ModelOrBundle,
     calibration: CalibrationOption,
     preprocess: PreprocessOption = None,
+    task: TaskOption = None,
+    input_shape: SidesOption = None,
+    batch: BatchOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what INT8 does to the answers, layer by layer: each one's error when it alone is rounded.
@@ -178,13 +198,16 @@ def sensitivity(
     """
     _require_onnx("Sensitivity")
     from ..runtime.bundle.preprocess import read_preprocess
+    from ..runtime.tasks.registry import parse_task
     from .dataset.load import read_inputs
     from .progress import Progress
     from .sensitivity import describe, rank, summarize
 
     progress = Progress()
     prepared = read_preprocess(preprocess) if preprocess else None
-    ranked = rank(read_inputs(model, calibration, prepared, progress), progress)
+    known = parse_task(task) if task else None
+    inputs = read_inputs(model, calibration, prepared, progress, task=known, shape=_shape(input_shape, batch))
+    ranked = rank(inputs, progress)
     emit(json.dumps(describe(ranked), indent=2) if as_json else summarize(ranked))
 
 
@@ -245,6 +268,16 @@ def _numbers(text: str, separator: str, option: str, wanted: str) -> tuple[int, 
     if not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
         raise InputError(f"{option} {text} cannot be read.", wanted=wanted)
     return tuple(map(int, parts))
+
+
+def _shape(sides: str | None, batch: str | None) -> InputShape:
+    from .dataset.load import InputShape
+
+    wanted = "a number from 1, or any"
+    return InputShape(
+        _numbers(sides, "x", "--input", "CxHxW, such as 3x224x224") if sides else None,
+        None if batch is None else 0 if batch == "any" else _numbers(batch, ",", "--batch", wanted)[0],
+    )
 
 
 def _require_onnx(purpose: str) -> None:

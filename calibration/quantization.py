@@ -18,7 +18,7 @@ from ..runtime.tasks.base import Task
 from ..runtime.tasks.registry import parse_task
 from .dataset.accuracy_drop import AccuracyDrop
 from .dataset.calibration_set import CalibrationSet
-from .dataset.load import CalibrationInputs, read_inputs
+from .dataset.load import AS_DECLARED, CalibrationInputs, InputShape, read_inputs
 from .passes.uint8_input import pixels_of, with_uint8_input
 from .passes.uint8_request import Uint8Request, served_preprocess
 from .progress import Progress
@@ -44,6 +44,7 @@ class QuantizeRequest:
             bundle's own.
         task: what the answers mean, such as "segmentation,threshold=0.3" or "detection:yolov8", or a `Task`;
             None for a bundle's own, or for what the model's outputs suggest.
+        shape: of the input, where the file leaves it open or states another.
         judge: inputs that judge the result, in the forms of `calibration`; None to hold a quarter of the
             calibration inputs back, drawn by seed.
         scales: a TensorRT calibration cache whose scales are taken as they are; None to find better ones.
@@ -57,6 +58,7 @@ class QuantizeRequest:
     target: str = "tensorrt"
     preprocess: Preprocess | None = None
     task: Task | str | None = None
+    shape: InputShape = AS_DECLARED
     judge: str | Path | NDArray[Any] | None = None
     scales: str | Path | None = None
     uint8: Uint8Request | None = None
@@ -96,7 +98,13 @@ def quantize(request: QuantizeRequest, progress: Progress | None = None) -> Int8
 def _proven(request: QuantizeRequest, target: Target, progress: Progress) -> Int8Result:
     task = parse_task(request.task) if isinstance(request.task, str) else request.task
     inputs = read_inputs(
-        request.model, request.calibration, request.preprocess, progress, task=task, judge=request.judge
+        request.model,
+        request.calibration,
+        request.preprocess,
+        progress,
+        task=task,
+        judge=request.judge,
+        shape=request.shape,
     )
     served = served_preprocess(request.uint8, inputs.preprocess) if request.uint8 else None
     result = _quantized(request, target, inputs, progress)

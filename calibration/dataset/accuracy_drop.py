@@ -20,6 +20,7 @@ from ..normalize.logits import LOGITS, final_activation, showing_logits
 from ..onnx_graph.shapes import input_of
 from ..progress import Progress
 from .calibration_set import CalibrationSet
+from .user_metric import agreement_of
 
 BATCH = 2
 
@@ -69,7 +70,7 @@ class AccuracyDrop:
         task.require_fit(self._specs, ())
         right = task.decode(found.outputs)
         labelled = None if truths is None else task.metric
-        self._measure: Measure = labelled or task.agreement
+        self._measure: Measure = labelled or agreement_of(task)
         self._wanted: Sequence[Any] = right if labelled is None or truths is None else truths
         self._reference = self._counts(right)
         if self._measure.value(self._reference) is None:

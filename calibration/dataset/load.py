@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ...runtime.tasks.registry import described, infer_task
 from ..artifact import OnnxArtifact
 from ..normalize.dynamic_reshape import keep_batch
 from ..normalize.passes import normalize
+from ..onnx_graph.input_shape import open_unknown_sides, with_input
 from ..onnx_graph.read import parse_onnx, read_onnx
 from ..onnx_graph.shapes import input_of
 from ..progress import Progress
@@ -37,6 +38,22 @@ JUDGING = 0.25  # share of the inputs that is held back to judge
 MAX_PICTURES = 128
 PROVING = 8  # inputs, on which both forms of the model must give the same answers
 ROUNDING = 1e-6  # of the largest answer: some units in the last place of float32
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """What is said of a model's input beside its file.
+
+    Attributes:
+        sides: of a sample, without the batch; None for those of the file.
+        batch: 0 for one that may vary; None for that of the file.
+    """
+
+    sides: tuple[int, ...] | None = None
+    batch: int | None = None
+
+
+AS_DECLARED = InputShape()
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,7 @@ def read_inputs(
     *,
     task: Task | None = None,
     judge: Samples | None = None,
+    shape: InputShape = AS_DECLARED,
 ) -> CalibrationInputs:
     """Read and normalize a model, read its inputs, and prove on some that it still answers as before.
 
@@ -87,13 +105,14 @@ def read_inputs(
         progress: shows what goes on.
         task: what the answers mean; None for the bundle's own, or for what the answers suggest.
         judge: inputs that judge, in the same forms; None to hold a part of `calibration` back, by seed.
+        shape: of the input, where the file leaves it open or states another.
 
     Raises:
         InputError: the model or the inputs cannot be used.
         ParityError: the normalized model gives other answers.
     """
     with progress.stage("model"):
-        read = _read(model)
+        read = _read(model, shape)
         artifact = normal_form(read.artifact)
     preprocess = preprocess or read.preprocess
     with progress.stage("samples"):
@@ -125,9 +144,20 @@ class _Read:
     task: Task | None = None
 
 
-def _read(model: str | Path | onnx.ModelProto) -> _Read:
+def _read(model: str | Path | onnx.ModelProto, shape: InputShape) -> _Read:
+    read = _read_as_declared(model)
+    changed = with_input(read.artifact.model, shape.sides, shape.batch)
+    if changed is read.artifact.model:
+        return read
+    return replace(read, artifact=OnnxArtifact(changed, read.artifact.stage))
+
+
+def _read_as_declared(model: str | Path | onnx.ModelProto) -> _Read:
     if isinstance(model, onnx.ModelProto):
-        return _Read(OnnxArtifact(model, "memory"))
+        own = onnx.ModelProto()
+        own.CopyFrom(model)
+        open_unknown_sides(own)
+        return _Read(OnnxArtifact(own, "memory"))
     path = Path(model)
     if path.is_dir():
         bundle = Bundle.open(path)

@@ -63,7 +63,9 @@ def _refuse_several_inputs(model: onnx.ModelProto) -> None:
     inputs = [value.name for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1:
         raise ModelError(
-            "A classification model has exactly one input: the images.", got=", ".join(inputs) or "none"
+            "The model must have exactly one input: the images.",
+            got=", ".join(inputs) or "none",
+            todo="make the others constants, or export the model without them",
         )
 
 

@@ -41,11 +41,11 @@ def fuse_matmul_add(model: onnx.ModelProto) -> None:
 
 
 def fold_batch_norms(model: onnx.ModelProto) -> None:
-    """Fold each batch norm into the Conv or Gemm with constant weights before it, where it alone reads that.
+    """Fold each batch norm into the Conv, ConvTranspose or Gemm before it, where it alone reads that.
 
-    In inference a batch norm is an affine map of each channel (Ioffe and Szegedy, "Batch Normalization",
-    arXiv 1502.03167). The arithmetic is done in float64, in place of the nodes, but not of the weights,
-    which others may read too.
+    The weights must be constants. In inference a batch norm is an affine map of each channel (Ioffe and
+    Szegedy, "Batch Normalization", arXiv 1502.03167). The arithmetic is done in float64, in place of the
+    nodes, but not of the weights, which others may read too.
     """
     weights, readers, made_by = initializers(model), reader_counts(model), makers(model)
     fused = dict[str, NodeProto]()
@@ -67,10 +67,16 @@ def fold_batch_norms(model: onnx.ModelProto) -> None:
 
 
 def _can_fold(product: NodeProto, norm: NodeProto, weights: Mapping[str, TensorProto]) -> bool:
-    if product.op_type not in ("Conv", "Gemm") or len([name for name in norm.output if name]) != 1:
+    if (
+        product.op_type not in ("Conv", "ConvTranspose", "Gemm")
+        or len([name for name in norm.output if name]) != 1
+    ):
         return False
     attributes = {attribute.name: attribute for attribute in (*product.attribute, *norm.attribute)}
     plain = all(attributes[name].f == 1 for name in ("alpha", "beta") if name in attributes)
+    grouped = product.op_type == "ConvTranspose" and "group" in attributes and attributes["group"].i != 1
+    if grouped:
+        return False
     training = "training_mode" in attributes and attributes["training_mode"].i
     if training or not plain or not all(name in weights for name in (*product.input[1:], *norm.input[1:])):
         return False
@@ -94,7 +100,7 @@ def _folded(
 
 
 def _output_axis(product: NodeProto) -> int:
-    """The weight's output-channel axis of a Conv or a Gemm."""
+    """The weight's output-channel axis of a Conv, a ConvTranspose of one group or a Gemm."""
     transposed = any(a.name == "transB" and a.i for a in product.attribute)
     return 0 if product.op_type == "Conv" or transposed else 1
 

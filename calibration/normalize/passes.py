@@ -1,8 +1,9 @@
-"""Bringing any ONNX classification model into the one form that the other stages take.
+"""Bringing any ONNX model into the one form that the other stages take.
 
 That form: a current opset, weights that are initializers and that one node each reads, no batch norm after a
-convolution, fully connected layers as Gemm, nothing that computes only constants, and a known type and
-shape, as far as it can be inferred, for every value. Its outputs are those of the model that came in.
+convolution, fully connected layers as Gemm, hard-swish in one piece, nothing that computes only constants,
+and a known type and shape, as far as it can be inferred, for every value. Its outputs are those of the model
+that came in.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ...runtime.errors import ModelError, gist
 from ..onnx_graph.graph import as_tensor, describe, initializers, opset
 from .checks import require_quantizable
 from .fusion import fold_batch_norms, fuse_matmul_add
+from .hard_activations import join_hard_activations
 
 OLDEST_OPSET = 19  # the first whose Q/DQ pairs may stand between float16 values
 NEWEST_OPSET = 26  # of ONNX Runtime 1.31
@@ -213,6 +215,7 @@ STEPS: tuple[Callable[[onnx.ModelProto], None], ...] = (
     _bypass_identities,
     fuse_matmul_add,
     fold_batch_norms,
+    join_hard_activations,
     _untie_weights,
     _drop_unused,
 )

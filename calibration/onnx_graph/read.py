@@ -12,6 +12,7 @@ from onnx.external_data_helper import load_external_data_for_tensor, uses_extern
 
 from ...runtime.errors import InputError, ModelError, gist
 from .graph import array_of
+from .input_shape import open_unknown_sides
 
 
 def read_onnx(path: Path) -> onnx.ModelProto:
@@ -50,6 +51,7 @@ def parse_onnx(data: bytes, name: str) -> onnx.ModelProto:
         raise _not_onnx(name, gist(error)) from error
     if not model.graph.node or not model.graph.output:
         raise _not_onnx(name, f"{len(data)} bytes without a graph")
+    open_unknown_sides(model)
     return model
 
 

@@ -62,6 +62,7 @@ class ModelSpec:
         classes: how many the published network tells apart; its published sizes are for that many.
         task: name of the task that its answers are for.
         preprocess: how pictures were prepared for its published weights; None where the data set says.
+        own_weights: whether the network comes with its weights, which nothing replaces.
         pretrained: gives the network with its published weights, where torchvision does not have them.
     """
 
@@ -76,6 +77,7 @@ class ModelSpec:
     classes: int = 1000
     task: str = "classification"
     preprocess: Preprocess | None = None
+    own_weights: bool = False
     pretrained: Callable[[], nn.Module] | None = None
 
     def variant_for(self, *, small_data: bool) -> Variant:

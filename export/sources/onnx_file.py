@@ -11,6 +11,9 @@ import onnx
 from numpy.typing import NDArray
 
 from ...calibration.artifact import OnnxArtifact
+from ...calibration.normalize.dynamic_reshape import keep_batch
+from ...calibration.normalize.passes import normalize
+from ...calibration.onnx_graph.input_shape import with_input
 from ...calibration.onnx_graph.read import read_onnx
 from ...calibration.onnx_graph.shapes import input_of
 from ...runtime.errors import ExportError, ModelError
@@ -19,7 +22,6 @@ from ..models.spec import InputShape
 from .origin import Origin
 
 SUFFIX = ".onnx"
-BATCH = "batch"
 
 
 def is_onnx_file(model: object) -> bool:
@@ -45,10 +47,10 @@ class OnnxOrigin(Origin):
     title = "the ONNX file"
 
     def __init__(self, path: Path, input_shape: InputShape | None = None) -> None:
-        self._model = read_onnx(path)
+        file = read_onnx(path)
         self.path = path
-        self.input_shape: InputShape = _sides(self._model, path, input_shape)
-        _set_sides(self._model, self.input_shape)
+        self.input_shape: InputShape = _sides(file, path, input_shape)
+        self._model = with_input(file, self.input_shape)
 
     def answers(self, inputs: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """The file's own answers by ONNX Runtime; a fixed batch is filled up."""
@@ -76,19 +78,17 @@ class OnnxOrigin(Origin):
         batch = input_of(self._model).shape[0]
         if not isinstance(batch, int):
             return OnnxArtifact(self._model, "file")
-        free = _with_free_batch(self._model)
-        try:
-            with Session(free.SerializeToString()) as session:
-                session.run(example[:2])
-            return OnnxArtifact(free, "file")
-        except ModelError as error:
-            if batch == 1:
-                return OnnxArtifact(self._model, "file")
-            raise ExportError(
-                f"The model takes batches of {batch} only.",
-                wanted="a dynamic batch, or batches of 1",
-                todo="export it again with a dynamic batch",
-            ) from error
+        some = example[np.arange(batch + 1) % len(example)]
+        for attempt in (_opened, _opened_reshapes):
+            if (free := attempt(self._model, some)) is not None:
+                return OnnxArtifact(free, "file")
+        if batch == 1:
+            return OnnxArtifact(self._model, "file")
+        raise ExportError(
+            f"The model takes batches of {batch} only.",
+            wanted="a dynamic batch, or batches of 1",
+            todo="export it again with a dynamic batch",
+        )
 
     def inside(self, inputs: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
         """What each node of the file computes, float values alone."""
@@ -106,39 +106,32 @@ class OnnxOrigin(Origin):
             return session.run(inputs[:size] if isinstance(size, int) else inputs)
 
 
+def _opened(model: onnx.ModelProto, some: NDArray[np.float32]) -> onnx.ModelProto | None:
+    """The model with an open batch; None where it does not run so."""
+    free = with_input(model, batch=0)
+    try:
+        with Session(free.SerializeToString()) as session:
+            found = session.run(some)
+    except ModelError:
+        return None
+    return free if all(len(values) == len(some) for values in found.values()) else None
+
+
+def _opened_reshapes(model: onnx.ModelProto, some: NDArray[np.float32]) -> onnx.ModelProto | None:
+    """The same where Reshapes name the batch, which they need not."""
+    try:
+        return _opened(keep_batch(normalize(model)), some)
+    except ModelError:
+        return None
+
+
 def _sides(model: onnx.ModelProto, path: Path, given: InputShape | None) -> InputShape:
-    sides = input_of(model).shape[1:]
-    if given is not None and len(given) == len(sides):
-        return given
-    if given is not None or not all(isinstance(side, int) and side > 0 for side in sides):
+    sides = given or input_of(model).shape[1:]
+    if not all(isinstance(side, int) for side in sides):
         raise ModelError(
             f"The input of {path.name} is not known.",
             wanted=f"{len(sides)} sides of a sample",
-            got=f"shape {input_of(model).shape} in the file" + (f", --input {given}" if given else ""),
+            got=f"shape {input_of(model).shape} in the file",
             todo="give them with --input CxHxW, such as --input 3x640x640",
         )
     return tuple(int(side) for side in sides)
-
-
-def _set_sides(model: onnx.ModelProto, shape: InputShape) -> None:
-    for side, length in zip(_input(model).type.tensor_type.shape.dim[1:], shape, strict=True):
-        side.Clear()
-        side.dim_value = length
-
-
-def _with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same with an open first axis; shapes that the file records are dropped: they hold its batch."""
-    free = onnx.ModelProto()
-    free.CopyFrom(model)
-    free.graph.ClearField("value_info")
-    for info in (_input(free), *free.graph.output):
-        sides = info.type.tensor_type.shape.dim
-        if sides:
-            sides[0].Clear()
-            sides[0].dim_param = BATCH
-    return free
-
-
-def _input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
-    name = input_of(model).name
-    return next(info for info in model.graph.input if info.name == name)

@@ -24,7 +24,7 @@ from ..models import (
 )
 from ..models.spec import ModelSpec
 from ..models.torch_file import TORCH_FILES, not_a_model
-from . import timm_models
+from . import program, timm_models
 from . import torchvision as from_torchvision
 from . import user_factory as own
 
@@ -60,6 +60,8 @@ def find(name: str) -> ModelSpec:
     if name.startswith(TORCHVISION_PREFIX):
         name = name.removeprefix(TORCHVISION_PREFIX)
         return from_torchvision.spec(_known(name, from_torchvision.names()))
+    if name.lower().endswith(program.SUFFIX):
+        return program.spec(Path(name).expanduser())
     if Path(name).suffix.lower() in TORCH_FILES:
         raise not_a_model(Path(name))
     if ":" in name or name.endswith(".py"):

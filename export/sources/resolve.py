@@ -65,6 +65,12 @@ def resolve(
         spec = live_module.spec(model, input_shape or _module_input(found, preprocess))
     else:
         spec = registry.find(model)
+        if data is None and not spec.data:
+            raise InputError(
+                f"{spec.name} has no data set of its own.",
+                available=", ".join(catalog.NAMES),
+                todo="--data imagefolder:DIR, or another of these",
+            )
         found = data if isinstance(data, Dataset) else catalog.find(data or spec.data[0], task or spec.task)
     values = check_options(spec, options)
     chosen = configure(choose_variant(spec, variant, small_data=found.small), values, input_shape)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...calibration.dataset.user_metric import agreement_of
 from ...calibration.progress import Progress
 from ...runtime.bundle.accuracy import Accuracy, paired_accuracy
 from ...runtime.errors import TaskError
@@ -48,7 +49,7 @@ def evaluate(
     """
     split = _at_most(source.data.evaluation, max_samples, progress)
     task, labelled = source.task, source.task.metric is not None
-    measure: Measure = source.task.metric or source.task.agreement
+    measure: Measure = source.task.metric or agreement_of(source.task)
     digest, done = hashlib.sha256(), 0
     expected: list[Any] = []
     found: dict[str, list[Any]] = {name: [] for name in results}

@@ -158,6 +158,10 @@ def _load(
                 todo="load them into the network first, or give its factory: package.module:factory",
             )
         return from_module(request.model)
+    if spec.own_weights:
+        if request.weights is not None:
+            raise WeightsError(f"{spec.name} has its weights already.", todo="leave --weights out")
+        return from_module(variant.build(len(data.labels)))
     match request.weights or "demo":
         case "demo":
             return from_demo(spec, variant, data, preprocess, progress)

@@ -38,7 +38,7 @@ class _Top1(Proportion):
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """The first output holds a score a class, shape (N, classes), or (N, positions, classes)."""
+    """The first output holds a score a class: (N, classes), (N, classes, 1, 1) or (N, positions, classes)."""
 
     name: ClassVar[str] = "classification"
     places_nothing: ClassVar[bool] = True
@@ -60,6 +60,7 @@ class Classification(Task):
             TaskError: a single score is always the largest, so agreement would be constant.
         """
         shape = outputs[0].shape
+        shape = shape[:2] if shape[2:] == (1, 1) else shape
         classes = shape[-1] if len(shape) in (2, 3) else 0
         todo = ""
         if isinstance(classes, int) and classes < 2:
@@ -84,11 +85,12 @@ class Classification(Task):
 
     def ranks(self, outputs: Sequence[OutputSpec]) -> bool:
         """A sequence has no best classes, but one at each position."""
-        return len(outputs[0].shape) == 2
+        return len(outputs[0].shape) != 3
 
     def decode(self, outputs: Outputs) -> list[NDArray[np.floating]]:
         """The scores of each sample, shape (classes,) or (positions, classes)."""
-        return list(next(iter(outputs.values())))
+        scores = next(iter(outputs.values()))
+        return list(scores[:, :, 0, 0] if scores.ndim == 4 else scores)
 
     def row(self, answer: NDArray[np.floating], view: View) -> dict[str, Any]:
         """The best classes with their probabilities; of a sequence, the class at each position."""

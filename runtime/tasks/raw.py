@@ -55,11 +55,18 @@ class SignalCosine(Measure):
 
 @dataclass(frozen=True)
 class Raw(Task):
-    """Outputs that are handed on as they are."""
+    """Outputs that are handed on as they are.
+
+    Attributes:
+        metric_function: a user's own measure, `file.py:function`, by which INT8 was judged where it was made;
+            it is noted here, and never run on a device.
+    """
 
     name: ClassVar[str] = "raw"
     places_nothing: ClassVar[bool] = True
     ties: ClassVar[float] = 1e-3
+
+    metric_function: str = ""
 
     @property
     def agreement(self) -> Measure:

@@ -20,6 +20,7 @@ from .segmentation import Segmentation
 
 TASKS: Mapping[str, type[Task]] = {task.name: task for task in (Classification, Segmentation, Detection, Raw)}
 NAME, LAYOUT = "name", "layout"
+SHORT_NAMES = {"metric": "metric_function"}  # as they are typed
 
 
 def parse_task(text: str) -> Task:
@@ -41,6 +42,7 @@ def parse_task(text: str) -> Task:
         key, equals, value = (part.strip() for part in setting.partition("="))
         if not equals:
             raise TaskError(f"--task {text}: {setting!r} sets nothing.", wanted="parameter=value")
+        key = SHORT_NAMES.get(key, key)
         if key in kind.array_names:
             arrays[key] = _array(Path(value))
         else:
@@ -73,9 +75,9 @@ def task_of(entry: Mapping[str, Any] | None, arrays: Mapping[str, NDArray[Any]] 
 def infer_task(outputs: Outputs) -> Task:
     """The task that a model's answers suggest, where nobody says which.
 
-    One output of shape (N, classes) or (N, positions, classes) is a classification, and one of shape (N,
-    classes, height, width) a segmentation: of one channel, above 0.5 where all its values lie between 0 and
-    1, else above 0. Everything else is raw.
+    One output of shape (N, classes), (N, classes, 1, 1) or (N, positions, classes) is a classification. One
+    of shape (N, classes, height, width) is a segmentation: of one channel, above 0.5 where all its values lie
+    between 0 and 1, else above 0. Everything else is raw.
 
     Args:
         outputs: the model's answers to some inputs.
@@ -88,16 +90,18 @@ def infer_task(outputs: Outputs) -> Task:
             return Segmentation()
         unit = bool(np.all((first >= 0) & (first <= 1)))
         return Segmentation(threshold=0.5 if unit else 0.0)
-    return Classification() if first.ndim in (2, 3) and first.shape[-1] > 1 else Raw()
+    shape = first.shape[:2] if first.shape[2:] == (1, 1) else first.shape
+    return Classification() if len(shape) in (2, 3) and shape[-1] > 1 else Raw()
 
 
 def described(task: Task) -> str:
     """A task in words, as it could be typed: its name and the parameters that are not the default's."""
     entry = task_entry(task)
     defaults = _fields(type(task))
+    typed = {name: short for short, name in SHORT_NAMES.items()}
     layout = f":{entry[LAYOUT]}" if LAYOUT in entry else ""
     rest = [
-        f"{key}={value}"
+        f"{typed.get(key, key)}={value}"
         for key, value in entry.items()
         if key not in (NAME, LAYOUT) and value != defaults.get(key)
     ]

@@ -19,7 +19,7 @@ def test_outputs_whose_largest_score_says_nothing_are_refused(shape):
     assert "--task segmentation" in str(caught.value)
 
 
-@pytest.mark.parametrize("shape", [(4, 2), (4, 7, 5)])
+@pytest.mark.parametrize("shape", [(4, 2), (4, 7, 5), (4, 5, 1, 1)])
 def test_scores_of_a_picture_or_of_a_sequence_are_taken(shape):
     outputs = {"y": np.zeros(shape), "more": np.zeros((4, 1))}
     TASK.require_fit(specs_of(outputs), ())

@@ -22,6 +22,7 @@ from edgeproof.runtime.tasks.segmentation import Segmentation
         ("detection:yolov8", Detection("yolov8")),
         ("detection:boxes,min_score=0.4,max_boxes=7", Detection("boxes", min_score=0.4, max_boxes=7)),
         ("raw", Raw()),
+        ("raw,metric=mine.py:score", Raw("mine.py:score")),
     ],
 )
 def test_a_task_is_typed_written_and_read_again(text, task):
@@ -77,7 +78,8 @@ def test_no_entry_is_a_classification_and_a_wrong_one_is_refused():
         ([(4, 7, 5)], Classification()),
         ([(4, 5, 8, 8)], Segmentation()),
         ([(4, 1, 8, 8)], Segmentation(0.5)),
-        ([(4, 5, 1, 1)], Raw()),
+        ([(4, 5, 1, 1)], Classification()),
+        ([(4, 1, 1, 1)], Raw()),
         ([(4, 1)], Raw()),
         ([(4,)], Raw()),
         ([(4, 5), (4, 5)], Raw()),
