@@ -26,10 +26,10 @@ SIDES = {"ssdlite320_mobilenet_v3_large": 320, "ssd300_vgg16": 300}
 SMALL_SIDE = 64
 CLASSES = 90  # of the published networks, without the background
 SMALL_CELL = 8  # pixels of the input
-SMALL_SCALES = (0.35, 0.55)  # of an anchor's side, of the input's: for the grid, and one more
+SMALL_SCALES = (0.4, 0.5)  # of an anchor's side, of the input's: for the grid, and one more
 CONFIDENT_SPREAD = 3.0  # standard deviation of the class logits of random weights
 CONFIDENT_ANCHORS = 5  # of the median picture: those whose likeliest class is not the background then
-RECIPE = Recipe(epochs=8, batch=32, rate=6e-3, shift=0)
+RECIPE = Recipe(epochs=4, batch=16, rate=4e-3, shift=0)
 
 
 def names() -> list[str]:

@@ -84,9 +84,7 @@ def test_decoding_gives_torchvisions_detections(torchvisions, build, answers):
     pictures = torch.rand(2, 3, 320, 320)
     ssd.score_thresh, ssd.nms_thresh, ssd.detections_per_img = 0.4, 0.45, 50
     ssd.topk_candidates = 1000
-    task = replace(
-        task_of(network, (3, 320, 320)), min_score=0.4, iou=0.45, max_boxes=50
-    )
+    task = replace(task_of(network, (3, 320, 320)), min_score=0.4, iou=0.45, max_boxes=50)
     found = task.decode(answers(network, (pictures - 0.5) / 0.5))
     with torch.inference_mode():
         wanted = ssd(list(pictures))
@@ -157,6 +155,4 @@ def test_the_export_gives_pytorchs_boxes(name, variant, build):
     operators = {node.op_type for node in exported.artifact.model.graph.node}
     assert not operators & {"NonMaxSuppression", "NonZero", "TopK"}
     task = task_of(network, shape)
-    assert prove(
-        exported.artifact, Reference(inputs, outputs, TorchOrigin(network, exported.program), task)
-    )
+    assert prove(exported.artifact, Reference(inputs, outputs, TorchOrigin(network, exported.program), task))
