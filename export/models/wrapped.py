@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.ssd import SSD
 
 from ...runtime.tasks.base import Task
 from ...runtime.tasks.classification import Classification

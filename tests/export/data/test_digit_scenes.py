@@ -72,7 +72,7 @@ def test_boxes_lie_in_the_picture_and_hold_a_digit_each():
 
 
 def test_masks_are_those_of_the_boxes():
-    """What a mask labels lies in the boxes of that class, and a digit that none covers fills its box's sides."""
+    """What a mask labels lies in the boxes of that class, and a lone digit fills its box."""
     boxed = catalog.find("digit-scenes", "detection").train
     masked = catalog.find("digit-scenes", "segmentation").train
     assert np.array_equal(np.asarray(boxed.load(0)), np.asarray(masked.load(0)))
