@@ -10,7 +10,6 @@ from collections import OrderedDict
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
@@ -27,8 +26,6 @@ SMALL_SIDE = 64
 CLASSES = 90  # of the published networks, without the background
 SMALL_CELL = 8  # pixels of the input
 SMALL_SCALES = (0.4, 0.5)  # of an anchor's side, of the input's: for the grid, and one more
-CONFIDENT_SPREAD = 3.0  # standard deviation of the class logits of random weights
-CONFIDENT_ANCHORS = 5  # of the median picture: those whose likeliest class is not the background then
 RECIPE = Recipe(epochs=4, batch=16, rate=4e-3, shift=0)
 
 
@@ -72,34 +69,6 @@ def build_small(classes: int) -> nn.Module:
     head = SSDLiteHead([backbone.channels], anchors.num_anchors_per_location(), classes + 1, nn.BatchNorm2d)
     side = (SMALL_SIDE, SMALL_SIDE)
     return Detector(SSD(backbone, anchors, side, classes + 1, head=head))
-
-
-def make_confident(network: Detector, pictures: Tensor) -> None:
-    """Scale the class heads of random weights so that a few anchors of each picture are sure of an object.
-
-    With the initial weights all classes are about as likely, and an SSD would find nothing whose agreement
-    could be judged.
-
-    Args:
-        network: with settled batch norms, in evaluation mode; changed in place.
-        pictures: normalized inputs, shape (N, 3, height, width).
-    """
-    ssd: Any = network.network
-    heads = [m for m in ssd.head.classification_head.modules() if _scores_classes(m)]
-    with torch.no_grad():
-        _, logits = network(pictures)
-        gain = CONFIDENT_SPREAD / float(logits.std())
-        objects = gain * (logits[..., 1:].amax(dim=2) - logits[..., 0])
-        background = float(objects.topk(CONFIDENT_ANCHORS, dim=1).values[:, -1].median())
-        for head in heads:
-            head.weight.mul_(gain)
-            head.bias.mul_(gain)
-            head.bias[:: logits.shape[2]] += background
-
-
-def _scores_classes(module: nn.Module) -> bool:
-    """Whether a layer of a class head is its last: those before have batch norms in place of a bias."""
-    return isinstance(module, nn.Conv2d) and module.bias is not None
 
 
 class _OneGrid(nn.Module):

@@ -16,6 +16,9 @@ from ...runtime.tasks.detection import Detection
 from ...runtime.tasks.segmentation import Segmentation
 from .spec import InputShape
 
+SPREAD = 3.0  # standard deviation of a random detector's class logits
+SURE_ANCHORS = 5  # of the median picture, in a random network
+
 
 class Wrapped(nn.Module):
     """A network inside a module whose weights keep the network's own names, so that its checkpoints load.
@@ -73,6 +76,34 @@ class Detector(Wrapped):
             features = list(ssd.backbone(pictures).values())
         self.train(training)
         return ssd.anchor_generator(ImageList(pictures, [(height, width)]), features)[0]
+
+
+def spread_scores(detector: Detector, pictures: Tensor) -> None:
+    """Scale a random network's class scores, in place, so that it is sure of a few boxes.
+
+    Fresh heads give every class the same score, and no box passes a threshold: nothing could be compared.
+    Without more weight on the background almost every anchor would hold an object.
+
+    Args:
+        detector: in evaluation mode.
+        pictures: some inputs, shape (N, 3, height, width).
+    """
+    ssd: Any = detector.network
+    heads = [layer for layer in ssd.head.classification_head.modules() if _gives_scores(layer)]
+    with torch.no_grad():
+        _, logits = detector(pictures)
+        factor = SPREAD / float(logits.std())
+        ahead = factor * (logits[..., 1:].amax(dim=2) - logits[..., 0])  # of the background, by anchor
+        background = float(ahead.topk(SURE_ANCHORS, dim=1).values[:, -1].median())
+        for head in heads:
+            head.weight.mul_(factor)
+            head.bias.mul_(factor)
+            head.bias[:: logits.shape[2]] += background
+
+
+def _gives_scores(layer: nn.Module) -> bool:
+    """Whether a layer of a class head is its last: those before it have batch norms in place of a bias."""
+    return isinstance(layer, nn.Conv2d) and layer.bias is not None
 
 
 def task_of(network: nn.Module, input_shape: InputShape) -> Task:

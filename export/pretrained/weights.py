@@ -21,9 +21,8 @@ from ...runtime.errors import WeightsError
 from ...runtime.files import publish_file, sha256_file
 from ...runtime.records import encode
 from ..data.dataset import Dataset
-from ..models.detectors import make_confident
 from ..models.spec import ModelSpec, Variant
-from ..models.wrapped import Detector
+from ..models.wrapped import Detector, spread_scores
 from ..training.fingerprint import data_fingerprint, network_fingerprint, training_fingerprint
 from ..training.samples import prepare
 from ..training.trainer import evaluate_network, settle_batch_norm, train
@@ -173,7 +172,7 @@ def from_random(variant: Variant, data: Dataset, preprocess: Preprocess | None) 
     network = variant.build(len(data.labels))
     settle_batch_norm(network, data.calibration.batches(preprocess, 16))
     if isinstance(network, Detector):
-        make_confident(network, torch.from_numpy(next(data.calibration.batches(preprocess, 16))))
+        spread_scores(network, torch.from_numpy(next(data.calibration.batches(preprocess, 16))))
     return Trained(network, WeightsRecord("random", _hash_of(network), {"seed": 0}))
 
 

@@ -8,7 +8,7 @@ import torch
 from torchvision import models
 
 from edgeproof.export.models import detectors
-from edgeproof.export.models.wrapped import task_of
+from edgeproof.export.models.wrapped import spread_scores, task_of
 from edgeproof.export.sources import registry
 from edgeproof.export.stages.parity import Reference, prove
 from edgeproof.export.stages.torch_onnx import TorchOrigin, export_onnx, torch_answers
@@ -134,7 +134,7 @@ def test_random_weights_find_some_objects(name, variant, build, answers):
     pictures = torch.randn(4, *shape)
     settle_batch_norm(network, [pictures.numpy()])
     task = task_of(network, shape)
-    detectors.make_confident(network, pictures)
+    spread_scores(network, pictures)
     found = task.decode(answers(network, pictures))
     counts = [len(boxes) for boxes in found]
     assert sum(count > 0 for count in counts) >= 2
