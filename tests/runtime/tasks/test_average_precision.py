@@ -83,6 +83,12 @@ def test_equal_scores_are_taken_in_the_order_of_pycocotools(seed):
     )
 
 
+def test_of_truths_that_overlap_alike_pycocotools_takes_the_last():
+    truth = Boxes.of([[0, 0, 10, 10], [2, 0, 12, 10]], [0, 0])
+    found = Boxes.of([[1, 0, 11, 10], [3, 0, 13, 10]], [0, 0], [0.9, 0.8])
+    assert_as_pycocotools([(truth, found)])
+
+
 def test_only_the_best_hundred_of_a_class_and_a_picture_count():
     random = np.random.default_rng(0)
     scenes = [scene(random) for _ in range(10)]
