@@ -82,8 +82,9 @@ bench-runner: $(READY) ## measure the runner and write docs/runner.md (RUNNER="B
 gpu-test: ## placement, answers and speed on this machine's GPU, written to docs/gpu.md; needs no .venv
 	$(PYTHON) benchmarks/gpu_test.py --write docs/gpu.md $(if $(GPU_WHEELS),--wheels "$(GPU_WHEELS)") $(if $(BUNDLE),--bundle "$(BUNDLE)") $(ARGS)
 
-zoo: $(READY) ## export every network and write docs/models.md (ZOO="--photographs DIR --checkpoint FILE")
+zoo: $(READY) ## export every network and write docs/models.md and docs/placed_models.md (ZOO="--photographs DIR --checkpoint FILE")
 	$(RUN)python benchmarks/zoo.py --write docs/models.md $(ZOO)
+	$(RUN)python benchmarks/zoo.py --placed --write docs/placed_models.md
 
 device-test: $(READY) ## the wheel on a bare Python 3.10 with onnxruntime 1.23.2, as on JetPack 6, and on 3.13
 	$(RUN)python tests/device/run.py

@@ -1,12 +1,14 @@
 """Export every network of the registry and write what came out.
 
-    python benchmarks/zoo.py [--write FILE.md] [--trained DIR] [--photographs DIR] [--checkpoint FILE] [MODEL]
+    python benchmarks/zoo.py [--placed] [--write FILE.md] [--trained DIR] [--photographs DIR]
+                             [--checkpoint FILE] [MODEL]
 
 A network that `edgeproof train` left in --trained (as MODEL-DATA) keeps those weights. The others for small
 pictures or hyperspectral patches are trained quickly. ImageNet-size networks have random weights with settled
 batch norms, which the parity rule guards; MobileNetV2 has its published weights where --checkpoint gives
 them. Photographs (one folder a class, with a class_index.json) are what the ImageNet-size networks see;
-without them, enlarged digits. Bundles stay in artifacts/zoo, and one that is there is not exported again.
+without them, enlarged digits. With --placed they are torchvision's segmenters and SSDs instead, on
+`digit-scenes`. Bundles stay in artifacts/zoo, and one that is there is not exported again.
 """
 
 from __future__ import annotations
@@ -26,14 +28,17 @@ from typing import Any
 import onnx
 
 from edgeproof.calibration.onnx_graph.cost import multiply_adds
+from edgeproof.export.models import detectors, segmenters
 
 BUNDLES = Path("artifacts/zoo")
 LARGE_SIDE = 128  # inputs from here on are ImageNet-size: too slow to train here
 SMALL_VARIANTS = ("mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large")  # trained here in that size
 EPOCHS = {"senet18": 2, "hybridsn": 3, "hybridsn_plain": 1}  # whose own recipe takes long on a CPU
+DEMO = ("lraspp_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large")  # small enough to be trained here
+RANDOM_SCENES = ["--weights", "random", "--evaluation", "32", "--recover", "off"]
 PRECISIONS = ("fp32", "fp16", "int8")
 COLUMNS = (
-    "network", "weights, data", "input", "multiply-adds, M", "top-1 float / FP16 / INT8, %",
+    "network", "weights, data", "input", "multiply-adds, M", "metric float / FP16 / INT8, %",
     "parity FP32 / FP16 / INT8, dB", "layers float in INT8", "TensorRT's compiler accepts",
     "nodes before / after", "bytes FP32 / FP16 / INT8, k", "ship", "s",
 )  # fmt: skip
@@ -64,14 +69,17 @@ def main() -> None:
     parser.add_argument("--trained", type=Path, metavar="DIR", help="what `edgeproof train` left")
     parser.add_argument("--photographs", type=Path, metavar="DIR")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="MobileNetV2's ImageNet weights")
+    parser.add_argument("--placed", action="store_true", help="torchvision's segmenters and SSDs")
     parser.add_argument("models", nargs="*", metavar="MODEL", help="only these")
     options = parser.parse_args()
     material = Material(options.trained, options.photographs, options.checkpoint)
     registry = json.loads(edgeproof("models", "--json").stdout)["registry"]
+    placed = {name: {} for name in (*segmenters.names(), *detectors.names())}
+    known = {**registry, **placed}
     rows = []
-    for name in options.models or registry:
+    for name in options.models or (placed if options.placed else registry):
         print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
-        rows.append(export(name, registry[name], material))
+        rows.append(export(name, known[name], material))
         print(rows[-1].error or "done", file=sys.stderr)
     report = render(rows)
     print(report)
@@ -96,6 +104,8 @@ def export(name: str, entry: Mapping[str, Any], material: Material) -> Row:
 
 def choose(name: str, entry: Mapping[str, Any], material: Material) -> list[str]:
     """Weights and data for a network: trained where it is small, random where it is large."""
+    if not entry:
+        return ["--weights", "demo"] if name in DEMO else RANDOM_SCENES
     if finished := training_of(name, material):
         return weights_of(finished)
     if name in EPOCHS:
@@ -145,7 +155,7 @@ def render(rows: list[Row]) -> str:
         "",
         f"Written by `make zoo` on {date.today().isoformat()} ({machine}).",
         "Parity is the SQNR against PyTorch's answers. Random weights are there to try the way of networks",
-        "too large to train here: their top-1 means nothing, and their INT8 stands for nothing learned.",
+        "too large to train here: their metric means nothing, and their INT8 stands for nothing learned.",
         "Seconds are each export's own; exports may have run side by side, on a core each.",
         "",
         f"| {' | '.join(COLUMNS)} |",
@@ -167,7 +177,7 @@ def cells(row: Row) -> list[str]:
         f"{row.manifest['weights']['source']}, {row.manifest['data']['name']}",
         "x".join(map(str, sides)),
         f"{multiply_adds(onnx.load(BUNDLES / row.name / 'model.fp32.onnx'), [1, *sides]) / 1e6:.1f}",
-        joined(models, lambda model: f"{model['accuracy']['top1']:.2f}"),
+        f"{models[0]['accuracy']['metric']} {joined(models, metric)}",
         joined(models, decibels),
         kept_float(models[-1]),
         joined(models, accepted),
@@ -176,6 +186,11 @@ def cells(row: Row) -> list[str]:
         row.manifest["verdict"]["ship"],
         f"{sum(stage['seconds'] for stage in row.manifest['stages']):.0f}",
     ]
+
+
+def metric(model: Mapping[str, Any]) -> str:
+    """The task's metric."""
+    return f"{model['accuracy']['value']:.2f}"
 
 
 def decibels(model: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from ...runtime.files import publish_file, sha256_file
 from ...runtime.records import encode
 from ..data.dataset import Dataset
 from ..models.spec import ModelSpec, Variant
+from ..models.wrapped import Detector, spread_scores
 from ..training.fingerprint import data_fingerprint, network_fingerprint, training_fingerprint
 from ..training.samples import prepare
 from ..training.trainer import evaluate_network, settle_batch_norm, train
@@ -164,11 +165,14 @@ def from_random(variant: Variant, data: Dataset, preprocess: Preprocess | None) 
     """Seeded random weights, with the statistics of batch norms taken from the calibration samples.
 
     They run the pipeline on an untrained network, and say nothing about trained ones. With PyTorch's initial
-    statistics a deep network's output would hardly depend on its input, and parity could compare nothing.
+    statistics a deep network's output would hardly depend on its input, and parity could compare nothing; a
+    detector's class heads are scaled, so that it finds something.
     """
     torch.manual_seed(0)
     network = variant.build(len(data.labels))
     settle_batch_norm(network, data.calibration.batches(preprocess, 16))
+    if isinstance(network, Detector):
+        spread_scores(network, torch.from_numpy(next(data.calibration.batches(preprocess, 16))))
     return Trained(network, WeightsRecord("random", _hash_of(network), {"seed": 0}))
 
 
