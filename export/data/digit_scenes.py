@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,11 @@ from . import digits
 from .dataset import CALIBRATION_SAMPLES, Dataset, Split, Truths, seeded_subset
 
 SIDE = 64  # pixels of a scene
-TRAIN_SCENES, EVALUATION_SCENES = 4096, 400
-MAX_DIGITS = 4
-SIDES = (18, 32)  # of a digit, in pixels
+TRAIN_SCENES, EVALUATION_SCENES = 6144, 400
+MAX_DIGITS = 3
+SIDES = (28, 40)  # of a digit's square, in pixels
+GROUND = (30, 150)  # of 255: from the darkest to the lightest ground
+CONTRAST = (80, 140)  # of 255: by which a digit is lighter than the ground under it
 MAX_SHARED = 0.15  # of a digit's box that another may cover
 INK = 0.35  # of the full stroke, from which on a pixel belongs to the digit
 TRIES = 20
@@ -93,13 +95,13 @@ def make_scene(source: Split, seed: tuple[int, ...]) -> Scene:
         mask[top:bottom, left:right][ink >= INK] = source.labels[position] + 1
         boxes.append(box)
         classes.append(int(source.labels[position]))
-    noisy = canvas + random.normal(0, 4, canvas.shape)
+    noisy = canvas + random.normal(0, 3, canvas.shape)
     picture = Image.fromarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))
     return Scene(picture, Boxes.of(boxes, classes), mask)
 
 
 def _split(source: Split, part: int, count: int, task: str) -> Split:
-    scene = partial(_scene, source, part)
+    scene = lru_cache(maxsize=count)(partial(_scene, source, part))  # its picture and its truth are asked for
     truth: Callable[[int], Any] = lambda i: scene(i).mask if task == "segmentation" else scene(i).boxes  # noqa: E731
     return Split(lambda i: scene(i).picture, Truths(count, truth))
 
@@ -121,12 +123,12 @@ def _preprocess(shape: InputShape) -> Preprocess:
 
 def _ground(random: np.random.Generator) -> NDArray[np.float64]:
     """Smooth colour with stripes of some direction and wave length."""
-    coarse = random.uniform(40, 215, (4, 4, 3)).astype(np.uint8)
+    coarse = random.uniform(*GROUND, (4, 4, 3)).astype(np.uint8)
     ground = np.asarray(Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)
     rows, columns = np.mgrid[0:SIDE, 0:SIDE]
     angle, length = random.uniform(0, np.pi), random.uniform(6, 30)
     waves = np.sin(2 * np.pi * (columns * np.cos(angle) + rows * np.sin(angle)) / length)
-    return ground + random.uniform(0, 18) * waves[..., None]
+    return ground + random.uniform(0, 12) * waves[..., None]
 
 
 def _ink(digit: Any, random: np.random.Generator) -> NDArray[np.float64]:
@@ -163,7 +165,5 @@ def _shared(first: tuple[int, int, int, int], second: tuple[int, int, int, int])
 
 
 def _colour(ground: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """A colour that is clearly lighter or darker than the ground."""
-    contrast = random.uniform(60, 130)
-    light = ground.mean() + contrast <= 255 and (ground.mean() < contrast or random.random() < 0.5)
-    return np.clip(ground + (contrast if light else -contrast) + random.normal(0, 12, 3), 0, 255)
+    """A colour that is lighter than the ground."""
+    return np.clip(ground + random.uniform(*CONTRAST) + random.normal(0, 12, 3), 0, 255)

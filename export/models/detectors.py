@@ -25,8 +25,8 @@ SIDES = {"ssdlite320_mobilenet_v3_large": 320, "ssd300_vgg16": 300}
 SMALL_SIDE = 64
 CLASSES = 90  # of the published networks, without the background
 SMALL_CELL = 8  # pixels of the input
-SMALL_SCALES = (0.35, 0.55)  # of an anchor's side, of the input's: for the grid, and one more
-RECIPE = Recipe(epochs=8, batch=32, rate=6e-3, shift=0)
+SMALL_SCALES = (0.4, 0.5)  # of an anchor's side, of the input's: for the grid, and one more
+RECIPE = Recipe(epochs=4, batch=16, rate=4e-3, shift=0)
 
 
 def names() -> list[str]:
@@ -59,7 +59,7 @@ def build(name: str, classes: int) -> nn.Module:
         classes: how many it tells apart, without the background.
     """
     network: Any = models.get_model(name, weights=None, weights_backbone=None, num_classes=classes + 1)
-    return Detector(network, SIDES[name])
+    return Detector(network)
 
 
 def build_small(classes: int) -> nn.Module:
@@ -68,7 +68,7 @@ def build_small(classes: int) -> nn.Module:
     anchors = DefaultBoxGenerator([[2]], scales=list(SMALL_SCALES), steps=[SMALL_CELL])
     head = SSDLiteHead([backbone.channels], anchors.num_anchors_per_location(), classes + 1, nn.BatchNorm2d)
     side = (SMALL_SIDE, SMALL_SIDE)
-    return Detector(SSD(backbone, anchors, side, classes + 1, head=head), SMALL_SIDE)
+    return Detector(SSD(backbone, anchors, side, classes + 1, head=head))
 
 
 class _OneGrid(nn.Module):

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.ssd import SSD
 
 from ...runtime.tasks.base import Task
 from ...runtime.tasks.classification import Classification
@@ -18,6 +17,7 @@ from ...runtime.tasks.segmentation import Segmentation
 from .spec import InputShape
 
 SPREAD = 3.0  # standard deviation of a random detector's class logits
+SURE_ANCHORS = 5  # of the median picture, in a random network
 
 
 class Wrapped(nn.Module):
@@ -58,50 +58,52 @@ class Detector(Wrapped):
 
     Args:
         network: torchvision's SSD.
-        side: height and width of the input, in pixels.
     """
 
-    def __init__(self, network: SSD, side: int) -> None:
-        super().__init__(network)
-        self._side = side
-
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Deltas and logits of pictures, shape (N, 3, side, side)."""
+        """Deltas and logits of pictures, shape (N, 3, height, width)."""
         ssd: Any = self.network
         found = ssd.head(list(ssd.backbone(pictures).values()))
         return found["bbox_regression"], found["cls_logits"]
 
-    def anchors(self) -> Tensor:
-        """Left, top, right, bottom of each anchor, in pixels of the input, shape (A, 4), float32."""
-        pictures = torch.zeros(1, 3, self._side, self._side, device=next(self.parameters()).device)
+    def anchors(self, height: int, width: int) -> Tensor:
+        """Left, top, right, bottom of each anchor, in pixels of an input of that size; (A, 4), float32."""
         ssd: Any = self.network
+        pictures = torch.zeros(1, 3, height, width, device=next(self.parameters()).device)
         training = self.training
         self.eval()
         with torch.no_grad():
             features = list(ssd.backbone(pictures).values())
         self.train(training)
-        images = ImageList(pictures, [(self._side, self._side)])
-        return ssd.anchor_generator(images, features)[0]
+        return ssd.anchor_generator(ImageList(pictures, [(height, width)]), features)[0]
 
 
 def spread_scores(detector: Detector, pictures: Tensor) -> None:
-    """Scale a random network's class scores, in place, so that it is sure of some boxes.
+    """Scale a random network's class scores, in place, so that it is sure of a few boxes.
 
     Fresh heads give every class the same score, and no box passes a threshold: nothing could be compared.
+    Without more weight on the background almost every anchor would hold an object.
 
     Args:
         detector: in evaluation mode.
-        pictures: some inputs, shape (N, 3, side, side).
+        pictures: some inputs, shape (N, 3, height, width).
     """
     ssd: Any = detector.network
+    heads = [layer for layer in ssd.head.classification_head.modules() if _gives_scores(layer)]
     with torch.no_grad():
         _, logits = detector(pictures)
         factor = SPREAD / float(logits.std())
-        for level in ssd.head.classification_head.module_list:
-            last = [layer for layer in level.modules() if isinstance(layer, nn.Conv2d)][-1]
-            last.weight.mul_(factor)
-            if last.bias is not None:
-                last.bias.mul_(factor)
+        ahead = factor * (logits[..., 1:].amax(dim=2) - logits[..., 0])  # of the background, by anchor
+        background = float(ahead.topk(SURE_ANCHORS, dim=1).values[:, -1].median())
+        for head in heads:
+            head.weight.mul_(factor)
+            head.bias.mul_(factor)
+            head.bias[:: logits.shape[2]] += background
+
+
+def _gives_scores(layer: nn.Module) -> bool:
+    """Whether a layer of a class head is its last: those before it have batch norms in place of a bias."""
+    return isinstance(layer, nn.Conv2d) and layer.bias is not None
 
 
 def task_of(network: nn.Module, input_shape: InputShape) -> Task:
@@ -115,6 +117,6 @@ def task_of(network: nn.Module, input_shape: InputShape) -> Task:
         return Segmentation()
     if isinstance(network, Detector):
         height, width = input_shape[1:]
-        anchors = network.anchors().numpy().astype(np.float32)
+        anchors = network.anchors(height, width).cpu().numpy().astype(np.float32)
         return Detection("ssd", height, width, anchors=anchors)
     return Classification()

@@ -165,13 +165,14 @@ def from_random(variant: Variant, data: Dataset, preprocess: Preprocess | None) 
     """Seeded random weights, with the statistics of batch norms taken from the calibration samples.
 
     They run the pipeline on an untrained network, and say nothing about trained ones. With PyTorch's initial
-    statistics a deep network's output would hardly depend on its input, and parity could compare nothing.
+    statistics a deep network's output would hardly depend on its input, and parity could compare nothing; a
+    detector's class heads are scaled, so that it finds something.
     """
     torch.manual_seed(0)
     network = variant.build(len(data.labels))
     settle_batch_norm(network, data.calibration.batches(preprocess, 16))
     if isinstance(network, Detector):
-        spread_scores(network, torch.from_numpy(data.calibration.take(range(4)).tensor(preprocess)))
+        spread_scores(network, torch.from_numpy(next(data.calibration.batches(preprocess, 16))))
     return Trained(network, WeightsRecord("random", _hash_of(network), {"seed": 0}))
 
 

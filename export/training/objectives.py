@@ -14,6 +14,7 @@ from torchvision.ops import box_iou
 
 from ...runtime.tasks.boxes import Boxes
 from ...runtime.tasks.segmentation import NO_LABEL
+from ..models.spec import InputShape
 from ..models.wrapped import Detector, Segmenter
 
 AUXILIARY_SHARE = 0.3  # of GoogLeNet's and Inception's further heads, as in the papers
@@ -66,11 +67,12 @@ class SsdObjective(Objective):
 
     Args:
         network: whose anchors and matcher are used.
+        input_shape: (channels, height, width).
     """
 
-    def __init__(self, network: Detector) -> None:
+    def __init__(self, network: Detector, input_shape: InputShape) -> None:
         self._ssd: Any = network.network
-        self._anchors = network.anchors()
+        self._anchors = network.anchors(*input_shape[1:])
 
     def loss(self, outputs: Outputs, truths: Sequence[Boxes]) -> tuple[Tensor, Tensor]:
         """Of boxes in pixels of the input."""
@@ -89,10 +91,15 @@ class SsdObjective(Objective):
         return self._ssd.proposal_matcher(box_iou(boxes, anchors))
 
 
-def objective_of(network: nn.Module) -> Objective:
-    """The objective that suits a network."""
+def objective_of(network: nn.Module, input_shape: InputShape) -> Objective:
+    """The objective that suits a network.
+
+    Args:
+        network: to be trained.
+        input_shape: of one sample.
+    """
     if isinstance(network, Detector):
-        return SsdObjective(network)
+        return SsdObjective(network, input_shape)
     return SegmentationObjective() if isinstance(network, Segmenter) else ClassificationObjective()
 
 

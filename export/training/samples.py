@@ -38,6 +38,11 @@ class Samples:
         return len(self.truths)
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.read(np.arange(1)).shape[1:]
+
+    @property
     def placed(self) -> bool:
         """Whether the truths have a place in the picture."""
         return not isinstance(self.truths, np.ndarray)

@@ -62,14 +62,15 @@ class Trainer:
         self._generator = np.random.default_rng(recipe.seed)
         self._samples = samples
         self._recipe = recipe
-        self._pictures = samples.read(np.arange(1)).ndim == 4
+        shape = samples.shape
+        self._pictures = len(shape) == 3
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.network = network.to(self.device)
         if self._pictures:
             self.network.to(memory_format=torch.channels_last)
         self._steps = len(cut(np.arange(len(samples)), recipe.batch))
         self._optimizer = _optimizer(network, recipe)
-        self._objective = objective_of(self.network)
+        self._objective = objective_of(self.network, shape)
         self._schedule = _schedule(self._optimizer, recipe, self._steps * recipe.epochs)
         self.epoch = 0
 
@@ -191,7 +192,7 @@ class HeldOutStats:
 
 def evaluate_network(network: nn.Module, samples: Samples) -> HeldOutStats:
     """Evaluate a network in evaluation mode, with one batch of samples in memory at a time."""
-    task, objective = task_of(network, samples.read(np.arange(1)).shape[1:]), objective_of(network)
+    task, objective = task_of(network, samples.shape), objective_of(network, samples.shape)
     measure = task.metric
     if measure is None:
         raise AssertionError("each task that is trained for has a metric")

@@ -68,10 +68,10 @@ def test_an_ssd_is_decoded_as_torchvision_does():
         wanted = ssd_module.SSD.postprocess_detections(
             ssd,
             {"bbox_regression": deltas, "cls_logits": logits},
-            [network.anchors()] * 2,
+            [network.anchors(SIDE, SIDE)] * 2,
             [(SIDE, SIDE)] * 2,
         )
-    anchors = network.anchors().numpy()
+    anchors = network.anchors(SIDE, SIDE).numpy()
     ours = task("ssd", anchors=anchors, min_score=0.12).decode(
         {"deltas": deltas.numpy(), "logits": logits.numpy()}
     )
