@@ -58,7 +58,7 @@ def read_program(path: Path) -> torch.export.ExportedProgram:
 
 
 def _input_shape(program: torch.export.ExportedProgram, path: Path) -> InputShape:
-    names = program.graph_signature.user_inputs
+    names = list(program.graph_signature.user_inputs)
     if len(names) != 1:
         raise ModelError(
             f"{path} has {len(names)} inputs.",

@@ -113,6 +113,8 @@ def of_type(kind, context="null"):
 
 ENUM = json.dumps([{"__enum__": True, "fqn": "antigravity:x", "name": "x"}])
 CALL = "__import__('os')"
+# torch writes this into `def forward(self, ...)` and into a call: here a body, a string over both, a comment.
+BODY = f"input):\n    {CALL}\n    '''#"
 PROGRAM = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
 HOSTILE = {
@@ -168,7 +170,7 @@ HOSTILE = {
         "as_operator",
     ),
     "node's name": (PROGRAM, in_json(lambda v: first_node(v).update(name=f"x = {CALL}; y")), CALL),
-    "argument's name": (PROGRAM, in_json(lambda v: call(v).update(forward_arg_names=[f"x={CALL}"])), CALL),
+    "argument's name": (PROGRAM, in_json(lambda v: call(v).update(forward_arg_names=[BODY])), CALL),
     "size": (PROGRAM, in_json(lambda v: sizes(v)[0]["as_expr"].update(expr_str=CALL)), CALL),
     "endless power": (
         PROGRAM,
