@@ -256,7 +256,7 @@ def test_inputs_that_do_not_suit_are_refused(network, tmp_path):
 
 
 class Unusual(nn.Module):
-    """Gives a dictionary, as torchvision's segmenters do; has a name with a hyphen, and an infinite number."""
+    """Gives a dictionary, as torchvision's segmenters do; a hyphen in a name, an infinite number."""
 
     def __init__(self, inner):
         super().__init__()
