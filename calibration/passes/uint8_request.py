@@ -74,8 +74,8 @@ def served_preprocess(request: Uint8Request, trained: Preprocess | None) -> Prep
         trained: how the network's own inputs are made of pictures.
 
     Raises:
-        InputError: it takes no pictures, its normalization is in the graph already, or its pictures are grey
-            and an order of colours was asked for.
+        InputError: it takes no pictures, its normalization is in the graph already, its pictures are grey
+            and an order of colours was asked for, or it is to resize frames that get a letterbox.
     """
     if trained is None:
         raise InputError(
@@ -92,5 +92,12 @@ def served_preprocess(request: Uint8Request, trained: Preprocess | None) -> Prep
     if request.channels is not None and trained.color == "gray":
         raise InputError(
             "The model takes grey pictures, which have one channel.", todo="leave --channels out"
+        )
+    if request.source is not None and trained.letterbox is not None:
+        raise InputError(
+            "A model cannot put frames into a letterbox itself.",
+            wanted="--resize pillow, or a preprocessing that stretches or crops",
+            got=f'"letterbox": {trained.letterbox}',
+            todo="leave --resize and --source out",
         )
     return trained.for_pixels(request.channels, request.source)

@@ -65,6 +65,9 @@ class Preprocess:
             cover it, and cropped in the centre. None where resizing and cropping are done here.
         exif_transpose: whether a rotation noted in the file is carried out first. Off by default, because
             torchvision's loaders, with which networks are trained, do not.
+        letterbox: grey, 0..255, of the borders where a picture is resized with its ratio kept until it fits
+            into `resize`, (height, width), and stands in the middle, as YOLO networks are trained (with 114).
+            None for no borders.
     """
 
     resize: int | tuple[int, int] | None
@@ -78,6 +81,7 @@ class Preprocess:
     dtype: Literal["float32", "uint8"] = "float32"
     exif_transpose: bool = False
     source: tuple[int, int] | None = None
+    letterbox: int | None = None
 
     def __post_init__(self) -> None:
         if self.color not in CHANNELS or self.interpolation not in INTERPOLATIONS:
@@ -92,6 +96,8 @@ class Preprocess:
             )
         if self.source is not None and self.dtype != "uint8":
             raise ValueError("source is for a model that takes uint8")
+        if self.letterbox is not None:
+            self._require_letterbox(self.letterbox)
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(
                 f"mean and std need {self.channels} value(s) each for color {self.color!r}, "
@@ -124,14 +130,13 @@ class Preprocess:
         The size is that of the picture as it is seen, where `exif_transpose` turns it. Where the model
         resizes frames itself, both steps count.
         """
-        if self.source is not None:
-            resized = self._resized(height, width)
-            in_network = replace(self, source=None).geometry(*self.source[::-1])
-            return _placed((width, height), resized, self.source).then(in_network)
-        return _placed((width, height), self._resized(height, width), self.crop)
+        placed = _placed((width, height), self._resized(height, width), self.size)
+        if self.source is None:
+            return placed
+        return placed.then(replace(self, source=None).geometry(*self.source[::-1]))
 
     def pixels(self, image: Image.Image) -> Image.Image:
-        """Colour conversion, resize and crop: the part that works on 8-bit pixels.
+        """Colour conversion, resize, crop and borders: the part that works on 8-bit pixels.
 
         Raises:
             ImageError: the picture has more than 8 bits a channel, or is so long and thin that resizing it
@@ -153,8 +158,7 @@ class Preprocess:
                     todo="cut the picture to a less extreme shape",
                 )
             image = image.resize((width, height), INTERPOLATIONS[self.interpolation])
-        crop = self.source or self.crop
-        return image if crop is None else _centre_crop(image, *crop)
+        return image if self.size is None else _centre_crop(image, *self.size, self.letterbox or 0)
 
     def __call__(self, image: Image.Image) -> NDArray[Any]:
         """Turn one picture into the model's tensor."""
@@ -180,8 +184,8 @@ class Preprocess:
 
     def takes_as_it_is(self, height: int, width: int) -> bool:
         """Whether the pixels of a picture of this size are the tensor: uint8, not resized and not cropped."""
-        crop = self.source or self.crop or (height, width)
-        return self.dtype == "uint8" and self._resized(height, width) == (height, width) == crop
+        size = self.size or (height, width)
+        return self.dtype == "uint8" and self._resized(height, width) == (height, width) == size
 
     def matrices(self, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Resizing and cropping of a frame of this size, as two matrices.
@@ -190,7 +194,12 @@ class Preprocess:
             The weights of the rows, shape (height of the result, height), and of the columns, shape (width of
             the result, width): rows @ pixels @ columns.T is a channel as Pillow gives it, but for its
             rounding to 8 bits, and cutting to 0..255, after each of the products, that of the columns first.
+
+        Raises:
+            ValueError: there is a letterbox, whose borders are no product of matrices.
         """
+        if self.letterbox is not None:
+            raise ValueError("the borders of a letterbox are no product of matrices")
         resized = self._resized(height, width)
         crop = self.crop or resized
 
@@ -214,12 +223,23 @@ class Preprocess:
             self, color=color or self.color, mean=mean, std=std, layout="NHWC", dtype="uint8", source=source
         )
 
+    def _require_letterbox(self, grey: int) -> None:
+        if not isinstance(self.resize, tuple) or self.crop is not None or self.source is not None:
+            raise ValueError("letterbox needs resize as (height, width), and neither crop nor source")
+        if not 0 <= grey <= 255:
+            raise ValueError(f"letterbox must be a grey from 0 to 255, or None, not {grey}")
+
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if self.source is not None:
             scale = max(self.source[0] / height, self.source[1] / width)
             return max(self.source[0], round(scale * height)), max(self.source[1], round(scale * width))
-        if not isinstance(self.resize, int):
-            return self.resize or (height, width)
+        if self.resize is None:
+            return height, width
+        if isinstance(self.resize, tuple):
+            if self.letterbox is None:
+                return self.resize
+            scale = min(self.resize[0] / height, self.resize[1] / width)
+            return max(1, round(scale * height)), max(1, round(scale * width))
         if height <= width:
             return self.resize, int(self.resize * width / height)
         return int(self.resize * height / width), self.resize
@@ -237,16 +257,18 @@ def _placed(picture: tuple[int, int], resized: tuple[int, int], crop: tuple[int,
     return Geometry(picture, crop[::-1], scale, (shift[0], shift[1]))
 
 
-def _centre_crop(image: Image.Image, height: int, width: int) -> Image.Image:
+def _centre_crop(image: Image.Image, height: int, width: int, grey: int = 0) -> Image.Image:
     if image.height < height or image.width < width:
-        image = _pad(image, max(height, image.height), max(width, image.width))
+        image = _pad(image, max(height, image.height), max(width, image.width), grey)
+    if (image.height, image.width) == (height, width):
+        return image
     top = round((image.height - height) / 2.0)
     left = round((image.width - width) / 2.0)
     return image.crop((left, top, left + width, top + height))
 
 
-def _pad(image: Image.Image, height: int, width: int) -> Image.Image:
-    padded = Image.new(image.mode, (width, height))
+def _pad(image: Image.Image, height: int, width: int, grey: int) -> Image.Image:
+    padded = Image.new(image.mode, (width, height), (grey,) * len(image.getbands()))
     padded.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
     return padded
 

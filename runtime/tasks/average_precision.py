@@ -22,20 +22,20 @@ MAX_DETECTIONS = 100  # a picture
 
 @dataclass(frozen=True)
 class Matches:
-    """What one picture adds, by class: its detections, best first, and how many truths there are.
+    """What one picture adds: its detections, best first, and its truths.
 
     Attributes:
         classes, scores: of each detection that counts, shape (D,).
-        hit: whether it found a truth, by threshold, shape (10, D).
-        skipped: whether it found one that is not judged, or none and lies on such a one, shape (10, D).
-        truths: number of judged truths by class.
+        hit: whether it found a truth, by threshold, shape (D, 10).
+        skipped: whether it found one that is not judged, shape (D, 10).
+        truths: class of each judged truth, shape (G,).
     """
 
     classes: NDArray[np.int64]
     scores: NDArray[np.float32]
     hit: NDArray[np.bool_]
     skipped: NDArray[np.bool_]
-    truths: dict[int, int]
+    truths: NDArray[np.int64]
 
 
 class MeanAveragePrecision(Measure):
@@ -44,71 +44,48 @@ class MeanAveragePrecision(Measure):
     name = "mAP@0.5"
 
     def count(self, wanted: Boxes, answer: Boxes) -> Matches:
-        """Match one picture's detections to its truths."""
-        classes = np.unique(np.concatenate([wanted.classes, answer.classes]))
-        parts = [self._match(wanted, answer, int(each)) for each in classes]
-        truths = {int(c): int((~wanted.ignore[wanted.classes == c]).sum()) for c in classes}
-        if not parts:
-            nothing = np.zeros((len(THRESHOLDS), 0), bool)
-            return Matches(np.zeros(0, np.int64), np.zeros(0, np.float32), nothing, nothing, truths)
-        return Matches(
-            np.concatenate([part.classes for part in parts]),
-            np.concatenate([part.scores for part in parts]),
-            np.concatenate([part.hit for part in parts], axis=1),
-            np.concatenate([part.skipped for part in parts], axis=1),
-            truths,
-        )
+        """Match one picture's detections to its truths, all thresholds at once."""
+        truth = wanted.take(np.argsort(wanted.ignore, kind="stable"))  # judged ones first
+        found = _best_of_each_class(answer)
+        overlaps = _overlaps(found.boxes, truth.boxes, truth.ignore)
+        overlaps[found.classes[:, None] != truth.classes] = 0
+        hit = np.zeros((len(found), len(THRESHOLDS)), bool)
+        skipped = np.zeros_like(hit)
+        taken = np.zeros((len(THRESHOLDS), len(truth)), bool)
+        for d in np.flatnonzero((overlaps >= THRESHOLDS[0]).any(axis=1)):
+            fits = overlaps[d] >= THRESHOLDS[:, None]
+            free = fits & ~taken & ~truth.ignore
+            allowed = np.where(free.any(axis=1)[:, None], free, fits & truth.ignore)
+            best = _last_of_best(np.where(allowed, overlaps[d], -1))
+            matched = allowed.any(axis=1)
+            taken[matched, best[matched]] = True
+            hit[d] = matched & ~truth.ignore[best]
+            skipped[d] = matched & truth.ignore[best]
+        return Matches(found.classes, found.scores, hit, skipped, truth.classes[~truth.ignore])
 
     def value(self, counts: Sequence[Matches]) -> float | None:
         """In percent, at IoU 0.5; None without a truth."""
-        found = self._by_threshold(counts, [0])
+        found = _means(counts, THRESHOLDS[:1])
         return None if found is None else 100 * float(found[0])
 
     def details(self, counts: Sequence[Matches]) -> dict[str, float]:
         """The others, in percent."""
-        found = self._by_threshold(counts, list(range(len(THRESHOLDS))))
+        found = _means(counts, THRESHOLDS)
         if found is None:
             return {}
-        return {"mAP@0.75": 100 * float(found[5]), "mAP@0.5:0.95": 100 * float(found.mean())}
+        return {"mAP@0.75": 100 * float(found[5]), "mAP@0.5:0.95": 100 * float(np.mean(found))}
 
-    def _match(self, wanted: Boxes, answer: Boxes, index: int) -> Matches:
-        truth, found = wanted.take(wanted.classes == index), answer.take(answer.classes == index)
-        truth = truth.take(np.argsort(truth.ignore, kind="stable"))  # judged ones first
-        found = found.take(np.argsort(-found.scores, kind="stable")[:MAX_DETECTIONS])
-        overlaps = _overlaps(found.boxes, truth.boxes, truth.ignore)
-        hit = np.zeros((len(THRESHOLDS), len(found)), bool)
-        skipped = np.zeros_like(hit)
-        for t, threshold in enumerate(THRESHOLDS):
-            taken = np.zeros(len(truth), bool)
-            for d in range(len(found)):
-                match = _best(overlaps[d], taken, truth.ignore, min(threshold, 1 - 1e-10))
-                if match is None:
-                    continue
-                taken[match] = True
-                hit[t, d] = not truth.ignore[match]
-                skipped[t, d] = truth.ignore[match]
-        return Matches(np.full(len(found), index), found.scores, hit, skipped, {})
 
-    def _by_threshold(self, counts: Sequence[Matches], which: list[int]) -> NDArray[np.float64] | None:
-        truths: dict[int, int] = {}
-        for count in counts:
-            for index, number in count.truths.items():
-                truths[index] = truths.get(index, 0) + number
-        judged = [index for index, number in truths.items() if number]
-        if not judged:
-            return None
-        classes = np.concatenate([count.classes for count in counts])
-        scores = np.concatenate([count.scores for count in counts])
-        hit = np.concatenate([count.hit[which] for count in counts], axis=1)
-        skipped = np.concatenate([count.skipped[which] for count in counts], axis=1)
-        order = np.argsort(-scores, kind="stable")
-        classes, hit, skipped = classes[order], hit[:, order], skipped[:, order]
-        found = [
-            [_average_precision(hit[t, own][~skipped[t, own]], truths[index]) for t in range(len(which))]
-            for index in judged
-            for own in (classes == index,)
-        ]
-        return np.mean(found, axis=0)
+def _best_of_each_class(found: Boxes) -> Boxes:
+    """At most MAX_DETECTIONS of each class, the best first."""
+    found = found.take(np.argsort(-found.scores, kind="stable"))
+    if len(found) <= MAX_DETECTIONS:
+        return found
+    grouped = np.argsort(found.classes, kind="stable")
+    classes = found.classes[grouped]
+    rank = np.empty(len(found), np.int64)
+    rank[grouped] = np.arange(len(found)) - np.searchsorted(classes, classes)
+    return found.take(rank < MAX_DETECTIONS)
 
 
 def _overlaps(
@@ -121,15 +98,32 @@ def _overlaps(
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def _best(
-    overlaps: NDArray[np.float64], taken: NDArray[np.bool_], ignore: NDArray[np.bool_], threshold: float
-) -> int | None:
-    """The truth that a detection finds: a judged one that is free before one that is not judged."""
-    for candidates in (~ignore & ~taken, ignore):
-        fits = np.flatnonzero(candidates & (overlaps >= threshold))
-        if len(fits):
-            return int(fits[len(fits) - 1 - np.argmax(overlaps[fits][::-1])])  # the last of equals, as COCO
-    return None
+def _last_of_best(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Position of each row's maximum, the last of equals, as COCO's implementation takes it."""
+    return values.shape[1] - 1 - values[:, ::-1].argmax(axis=1)
+
+
+def _means(counts: Sequence[Matches], thresholds: NDArray[np.float64]) -> list[float] | None:
+    """Mean over the classes that have truths, at the first thresholds; None without a truth."""
+    if not counts:
+        return None
+    truths = np.concatenate([count.truths for count in counts])
+    if not len(truths):
+        return None
+    judged, numbers = np.unique(truths, return_counts=True)
+    classes = np.concatenate([count.classes for count in counts])
+    scores = np.concatenate([count.scores for count in counts])
+    hit = np.concatenate([count.hit for count in counts])
+    skipped = np.concatenate([count.skipped for count in counts])
+    order = np.lexsort((-scores, classes))
+    means = []
+    for t in range(len(thresholds)):
+        kept = order[~skipped[order, t]]
+        hits, kinds = hit[kept, t], classes[kept]
+        starts, ends = np.searchsorted(kinds, judged, "left"), np.searchsorted(kinds, judged, "right")
+        each = zip(starts, ends, numbers, strict=True)
+        means.append(float(np.mean([_average_precision(hits[a:b], count) for a, b, count in each])))
+    return means
 
 
 def _average_precision(hits: NDArray[np.bool_], truths: int) -> float:
@@ -140,4 +134,4 @@ def _average_precision(hits: NDArray[np.bool_], truths: int) -> float:
     recall, precision = right / truths, right / np.arange(1, len(hits) + 1)
     precision = np.maximum.accumulate(precision[::-1])[::-1]
     at = np.searchsorted(recall, RECALLS, side="left")
-    return float(np.where(at < len(hits), precision[np.minimum(at, len(hits) - 1)], 0).mean())
+    return float(precision[at[at < len(hits)]].sum() / len(RECALLS))

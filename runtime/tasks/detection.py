@@ -78,8 +78,8 @@ class Detection(Task):
             raise ValueError(f"layout must be one of {', '.join(LAYOUTS)}, not {self.layout!r}")
         if not (0 <= self.min_score < 1 and 0 < self.iou < 1 and self.max_boxes > 0):
             raise ValueError("min_score and iou must lie between 0 and 1, and max_boxes above 0")
-        if min(self.height, self.width) < 0:
-            raise ValueError("height and width must be those of the input, in pixels")
+        if min(self.height, self.width) < 0 or bool(self.height) != bool(self.width):
+            raise ValueError("height and width must be those of the input, in pixels, or both 0")
 
     @property
     def agreement(self) -> Measure:
@@ -113,10 +113,22 @@ class Detection(Task):
             self._require_anchors(outputs[0])
 
     def for_input(self, shape: Sequence[int]) -> Task:
-        """The same with the sides of the input, where they were not given."""
-        if self.height or len(shape) != 3:
+        """The same with the sides of the input, where they were not given.
+
+        Raises:
+            TaskError: others were given.
+        """
+        if len(shape) != 3:
             return self
-        return replace(self, height=int(shape[1]), width=int(shape[2]))
+        height, width = int(shape[1]), int(shape[2])
+        if self.height and (self.height, self.width) != (height, width):
+            raise TaskError(
+                "The detection's height and width are not those of the model's input.",
+                wanted=f"height={height},width={width}",
+                got=f"height={self.height},width={self.width}",
+                todo="leave them out of --task; they follow from the input",
+            )
+        return replace(self, height=height, width=width)
 
     def parts(self, outputs: Sequence[OutputSpec]) -> tuple[Part, ...]:
         """Boxes, objectness and classes, each apart; outputs behind those of the layout as wholes."""
@@ -128,8 +140,13 @@ class Detection(Task):
         """The objects of each sample, the surest first, in pixels of the input.
 
         Raises:
-            TaskError: a box or a score is NaN or Inf.
+            TaskError: a box or a score is NaN or Inf, or the sides of the input are not known.
         """
+        if not self.height:
+            raise TaskError(
+                "A detection must know the sides of the model's input, which no box leaves.",
+                todo="give height and width, as in --task detection:yolov8,height=640,width=640",
+            )
         layout, arrays = LAYOUTS[self.layout], list(outputs.values())
         return [self._objects(layout, [each[i] for each in arrays], i) for i in range(len(arrays[0]))]
 
@@ -139,8 +156,10 @@ class Detection(Task):
         return truth.moved(moved).take(areas(moved) > 0)
 
     def row(self, answer: Boxes, view: View) -> dict[str, Any]:
-        """Each object with its box in pixels of the picture."""
-        places = answer.boxes if view.geometry is None else view.geometry.boxes_in_picture(answer.boxes)
+        """Each object with its box in pixels of the picture; what lies outside, in a letterbox, is none."""
+        if view.geometry is not None:
+            answer = answer.moved(view.geometry.boxes_in_picture(answer.boxes))
+            answer = answer.take(areas(answer.boxes) > 0)
         return {
             "objects": [
                 {
@@ -149,7 +168,7 @@ class Detection(Task):
                     "score": round(float(score), SCORE_DIGITS),
                     "box": [round(float(side), BOX_DIGITS) for side in box],
                 }
-                for box, index, score in zip(places, answer.classes, answer.scores, strict=True)
+                for box, index, score in zip(answer.boxes, answer.classes, answer.scores, strict=True)
             ]
         }
 
@@ -177,10 +196,8 @@ class Detection(Task):
         boxes = self._clipped(boxes)
         seen = areas(boxes) > 0
         boxes, scores, classes = boxes[seen], scores[seen], classes[seen]
-        apart = (
-            boxes + (classes * 2 * max(self.height, self.width))[:, None]
-        )  # classes never cover each other
-        kept = nms(apart, scores, self.iou, self.max_boxes)
+        beside = classes * 2 * max(self.height, self.width)  # where no class covers another
+        kept = nms(boxes + beside[:, None], scores, self.iou, self.max_boxes)
         return Boxes.of(boxes[kept], classes[kept], scores[kept])
 
     def _clipped(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -204,13 +221,14 @@ def _best_candidates(
     found: Candidates, min_score: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """Boxes, scores and classes of at most MAX_CANDIDATES pairs of a box and a class, the best first."""
-    flat = found.scores.ravel()
-    chosen = np.flatnonzero(flat >= max(min_score, np.finfo(np.float32).tiny))
-    if len(chosen) > MAX_CANDIDATES:
-        chosen = chosen[np.argpartition(-flat[chosen], MAX_CANDIDATES)[:MAX_CANDIDATES]]
-    chosen = chosen[np.argsort(-flat[chosen], kind="stable")]
-    rows, classes = np.divmod(chosen, found.scores.shape[1])
-    return found.boxes[rows], flat[chosen], classes
+    rows, classes = np.nonzero(found.scores >= max(min_score, np.finfo(np.float32).tiny))
+    scores = found.scores[rows, classes]
+    chosen = np.arange(len(scores))
+    if len(scores) > MAX_CANDIDATES:
+        # Sorted, so that equal scores come in the order of the output on every processor.
+        chosen = np.sort(np.argpartition(-scores, MAX_CANDIDATES)[:MAX_CANDIDATES])
+    chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
+    return found.boxes[rows[chosen]], scores[chosen], classes[chosen]
 
 
 def _matched(wanted: Boxes, answer: Boxes, threshold: float) -> int:

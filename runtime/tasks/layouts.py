@@ -160,7 +160,7 @@ class CenterNetLayout(Layout):
         half = sizes.reshape(2, -1).T * (stride / 2)
         peaks = np.where(heat == _maximum_around(heat), heat, 0).reshape(len(heat), -1).T
         boxes = np.concatenate([centres - half, centres + half], axis=1).astype(np.float32)
-        return Candidates(boxes, peaks.astype(np.float32))
+        return Candidates(boxes, peaks.astype(np.float32, copy=False))
 
 
 class BoxesLayout(Layout):
@@ -213,6 +213,5 @@ def _corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
 def _maximum_around(heat: NDArray[np.float32]) -> NDArray[np.float32]:
     """The largest value of the 3 x 3 cells around each, shape (classes, h, w)."""
     padded = np.pad(heat, ((0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
-    rows, columns = heat.shape[1:]
-    shifted = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    return np.maximum.reduce(shifted)
+    beside = np.maximum(np.maximum(padded[:, :, :-2], padded[:, :, 1:-1]), padded[:, :, 2:])
+    return np.maximum(np.maximum(beside[:, :-2], beside[:, 1:-1]), beside[:, 2:])

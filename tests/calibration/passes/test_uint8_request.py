@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from edgeproof.calibration.passes.uint8_request import Uint8Request, served_preprocess, uint8_request
@@ -6,6 +8,7 @@ from edgeproof.runtime.errors import InputError
 
 TRAINED = Preprocess(resize=18, crop=(16, 16), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 GRAY = Preprocess(resize=None, crop=(16, 16), mean=(0.3,), std=(0.2,), color="gray")
+LETTERBOXED = replace(TRAINED, resize=(16, 16), crop=None, letterbox=114)
 
 
 def test_the_options_make_the_request():
@@ -49,6 +52,7 @@ def test_the_served_preprocessing():
         (Uint8Request(), None, "takes tensors"),
         (Uint8Request(), TRAINED.for_pixels(), "pixels already"),
         (Uint8Request("bgr"), GRAY, "one channel"),
+        (Uint8Request(source=(72, 128)), LETTERBOXED, "letterbox"),
     ],
 )
 def test_what_cannot_be_served(request_, trained, message):

@@ -128,6 +128,62 @@ def test_size_is_known_only_where_no_picture_decides_it(resize, crop, size):
     assert Preprocess(resize, crop, MEAN, STD).size == size
 
 
+# --- letterbox --------------------------------------------------------------------------------------
+
+GREY = 114
+
+
+def letterboxed_by_hand(image, height, width):
+    """As YOLO's own loader does it, written out with Pillow."""
+    ratio = min(height / image.height, width / image.width)
+    inner = image.convert("RGB").resize(
+        (max(1, round(image.width * ratio)), max(1, round(image.height * ratio))), Image.Resampling.BILINEAR
+    )
+    left, top = round((width - inner.width) / 2 - 0.1), round((height - inner.height) / 2 - 0.1)
+    ground = Image.new("RGB", (width, height), (GREY, GREY, GREY))
+    ground.paste(inner, (left, top))
+    return ground
+
+
+@given(seeds, sides, sides, sides, sides, st.sampled_from(MODES))
+@settings(max_examples=100)
+def test_a_letterbox_is_that_of_yolos_loader(seed, height, width, to_height, to_width, mode):
+    image = picture(seed, height, width, mode)
+    ours = Preprocess((to_height, to_width), None, (0.0,) * 3, (1.0,) * 3, letterbox=GREY)
+    wanted = letterboxed_by_hand(image, to_height, to_width)
+    assert np.array_equal(np.asarray(ours.pixels(image)), np.asarray(wanted))
+    assert np.array_equal(ours(image), np.asarray(wanted, np.float32).transpose(2, 0, 1) / np.float32(255))
+    assert ours.size == (to_height, to_width)
+
+
+@pytest.mark.parametrize("color", ["rgb", "bgr", "gray"])
+def test_borders_are_grey_in_each_order_of_channels(color):
+    channels = 1 if color == "gray" else 3
+    trained = Preprocess((8, 8), None, (0.5,) * channels, (0.5,) * channels, color=color, letterbox=GREY)
+    pixels = trained.for_pixels()(Image.new("RGB", (16, 4), "white"))
+    assert pixels.shape == (8, 8, channels)
+    assert (pixels[:3] == GREY).all()
+    assert (pixels[3:5] == 255).all()
+    assert (pixels[5:] == GREY).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (4, 8), (8, 4), (8, 16)])
+def test_only_a_picture_of_the_whole_size_needs_no_letterbox(height, width):
+    served = Preprocess((8, 8), None, MEAN, STD, letterbox=GREY).for_pixels()
+    assert served.takes_as_it_is(height, width) == ((height, width) == (8, 8))
+
+
+def test_a_manifest_from_before_letterboxes_has_none():
+    value = encode(Preprocess((8, 8), None, MEAN, STD))
+    del value["letterbox"]
+    assert decode(Preprocess, value).letterbox is None
+
+
+def test_a_letterbox_is_no_product_of_matrices():
+    with pytest.raises(ValueError, match="no product"):
+        Preprocess((8, 8), None, MEAN, STD, letterbox=GREY).matrices(16, 16)
+
+
 # --- rotation noted in the file ---------------------------------------------------------------------
 
 
@@ -176,6 +232,12 @@ def test_without_the_request_it_is_what_torchvision_sees(rotated_jpeg):
         ({"resize": (8, 0)}, "between 1 and"),
         ({"crop": (0, 8)}, "between 1 and"),
         ({"crop": (8, 20_000_000)}, "between 1 and"),
+        ({"letterbox": 114}, "letterbox needs resize"),
+        ({"letterbox": 114, "resize": (8, 8)}, "letterbox needs resize"),
+        ({"letterbox": 114, "crop": None}, "letterbox needs resize"),
+        ({"letterbox": 114, "resize": None, "crop": None}, "letterbox needs resize"),
+        ({"letterbox": 256, "resize": (8, 8), "crop": None}, "from 0 to 255"),
+        ({"letterbox": -1, "resize": (8, 8), "crop": None}, "from 0 to 255"),
     ],
 )
 def test_impossible_values_are_refused(changes, message):
@@ -198,6 +260,8 @@ def test_impossible_values_are_refused(changes, message):
         ({"crop": 8}, "crop must be a list"),
         ({"mean": "half"}, "mean must be a list"),
         ({"exif_transpose": 1}, "exif_transpose must be bool"),
+        ({"letterbox": 0.5}, "letterbox must be int"),
+        ({"letterbox": True}, "letterbox must be int"),
         ({"std": [0.5, 0, 0.5]}, "above 0"),
     ],
 )
@@ -212,6 +276,8 @@ def test_impossible_values_in_json_are_refused_by_name(changes, message):
 def test_a_preprocessing_survives_json(resize, crop):
     preprocess = Preprocess(resize, crop, MEAN, STD, "bicubic", exif_transpose=True)
     assert decode(Preprocess, encode(preprocess)) == preprocess
+    letterboxed = Preprocess((6, 7), None, MEAN, STD, letterbox=0)
+    assert decode(Preprocess, encode(letterboxed)) == letterboxed
 
 
 @pytest.mark.parametrize("size", [(1, 2000), (2000, 1)])

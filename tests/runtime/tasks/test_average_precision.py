@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,16 +59,47 @@ def coco_figures(scenes):
     return judged.stats[:3]
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_the_figures_are_those_of_pycocotools(seed):
-    random = np.random.default_rng(seed)
-    scenes = [scene(random) for _ in range(25)]
+def assert_as_pycocotools(scenes):
     whole, half, three_quarters = coco_figures(scenes)
     counts = [MEASURE.count(truth, answer) for truth, answer in scenes]
     assert MEASURE.value(counts) == pytest.approx(100 * half, abs=1e-6)
     details = MEASURE.details(counts)
     assert details["mAP@0.75"] == pytest.approx(100 * three_quarters, abs=1e-6)
     assert details["mAP@0.5:0.95"] == pytest.approx(100 * whole, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_figures_are_those_of_pycocotools(seed):
+    random = np.random.default_rng(seed)
+    assert_as_pycocotools([scene(random) for _ in range(25)])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equal_scores_are_taken_in_the_order_of_pycocotools(seed):
+    random = np.random.default_rng(seed)
+    scenes = [scene(random) for _ in range(25)]
+    assert_as_pycocotools(
+        [(truth, replace(found, scores=np.round(found.scores * 3) / 3)) for truth, found in scenes]
+    )
+
+
+def test_of_truths_that_overlap_alike_pycocotools_takes_the_last():
+    truth = Boxes.of([[0, 0, 10, 10], [2, 0, 12, 10]], [0, 0])
+    found = Boxes.of([[1, 0, 11, 10], [3, 0, 13, 10]], [0, 0], [0.9, 0.8])
+    assert_as_pycocotools([(truth, found)])
+
+
+def test_only_the_best_hundred_of_a_class_and_a_picture_count():
+    random = np.random.default_rng(0)
+    scenes = [scene(random) for _ in range(10)]
+    crowded = []
+    for truth, found in scenes:
+        many = [np.tile(each, 40) for each in (found.classes, found.scores)]
+        boxes = np.tile(found.boxes, (40, 1)) + random.normal(0, 3, (40 * len(found), 1))
+        scores = many[1] * random.uniform(0.1, 1, 40 * len(found))
+        crowded.append((truth, Boxes.of(boxes, many[0], scores)))
+    assert max(np.bincount(found.classes).max() for _, found in crowded) > 100
+    assert_as_pycocotools(crowded)
 
 
 def test_the_truth_itself_is_all_right_and_nothing_is_all_wrong():

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
+from edgeproof.runtime.bundle.preprocess import Preprocess
 from edgeproof.runtime.errors import TaskError
 from edgeproof.runtime.tasks.base import View
 from edgeproof.runtime.tasks.boxes import Boxes
@@ -83,6 +84,22 @@ def test_an_ssd_is_decoded_as_torchvision_does():
         assert np.array_equal(right["labels"].numpy()[order] - 1, found.classes)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_what_torchvisions_box_coder_encodes_is_decoded(seed):
+    torch = pytest.importorskip("torch")
+    coder = pytest.importorskip("torchvision.models.detection._utils").BoxCoder((10.0, 10.0, 5.0, 5.0))
+    random = np.random.default_rng(seed)
+    corner = random.uniform(0, 30, (2, 8, 2))
+    boxes, anchors = np.concatenate([corner, corner + random.uniform(2, 30, (2, 8, 2))], axis=2)
+    deltas = coder.encode_single(torch.from_numpy(boxes), torch.from_numpy(anchors)).numpy()
+    logits = np.zeros((8, 3), np.float32)
+    outputs = [deltas.astype(np.float32), logits]
+    found = LAYOUTS["ssd"].candidates(outputs, anchors.astype(np.float32), SIDE)
+    assert found.boxes == pytest.approx(boxes, abs=1e-3)
+    assert found.scores == pytest.approx(np.full((8, 2), 1 / 3))
+
+
 def test_peaks_of_heat_maps_are_objects():
     heat, sizes, offsets = (np.zeros((1, count, 16, 16), np.float32) for count in (2, 2, 2))
     heat[0, 1, 5, 7], heat[0, 1, 5, 8], heat[0, 0, 12, 2] = 0.9, 0.6, 0.5
@@ -98,6 +115,33 @@ def test_boxes_are_cut_at_the_edges_and_those_outside_are_none(layout):
     boxes = [[[-10, -10, 20, 20], [70, 70, 90, 90]]]
     (found,) = task(layout).decode(outputs_of(layout, boxes, [[[0.9], [0.9]]]))
     assert found.boxes.tolist() == [[0, 0, 20, 20]]
+
+
+def test_of_equal_scores_the_first_in_the_output_come_first():
+    random = np.random.default_rng(0)
+    cells = random.permutation(SIDE * SIDE)[:1500]  # one pixel each: none covers another
+    corner = np.stack([cells % SIDE, cells // SIDE], axis=1)
+    scores = random.uniform(0.3, 0.5, 1500)
+    best = np.sort(random.permutation(1500)[:500])
+    scores[best] = 0.9
+    outputs = outputs_of("boxes", [np.concatenate([corner, corner + 1], axis=1)], scores[None, :, None])
+    (found,) = task("boxes", max_boxes=400).decode(outputs)
+    assert found.boxes[:, :2].tolist() == corner[best[:400]].tolist()
+
+
+def test_the_sides_of_the_input_must_be_known():
+    outputs = outputs_of("boxes", [[[0, 0, 9, 9]]], [[[0.9]]])
+    with pytest.raises(TaskError, match="must know the sides"):
+        Detection("boxes").decode(outputs)
+    assert len(Detection("boxes").for_input((3, 10, 20)).decode(outputs)[0]) == 1
+
+
+def test_the_sides_follow_from_the_input_and_must_not_differ():
+    assert Detection("boxes").for_input((3, 10, 20)) == Detection("boxes", 10, 20)
+    assert Detection("boxes", 10, 20).for_input((3, 10, 20)) == Detection("boxes", 10, 20)
+    with pytest.raises(TaskError, match="not those of the model's input") as caught:
+        Detection("boxes", 10, 20).for_input((3, 20, 10))
+    assert "height=20,width=10" in str(caught.value)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -151,7 +195,9 @@ def test_anchors_that_do_not_match_are_refused(anchors):
         task("ssd", anchors=anchors).require_fit(outputs, ())
 
 
-@pytest.mark.parametrize("changes", [{"layout": "yolov1"}, {"min_score": 1.5}, {"iou": 0}, {"max_boxes": 0}])
+@pytest.mark.parametrize(
+    "changes", [{"layout": "yolov1"}, {"min_score": 1.5}, {"iou": 0}, {"max_boxes": 0}, {"width": 0}]
+)
 def test_parameters_that_make_no_sense_are_refused(changes):
     with pytest.raises(ValueError, match="must"):
         Detection(**{"layout": "boxes", "height": 8, "width": 8, **changes})
@@ -206,6 +252,14 @@ def test_truths_move_with_the_picture_and_rows_move_back():
     view = View(("cat", "dog"), (), geometry)
     row = task("boxes").row(moved, view)
     assert row == {"objects": [{"index": 1, "label": "dog", "score": 1.0, "box": [100, 4, 128, 16]}]}
+
+
+def test_objects_in_the_borders_of_a_letterbox_are_no_row():
+    preprocess = Preprocess((SIDE, SIDE), None, (0.5,) * 3, (0.5,) * 3, letterbox=114)
+    geometry = preprocess.geometry(128, 64)  # half as large, 16 pixels of border above and below
+    found = Boxes.of([[4, 0, 20, 15], [4, 10, 20, 26]], [0, 0], [0.9, 0.8])
+    row = task("boxes").row(found, View(("cat",), (), geometry))
+    assert row == {"objects": [{"index": 0, "label": "cat", "score": 0.8, "box": [8, 0, 40, 20]}]}
 
 
 def test_a_picture_with_no_object_is_an_empty_row_and_is_drawn_as_it_is():

@@ -21,6 +21,7 @@ HALF = (0.5,) * 3
             Preprocess(resize=(48, 80), crop=None, mean=HALF, std=HALF),
             Preprocess(resize=None, crop=(90, 60), mean=HALF, std=HALF),
             Preprocess(resize=40, crop=(64, 64), mean=HALF, std=HALF),  # pads
+            Preprocess(resize=(64, 80), crop=None, mean=HALF, std=HALF, letterbox=0),
         ]
     ),
     st.tuples(st.floats(0.3, 0.7), st.floats(0.3, 0.7)),
@@ -46,6 +47,18 @@ def test_boxes_go_there_and_back(scale, shift):
     geometry = Geometry((100, 80), (64, 64), scale, shift)
     boxes = np.array([[3, 4, 50, 60], [0, 0, 100, 80]], np.float32)
     assert geometry.boxes_in_picture(geometry.boxes_in_input(boxes)) == pytest.approx(boxes, abs=1e-2)
+
+
+@pytest.mark.parametrize("size", [(200, 100), (100, 200), (64, 64), (33, 9), (1, 500)])
+def test_the_whole_picture_is_what_lies_inside_a_letterbox(size):
+    preprocess = Preprocess(resize=(64, 96), crop=None, mean=HALF, std=HALF, letterbox=0)
+    pixels = np.asarray(preprocess.pixels(Image.new("RGB", size, "white"))).max(axis=2)
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    whole = np.array([[0, 0, *size]], np.float32)
+    geometry = preprocess.geometry(*size)
+    found = geometry.boxes_in_input(whole)
+    assert found.tolist() == [[columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]]
+    assert geometry.boxes_in_picture(found) == pytest.approx(whole, abs=1e-3)
 
 
 def test_two_steps_are_one():
