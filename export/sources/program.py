@@ -65,7 +65,7 @@ def _input_shape(program: torch.export.ExportedProgram, path: Path) -> InputShap
             wanted="exactly one: the images",
             got=", ".join(map(str, names)),
         )
-    node = next(node for node in program.graph.nodes if node.name == next(iter(names)))
+    node = next(node for node in program.graph.nodes if node.name == names[0])
     example: Any = node.meta["val"]
     batch, *sides = example.shape
     if isinstance(batch, int):
