@@ -139,8 +139,17 @@ def without_cpu_casts(rewritten: onnx.ModelProto, model: onnx.ModelProto) -> onn
 
 
 def _types_on_gpu(nodes: Sequence[onnx.NodeProto], of_model: Mapping[str, int]) -> dict[str, int]:
-    """Element type of each value, where what ONNX Runtime put in has that of the value it leads to."""
+    """Element type of each value, where what ONNX Runtime put in has that of the value it leads to.
+
+    A DequantizeLinear that it doubled has that of its scale, as any.
+    """
     types = dict(of_model)
+    for node in nodes:
+        scale = (
+            types.get(node.input[1].removeprefix(CPU_CAST)) if node.op_type == "DequantizeLinear" else None
+        )
+        if scale:
+            types.setdefault(node.output[0].removeprefix(CPU_CAST), scale)
     for node in reversed(nodes):
         wanted = _computed_in(node, types)
         for name in node.input:

@@ -132,4 +132,4 @@ def test_it_becomes_a_bundle(name, tmp_path, progress):
     bundle = export_bundle(request, progress)
     assert bundle.manifest.architecture == name
     assert set(bundle.manifest.models) == {"fp32", "fp16", "int8"}
-    assert bundle.manifest.models["fp32"].parity["passed"]
+    assert bundle.manifest.models["fp32"].parity.passed
