@@ -10,7 +10,7 @@ from edgeproof.export.training.history import Epoch
 @pytest.mark.parametrize("count", [1, 12])
 def test_the_picture_opens_and_shows_something(tmp_path, draftless, count):
     epochs = [Epoch(n, 2 / n, 2.5 / n, 100 - 50 / n, 360, 0.1, 1.0) for n in range(1, count + 1)]
-    draw_curves(epochs, "net_$x on digits: 50 % $", tmp_path / "curves.png")
+    draw_curves(epochs, "top-1", "net_$x on digits: 50 % $", tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.format == "PNG"
         assert picture.size == tuple(side * DOTS_PER_INCH for side in INCHES)

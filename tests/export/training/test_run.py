@@ -143,7 +143,7 @@ def test_it_learns_and_its_files_can_be_used(straight, tiny_network, digits):
     assert history == straight.history
     assert [epoch.epoch for epoch in history.epochs] == [1, 2, 3, 4]
     assert history.epochs[-1].loss < history.epochs[0].loss
-    assert history.result.top1 == history.epochs[-1].top1 > 50
+    assert history.result.score == history.epochs[-1].score > 50
     assert history.epochs[-1].held_out == 360
     assert history.result.held_out == len(digits.evaluation)
     assert history.settings["data"]["samples"] == 150
@@ -152,14 +152,14 @@ def test_it_learns_and_its_files_can_be_used(straight, tiny_network, digits):
     network = registry.find(tiny_network).standard.build(10)
     load_state(network, weights(straight.folder), straight.folder)
     scores = predict(network.eval(), digits.evaluation.tensor(digits.preprocess((3, 32, 32))))
-    assert 100 * (scores.argmax(1) == digits.evaluation.labels).mean() == history.result.top1
+    assert 100 * (scores.argmax(1) == digits.evaluation.labels).mean() == history.result.score
 
 
 def test_the_weights_do_not_depend_on_the_judges(
     straight, request_for, tmp_path, progress, digits, monkeypatch
 ):
     fewer = replace(digits, evaluation=digits.evaluation.take(range(10)))
-    monkeypatch.setattr(module.catalog, "find", lambda _: fewer)
+    monkeypatch.setattr(module.catalog, "find", lambda name, task: fewer)
     train_model(request_for(tmp_path), progress)
     assert same(weights(tmp_path), weights(straight.folder))
 
@@ -185,7 +185,7 @@ def test_auxiliary_outputs_are_trained_too_and_do_not_judge(auxiliary, tmp_path,
     recipe = {"epochs": 3}
     request = TrainRequest(model=f"{auxiliary}:auxiliary", samples=300, recipe=recipe, out=tmp_path)
     history = train_model(request, progress).history
-    assert history.result.top1 > 50
+    assert history.result.score > 50
     assert 0 < history.epochs[-1].loss < 2
     start = training._resolve_job(request).network.state_dict()
     assert not torch.equal(weights(tmp_path)["heads.2.weight"], start["heads.2.weight"])
@@ -254,14 +254,14 @@ def test_an_output_that_is_a_file_is_refused(request_for, tmp_path, progress):
 def test_data_that_the_model_cannot_take_is_refused(request_for, tmp_path, progress, digits, monkeypatch):
     sounds = Split(lambda _: np.zeros((1, 40), np.float32), digits.train.labels)
     found = replace(digits, name="sounds", train=sounds, evaluation=sounds, tensor_shape=(1, 40))
-    monkeypatch.setattr(module.catalog, "find", lambda _: found)
+    monkeypatch.setattr(module.catalog, "find", lambda name, task: found)
     with pytest.raises(DataError, match="tiny cannot take the data set sounds"):
         train_model(request_for(tmp_path / "out"), progress)
     assert not (tmp_path / "out").exists()
 
 
 def test_data_without_a_part_to_train_on_is_refused(request_for, tmp_path, progress, digits, monkeypatch):
-    monkeypatch.setattr(module.catalog, "find", lambda _: replace(digits, train=None))
+    monkeypatch.setattr(module.catalog, "find", lambda name, task: replace(digits, train=None))
     with pytest.raises(DataError, match="no part to train on"):
         train_model(request_for(tmp_path / "out"), progress)
 

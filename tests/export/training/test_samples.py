@@ -13,7 +13,7 @@ def test_kept_and_streamed_samples_are_the_same(digits, progress):
     chosen = np.array([7, 3, 39])
     assert np.array_equal(kept.read(chosen), streamed.read(chosen))
     assert np.array_equal(kept.read(chosen), part.take(chosen).tensor(preprocess))
-    assert np.array_equal(kept.labels, part.labels)
+    assert np.array_equal(kept.truths, part.labels)
 
 
 def test_kept_samples_are_read_once(digits, progress):

@@ -110,6 +110,6 @@ def test_a_judgement_is_the_mean_over_all_samples(digits, progress):
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
     held_out = evaluate_network(network, prepare(part, preprocess, progress))
     scores = torch.from_numpy(predict(network, part.tensor(preprocess)))
-    assert held_out.top1 == (scores.argmax(1).numpy() == part.labels).mean() * 100
+    assert held_out.score == (scores.argmax(1).numpy() == part.labels).mean() * 100
     wanted = nn.functional.cross_entropy(scores, torch.from_numpy(part.labels)).item()
     assert held_out.loss == pytest.approx(wanted, rel=1e-5)
