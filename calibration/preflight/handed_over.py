@@ -110,7 +110,10 @@ def without_cpu_casts(rewritten: onnx.ModelProto, model: onnx.ModelProto) -> onn
     nodes = [node for node in rewritten.graph.node if not node.name.startswith(CPU_CAST)]
     casts = [node for node in rewritten.graph.node if node.name.startswith(CPU_CAST)]
     sources = {node.output[0]: node.input[0] for node in casts}
-    types, constants = _types_on_gpu(nodes, element_types(model)), initializers(rewritten)
+    known, constants = element_types(model), initializers(rewritten)
+    # Of operators that ONNX Runtime puts together from others, such as Gelu: in float32, as it computes them.
+    added = {name: value.data_type for name, value in constants.items() if name not in known}
+    types = {**_types_on_gpu(nodes, known), **added}
     twins: dict[tuple[str, int], str] = {}
     mended: list[onnx.NodeProto] = []
     for original in nodes:
@@ -120,7 +123,8 @@ def without_cpu_casts(rewritten: onnx.ModelProto, model: onnx.ModelProto) -> onn
         for i, named in enumerate(original.input):
             name = node.input[i] = _source(named, sources)
             kind = types.get(named.removeprefix(CPU_CAST))
-            if wanted and kind in FLOATS and kind != wanted and name not in constants:
+            fixed = name in constants and name not in added  # as Resize's scales, of any float type
+            if wanted and kind in FLOATS and kind != wanted and not fixed:
                 if (name, wanted) not in twins:
                     twins[name, wanted] = f"{name}.as_{TensorProto.DataType.Name(wanted).lower()}"
                     mended.append(onnx.helper.make_node("Cast", [name], [twins[name, wanted]], to=wanted))
@@ -135,8 +139,17 @@ def without_cpu_casts(rewritten: onnx.ModelProto, model: onnx.ModelProto) -> onn
 
 
 def _types_on_gpu(nodes: Sequence[onnx.NodeProto], of_model: Mapping[str, int]) -> dict[str, int]:
-    """Element type of each value, where what ONNX Runtime put in has that of the value it leads to."""
+    """Element type of each value, where what ONNX Runtime put in has that of the value it leads to.
+
+    A DequantizeLinear that it doubled has that of its scale, as any.
+    """
     types = dict(of_model)
+    for node in nodes:
+        scale = (
+            types.get(node.input[1].removeprefix(CPU_CAST)) if node.op_type == "DequantizeLinear" else None
+        )
+        if scale:
+            types.setdefault(node.output[0].removeprefix(CPU_CAST), scale)
     for node in reversed(nodes):
         wanted = _computed_in(node, types)
         for name in node.input:

@@ -17,10 +17,11 @@ SAVE_STATE = (
 
 def is_torchscript(path: Path) -> bool:
     """Whether a file is a TorchScript archive: a zip that holds code."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.partition("/")[2] for name in archive.namelist()]
+    except zipfile.BadZipFile:
         return False
-    with zipfile.ZipFile(path) as archive:
-        names = [name.partition("/")[2] for name in archive.namelist()]
     return "constants.pkl" in names and any(name.startswith("code/") for name in names)
 
 

@@ -58,14 +58,14 @@ def read_program(path: Path) -> torch.export.ExportedProgram:
 
 
 def _input_shape(program: torch.export.ExportedProgram, path: Path) -> InputShape:
-    names = program.graph_signature.user_inputs
+    names = list(program.graph_signature.user_inputs)
     if len(names) != 1:
         raise ModelError(
             f"{path} has {len(names)} inputs.",
             wanted="exactly one: the images",
             got=", ".join(map(str, names)),
         )
-    node = next(node for node in program.graph.nodes if node.name == next(iter(names)))
+    node = next(node for node in program.graph.nodes if node.name == names[0])
     example: Any = node.meta["val"]
     batch, *sides = example.shape
     if isinstance(batch, int):

@@ -37,7 +37,7 @@ MEMBERS = re.compile(
 )
 PAYLOAD = re.compile(r"(weight|tensor)_\d+", re.ASCII)
 NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)?")
-PATH = re.compile(r"((?!__)\w+(\.(?!__)\w+)*)?", re.ASCII)  # of a parameter in the network
+PATH = re.compile(r"((?!__)[\w-]+(\.(?!__)[\w-]+)*)?", re.ASCII)  # of a parameter in the network
 WORDS = re.compile(r"[\w ,.>-]*", re.ASCII)  # an argument such as "floor", or einsum's "bij,bjk->bik"
 # Of one token each, with no repetition inside the repeated group: the time to match is linear.
 EXPRESSION = re.compile(
@@ -45,6 +45,7 @@ EXPRESSION = re.compile(
     r"|\b\d{1,18}(?!\d)|\*(?!\*)|[()+, -])*",
     re.ASCII,
 )
+FLOAT = re.compile(r"-?Infinity|NaN")  # JSON has no numbers for these
 ALLOWED_TEXT = {
     "expr_str": EXPRESSION,
     "parameter_name": PATH,
@@ -52,6 +53,8 @@ ALLOWED_TEXT = {
     "tensor_constant_name": PATH,
     "fqn": PATH,
     "as_string": WORDS,
+    "as_float": FLOAT,
+    "as_floats": FLOAT,
 }
 # Arguments that bring in objects, and graphs in graphs, whose code torch would make and run.
 REFUSED_KEYS = {"as_graph", "as_operator", "as_custom_obj", "as_string_to_argument", "custom_obj", "token"}

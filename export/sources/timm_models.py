@@ -61,8 +61,19 @@ def _timm() -> Any:
 
 
 def _config(timm: Any, name: str) -> Mapping[str, Any]:
-    """What timm's `create_transform` takes for evaluation, and what else it knows of the network."""
-    known = timm.get_pretrained_cfg(name)
+    """What timm's `create_transform` takes for evaluation, and what else it knows of the network.
+
+    Raises:
+        ModelError: timm knows no weights of that tag.
+    """
+    try:
+        known = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        network, _, tag = name.partition(".")
+        raise ModelError(
+            f"timm has no weights of {network} with the tag {tag!r}.",
+            available=", ".join(timm.list_pretrained(f"{network}.*")),
+        ) from error
     base = known.to_dict() if known is not None else {}
     resolved = timm.data.resolve_data_config(pretrained_cfg=base)
     return {**base, **resolved}

@@ -34,18 +34,12 @@ def spec(reference: str) -> ModelSpec:
     module = _import_file(Path(place)) if place.endswith(".py") else _import_module(place)
     factory = getattr(module, attribute, None) if attribute else None
     if not callable(factory):
-        own = [
-            name
-            for name, value in vars(module).items()
-            if callable(value)
-            and not name.startswith("_")
-            and getattr(value, "__module__", None) == module.__name__
-        ]
+        own = _factories(module)
         raise ModelError(
             f"{place} has no factory named {attribute!r}." if attribute else f"{place} names no factory.",
             wanted=reference if attribute else f"{place}:factory",
-            available=", ".join(sorted(own)) or "no function or class of its own",
-            todo="" if attribute or not own else f"edgeproof export {place}:{sorted(own)[0]} ...",
+            available=", ".join(own) or "no function or class of its own",
+            todo=f"edgeproof export {place}:{own[0]} ..." if own else "",
         )
 
     def build(classes: int) -> nn.Module:
@@ -57,6 +51,18 @@ def spec(reference: str) -> ModelSpec:
         standard=Variant("standard", STANDARD_SHAPE, build),
         small=Variant("small", SMALL_SHAPE, build),
     )
+
+
+def _factories(module: ModuleType) -> list[str]:
+    """Names that may be factories: the module's own functions, then its own classes."""
+    own = [
+        (inspect.isclass(value), name)
+        for name, value in vars(module).items()
+        if callable(value)
+        and not name.startswith("_")
+        and getattr(value, "__module__", "") == module.__name__
+    ]
+    return [name for _, name in sorted(own)]
 
 
 def _call(factory: Callable[..., Any], reference: str, classes: int) -> nn.Module:

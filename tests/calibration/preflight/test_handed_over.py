@@ -141,6 +141,60 @@ def test_a_layer_that_stays_float32_among_float16_reads_float32_there_too():
     assert kinds[layers["half"].input[0]] == TensorProto.FLOAT16
 
 
+def test_a_doubled_pair_in_float32_is_cast_for_its_reader_in_float16():
+    """Two readers make ONNX Runtime double the DequantizeLinear, whose copy the model does not know."""
+    scale = numpy_helper.from_array(np.array(0.05, np.float32), "scale")
+    zero = numpy_helper.from_array(np.zeros((), np.int8), "zero")
+    weights = numpy_helper.from_array(np.ones((3, 3, 1, 1), np.float32), "w")
+    graph = helper.make_graph(
+        [
+            helper.make_node("QuantizeLinear", ["input", "scale", "zero"], ["int8"]),
+            helper.make_node("DequantizeLinear", ["int8", "scale", "zero"], ["real"]),
+            helper.make_node("Conv", ["real", "w"], ["conv"]),
+            helper.make_node("Cast", ["conv"], ["conv.float16"], to=TensorProto.FLOAT16),
+            helper.make_node("Cast", ["real"], ["real.float16"], to=TensorProto.FLOAT16),
+            helper.make_node("Add", ["conv.float16", "real.float16"], ["sum"]),
+            helper.make_node("Cast", ["sum"], ["output"], to=TensorProto.FLOAT),
+        ],
+        "doubled",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [scale, zero, weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    found = rewritten(model)
+    assert [node.op_type for node in found.graph.node].count("DequantizeLinear") == 2
+    onnx.checker.check_model(found, full_check=True)  # refuses operands of two types
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_an_operator_that_onnxruntime_takes_apart_keeps_one_type(approximate):
+    random = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(random.normal(size=shape).astype(np.float16), name)
+        for name, shape in (("w1", (8, 3, 1, 1)), ("w2", (4, 8, 1, 1)))
+    ]
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["input"], ["input16"], to=TensorProto.FLOAT16),
+            helper.make_node("Conv", ["input16", "w1"], ["conv1"]),
+            helper.make_node("Gelu", ["conv1"], ["gelu"], approximate=approximate),
+            helper.make_node("Conv", ["gelu", "w2"], ["conv2"]),
+            helper.make_node("Cast", ["conv2"], ["output"], to=TensorProto.FLOAT),
+        ],
+        "gelu",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 4, 8, 8])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    found = rewritten(model)
+    assert "Gelu" not in {node.op_type for node in found.graph.node}
+    onnx.checker.check_model(found, full_check=True)  # refuses operands of two types
+    if is_installed():
+        assert preflight_handed_over(model.SerializeToString(), preflight(model.SerializeToString()))
+
+
 @needs_compiler
 @pytest.mark.parametrize("half", [False, True])
 def test_the_compiler_takes_what_is_handed_over_and_tells_the_size_of_its_engine(half):

@@ -113,6 +113,8 @@ def of_type(kind, context="null"):
 
 ENUM = json.dumps([{"__enum__": True, "fqn": "antigravity:x", "name": "x"}])
 CALL = "__import__('os')"
+# torch writes this into `def forward(self, ...)` and into a call: here a body, a string over both, a comment.
+BODY = f"input):\n    {CALL}\n    '''#"
 PROGRAM = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
 HOSTILE = {
@@ -168,7 +170,7 @@ HOSTILE = {
         "as_operator",
     ),
     "node's name": (PROGRAM, in_json(lambda v: first_node(v).update(name=f"x = {CALL}; y")), CALL),
-    "argument's name": (PROGRAM, in_json(lambda v: call(v).update(forward_arg_names=[f"x={CALL}"])), CALL),
+    "argument's name": (PROGRAM, in_json(lambda v: call(v).update(forward_arg_names=[BODY])), CALL),
     "size": (PROGRAM, in_json(lambda v: sizes(v)[0]["as_expr"].update(expr_str=CALL)), CALL),
     "endless power": (
         PROGRAM,
@@ -253,23 +255,27 @@ def test_inputs_that_do_not_suit_are_refused(network, tmp_path):
         spec(path)
 
 
-class Named(nn.Module):
-    """Gives a dictionary, as torchvision's segmenters do."""
+class Unusual(nn.Module):
+    """Gives a dictionary, as torchvision's segmenters do; a hyphen in a name, an infinite number."""
 
     def __init__(self, inner):
         super().__init__()
-        self.inner = inner
+        self.add_module("block-0", inner)
 
     def forward(self, images):
-        return OrderedDict(out=self.inner(images))
+        answers = self.get_submodule("block-0")(images)
+        return OrderedDict(out=answers.masked_fill(answers < -1e6, float("-inf")))
 
 
-def test_a_dictionary_of_outputs_passes(network, tmp_path):
-    path = tmp_path / "named.pt2"
+def test_names_numbers_and_outputs_that_are_unusual_but_harmless_pass(network, tmp_path):
+    path = tmp_path / "unusual.pt2"
+    images = torch.randn(3, 3, 16, 16)
     batch = torch.export.Dim("batch")
-    program = torch.export.export(Named(network), (torch.randn(2, 3, 16, 16),), dynamic_shapes=({0: batch},))
-    torch.export.save(program, path)
-    assert list(spec(path).standard.build(10)(torch.randn(3, 3, 16, 16))) == ["out"]
+    program = torch.export.export(Unusual(network), (images[:2],), dynamic_shapes=({0: batch},))
+    for changed in (program, program.run_decompositions()):
+        torch.export.save(changed, path)
+        found = spec(path).standard.build(10)(images)
+        torch.testing.assert_close(found["out"], network(images))
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"no archive"])

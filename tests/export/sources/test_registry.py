@@ -105,6 +105,24 @@ def test_factories_that_fail(own, factory, message):
         registry.find(f"{own}:{factory}").standard.build(2)
 
 
+@pytest.mark.parametrize("suffix", ["", ":", ":absent"])
+def test_a_file_without_a_factory_lists_its_functions_first(own, suffix):
+    own.write_text(
+        "from os import getcwd\n\nclass Ahead(nn.Module):\n    pass\n".join(["from torch import nn\n", OWN])
+    )
+    with pytest.raises(ModelError) as caught:
+        registry.find(f"{own}{suffix}")
+    assert caught.value.details["available"] == "broken, fixed, sized, wrong, Ahead"
+    assert caught.value.details["to do"] == f"edgeproof export {own}:broken ..."
+
+
+def test_torchvision_by_its_prefix_is_never_the_registrys_own():
+    assert registry.find("torchvision:mobilenet_v2").source == "torchvision"
+    assert registry.find("mobilenet_v2").source != "torchvision"
+    with pytest.raises(ModelError, match="no model named 'lenet'"):
+        registry.find("torchvision:lenet")
+
+
 @pytest.mark.parametrize("reference", ["nothing.py:build", "no.such.module:build"])
 def test_absent_modules(reference):
     with pytest.raises(ModelError):
