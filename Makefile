@@ -7,6 +7,7 @@ OUT    ?= artifacts/$(subst :,_,$(notdir $(MODEL)))
 ARGS   ?=
 DIST   ?= dist
 ZOO    ?=
+FOREIGN ?=
 INT8   ?=
 RUNNER ?=
 GPU_WHEELS ?=
@@ -24,7 +25,7 @@ OLDEST_TESTS := tests/calibration/normalize tests/calibration/targets tests/expo
 OLDEST_ORT   := 1.30.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install export train run test slow-test mutants check lint types bench bench-int8 bench-runner gpu-test zoo device-test oldest-test wheel docs constraints clean
+.PHONY: help install export train run test slow-test mutants check lint types bench bench-int8 bench-runner gpu-test zoo foreign device-test oldest-test wheel docs constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +86,9 @@ gpu-test: ## placement, answers and speed on this machine's GPU, written to docs
 zoo: $(READY) ## export every network and write docs/models.md and docs/placed_models.md (ZOO="--photographs DIR --checkpoint FILE")
 	$(RUN)python benchmarks/zoo.py --write docs/models.md $(ZOO)
 	$(RUN)python benchmarks/zoo.py --placed --write docs/placed_models.md
+
+foreign: $(READY) ## take networks that others exported through every step and write docs/foreign.md (FOREIGN="--folder DIR")
+	$(RUN)python benchmarks/foreign.py --write docs/foreign.md $(FOREIGN)
 
 device-test: $(READY) ## the wheel on a bare Python 3.10 with onnxruntime 1.23.2, as on JetPack 6, and on 3.13
 	$(RUN)python tests/device/run.py

@@ -16,7 +16,7 @@ from ...runtime.errors import ModelError, TaskError
 from ...runtime.session.session import Session
 from ...runtime.tasks.base import Measure, Outputs, Task
 from ...runtime.tasks.outputs import OutputSpec, specs_of
-from ..normalize.logits import LOGITS, final_activation, showing_logits
+from ..normalize.logits import LOGITS, showing_logits
 from ..onnx_graph.shapes import input_of
 from ..progress import Progress
 from .calibration_set import CalibrationSet
@@ -63,13 +63,14 @@ class AccuracyDrop:
     ) -> None:
         self._samples = samples
         self._task = task
+        labelled = None if truths is None else task.metric
+        self._decode = task.decode if labelled is None else task.for_metric().decode
         found = _answers(model, samples)
         self.outputs: Outputs = found.outputs
         self._errors = found.errors
         self._specs: tuple[OutputSpec, ...] = specs_of(found.outputs)
         task.require_fit(self._specs, ())
-        right = task.decode(found.outputs)
-        labelled = None if truths is None else task.metric
+        right = self._decode(found.outputs)
         self._measure: Measure = labelled or agreement_of(task)
         self._wanted: Sequence[Any] = right if labelled is None or truths is None else truths
         self._reference = self._counts(right)
@@ -89,7 +90,7 @@ class AccuracyDrop:
             samples: the same inputs as the candidate takes them, where that is another form.
         """
         found = _answers(candidate, samples or self._samples)
-        counts = self._counts(self._task.decode(found.outputs))
+        counts = self._counts(self._decode(found.outputs))
         accuracy = paired_accuracy(self._measure, self._reference, counts)
         parity = compare_outputs(
             self.outputs,
@@ -144,7 +145,7 @@ def _answers(model: onnx.ModelProto, samples: CalibrationSet) -> _Answers:
                 found.setdefault(name, []).append(values)
     joined = {name: np.concatenate(values)[: len(samples)] for name, values in found.items()}
     outputs = {name: values for name, values in joined.items() if name != LOGITS}
-    if final_activation(model) is None:
+    if shown is model:
         return _Answers(outputs, outputs)
     (name,) = outputs
     return _Answers(outputs, {name: joined[LOGITS]})

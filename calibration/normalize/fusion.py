@@ -40,6 +40,44 @@ def fuse_matmul_add(model: onnx.ModelProto) -> None:
     _replace(model, fused)
 
 
+def take_in_biases(model: onnx.ModelProto) -> None:
+    """Make the bias of a Conv or ConvTranspose without one of the constants added to its channels, in place.
+
+    Paddle writes a transposed convolution's bias so, between it and its batch norm.
+    """
+    weights, readers, made_by = initializers(model), reader_counts(model), makers(model)
+    fused = dict[str, NodeProto]()
+    for add in model.graph.node:
+        for source, bias in (add.input, reversed(add.input)) if add.op_type == "Add" else ():
+            product = made_by.get(source)
+            if product is None or product.op_type not in ("Conv", "ConvTranspose") or readers[source] != 1:
+                continue
+            matrix = weights.get(product.input[1])
+            if bias not in weights or len(product.input) != 2 or matrix is None:
+                continue
+            channels, values = _channels(product, matrix), array_of(weights[bias])
+            places = len(matrix.dims) - 2
+            if values.ndim == places + 2 and values.shape[0] == 1:
+                values = values[0]
+            if values.shape != (channels, *[1] * places):
+                continue
+            name = f"{add.output[0]}.bias"
+            model.graph.initializer.append(as_tensor(name, values.reshape(-1)))
+            fused[source] = NodeProto.FromString(product.SerializeToString())
+            fused[source].input.append(name)
+            fused[source].output[0] = add.output[0]
+            break
+    _replace(model, fused)
+
+
+def _channels(product: NodeProto, matrix: TensorProto) -> int:
+    """Output channels of a Conv or ConvTranspose."""
+    if product.op_type == "Conv":
+        return matrix.dims[0]
+    groups = next((attribute.i for attribute in product.attribute if attribute.name == "group"), 1)
+    return matrix.dims[1] * groups
+
+
 def fold_batch_norms(model: onnx.ModelProto) -> None:
     """Fold each batch norm into the Conv, ConvTranspose or Gemm before it, where it alone reads that.
 

@@ -8,7 +8,7 @@ that of the probabilities; the last node is put back behind the INT8 model as it
 from __future__ import annotations
 
 import onnx
-from onnx import NodeProto
+from onnx import NodeProto, TensorProto
 
 from ..onnx_graph.graph import makers
 
@@ -52,13 +52,17 @@ def with_final_activation(logits: onnx.ModelProto, whole: onnx.ModelProto) -> on
 
 
 def showing_logits(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model with its logits as a second output, LOGITS; itself where it ends in them."""
-    last = final_activation(model)
+    """The model with its logits as a second output, LOGITS, in float32; itself where it ends in them.
+
+    Args:
+        model: in any precision; a float16 model may cast the probabilities to float32.
+    """
+    last = _behind_cast(model)
     if last is None:
         return model
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
-    shown.graph.node.append(onnx.helper.make_node("Identity", [last.input[0]], [LOGITS]))
+    shown.graph.node.append(onnx.helper.make_node("Cast", [last.input[0]], [LOGITS], to=TensorProto.FLOAT))
     logits = shown.graph.output.add()
     logits.CopyFrom(model.graph.output[0])
     logits.name = LOGITS
@@ -69,7 +73,20 @@ def final_activation(model: onnx.ModelProto) -> NodeProto | None:
     """The node that makes probabilities of logits, if the model's only output comes from one."""
     if len(model.graph.output) != 1:
         return None
+    return _ends(model, makers(model).get(model.graph.output[0].name))
+
+
+def _behind_cast(model: onnx.ModelProto) -> NodeProto | None:
+    """The same, where a Cast may follow it."""
+    if len(model.graph.output) != 1:
+        return None
     made_by = makers(model)
     last = made_by.get(model.graph.output[0].name)
-    ends = last is not None and last.op_type in FINAL_ACTIVATIONS and last.input[0] in made_by
+    if last is not None and last.op_type == "Cast":
+        last = made_by.get(last.input[0])
+    return _ends(model, last)
+
+
+def _ends(model: onnx.ModelProto, last: NodeProto | None) -> NodeProto | None:
+    ends = last is not None and last.op_type in FINAL_ACTIVATIONS and last.input[0] in makers(model)
     return last if ends else None

@@ -20,7 +20,7 @@ from onnx.reference import ReferenceEvaluator
 from ...runtime.errors import ModelError, gist
 from ..onnx_graph.graph import as_tensor, describe, initializers, opset
 from .checks import require_quantizable
-from .fusion import fold_batch_norms, fuse_matmul_add
+from .fusion import fold_batch_norms, fuse_matmul_add, take_in_biases
 from .hard_activations import join_hard_activations
 
 OLDEST_OPSET = 19  # the first whose Q/DQ pairs may stand between float16 values
@@ -214,6 +214,7 @@ STEPS: tuple[Callable[[onnx.ModelProto], None], ...] = (
     _fold_constants,
     _bypass_identities,
     fuse_matmul_add,
+    take_in_biases,
     fold_batch_norms,
     join_hard_activations,
     _untie_weights,

@@ -43,8 +43,11 @@ class CpuTarget(Target):
         return [input_of(model).name, *float_values(model)]
 
     def plan(self, inputs: CalibrationInputs, statistics: Statistics, progress: Progress) -> CpuPlan:
-        """Ranges of least square error; there is one placement."""
-        names = self.counted(inputs.artifact.model)
+        """Ranges of least square error; there is one placement.
+
+        What joins several outputs into one was never counted, and stays float.
+        """
+        names = [name for name in self.counted(inputs.artifact.model) if name in statistics.histograms]
         return CpuPlan(inputs, _least_error(statistics, names), progress)
 
     def write(

@@ -22,7 +22,7 @@ from . import digits
 from .dataset import CALIBRATION_SAMPLES, Dataset, Split, Truths, seeded_subset
 
 SIDE = 64  # pixels of a scene
-TRAIN_SCENES, EVALUATION_SCENES = 6144, 400
+TRAIN_SCENES, EVALUATION_SCENES = 5120, 400
 MAX_DIGITS = 3
 SIDES = (28, 40)  # of a digit's square, in pixels
 GROUND = (30, 150)  # of 255: from the darkest to the lightest ground

@@ -26,7 +26,7 @@ SMALL_SIDE = 64
 CLASSES = 90  # of the published networks, without the background
 SMALL_CELL = 8  # pixels of the input
 SMALL_SCALES = (0.4, 0.5)  # of an anchor's side, of the input's: for the grid, and one more
-RECIPE = Recipe(epochs=4, batch=16, rate=4e-3, shift=0)
+RECIPE = Recipe(epochs=3, batch=16, rate=4e-3, shift=0)
 
 
 def names() -> list[str]:

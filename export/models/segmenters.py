@@ -23,7 +23,7 @@ from .wrapped import Segmenter
 STANDARD_SIDE, SMALL_SIDE = 520, 64
 CLASSES = 21  # of the published networks, with the background
 SMALL_WIDTH = 0.5
-RECIPE = Recipe(epochs=4, batch=16, rate=5e-3, weight_decay=0.05, shift=0)
+RECIPE = Recipe(epochs=3, batch=16, rate=5e-3, weight_decay=0.05, shift=0)
 
 
 def names() -> list[str]:

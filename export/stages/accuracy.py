@@ -48,7 +48,8 @@ def evaluate(
         TaskError: no sample has anything to judge.
     """
     split = _at_most(source.data.evaluation, max_samples, progress)
-    task, labelled = source.task, source.task.metric is not None
+    labelled = source.task.metric is not None
+    task = source.task.for_metric() if labelled else source.task
     measure: Measure = source.task.metric or agreement_of(source.task)
     digest, done = hashlib.sha256(), 0
     expected: list[Any] = []

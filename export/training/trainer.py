@@ -193,7 +193,7 @@ class HeldOutStats:
 def evaluate_network(network: nn.Module, samples: Samples) -> HeldOutStats:
     """Evaluate a network in evaluation mode, with one batch of samples in memory at a time."""
     task, objective = task_of(network, samples.shape), objective_of(network, samples.shape)
-    measure = task.metric
+    measure, judged = task.metric, task.for_metric()
     if measure is None:
         raise AssertionError("each task that is trained for has a metric")
     counts: list[Any] = []
@@ -204,7 +204,7 @@ def evaluate_network(network: nn.Module, samples: Samples) -> HeldOutStats:
         reported, _ = objective.loss(tuple(output.double() for output in outputs), truths)
         losses.append(float(reported) * len(positions))
         named = {str(i): output.numpy() for i, output in enumerate(outputs)}
-        counts += map(measure.count, truths, task.decode(named))
+        counts += map(measure.count, truths, judged.decode(named))
     return HeldOutStats(sum(losses) / len(samples), measure.name, measure.value(counts) or 0.0)
 
 

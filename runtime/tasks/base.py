@@ -126,6 +126,10 @@ class Task(ABC):
         """The task of a model with this input, shape (channels, height, width); for most it is the same."""
         return self
 
+    def for_metric(self) -> Task:
+        """The task as its metric reads answers; for most it is the same."""
+        return self
+
     def ranks(self, outputs: Sequence[OutputSpec]) -> bool:
         """Whether a row holds the best classes, so that a table can have a column for each."""
         return False

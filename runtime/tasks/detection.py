@@ -21,6 +21,7 @@ from .outputs import OutputSpec, Part, whole
 
 MAX_CANDIDATES = 1000  # a picture, the best ones, that suppression looks at
 MATCHES = (0.5, 0.75)  # IoU from which on two boxes are the same object
+JUDGED_FROM = 0.01  # score from which on an object counts for average precision, whatever is shown
 SCORE_DIGITS, BOX_DIGITS = 4, 1
 
 
@@ -55,7 +56,7 @@ class Detection(Task):
     Attributes:
         layout: how the outputs hold them: a key of LAYOUTS.
         height, width: of the model's input, in pixels, which no box leaves; 0 where it is not known yet.
-        min_score: objects below this score are none.
+        min_score: objects below this score are none; average precision reads lower ones too.
         iou: of two boxes of one class that overlap by more, the worse goes.
         max_boxes: of one picture.
         anchors: of the layout "ssd": left, top, right, bottom in pixels of the input, shape (A, 4).
@@ -129,6 +130,10 @@ class Detection(Task):
                 todo="leave them out of --task; they follow from the input",
             )
         return replace(self, height=height, width=width)
+
+    def for_metric(self) -> Task:
+        """The same with objects down to a low score: precision is read along all scores."""
+        return replace(self, min_score=min(self.min_score, JUDGED_FROM))
 
     def parts(self, outputs: Sequence[OutputSpec]) -> tuple[Part, ...]:
         """Boxes, objectness and classes, each apart; outputs behind those of the layout as wholes."""

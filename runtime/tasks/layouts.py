@@ -93,7 +93,7 @@ class Yolo5Layout(Layout):
     """YOLOv5's head: centre, width and height in pixels, objectness and class scores, each 0..1."""
 
     name = "yolov5"
-    wanted = "one output (N, A, 5 + classes)"
+    wanted = "one output (N, A, 5 + classes), with at least as many boxes A as values a box"
 
     def classes(self, outputs: Sequence[OutputSpec]) -> int | None:
         """All behind the box and the objectness."""
@@ -117,7 +117,7 @@ class Yolo8Layout(Layout):
     """YOLOv8's and YOLO11's head: centre, width and height in pixels and class scores, boxes last."""
 
     name = "yolov8"
-    wanted = "one output (N, 4 + classes, A)"
+    wanted = "one output (N, 4 + classes, A), with at least as many boxes A as values a box"
 
     def classes(self, outputs: Sequence[OutputSpec]) -> int | None:
         """All behind the box."""
@@ -198,10 +198,18 @@ def _pair(outputs: Sequence[OutputSpec], extra: int) -> int | None:
 
 
 def _single(outputs: Sequence[OutputSpec], axis: int, before: int) -> int | None:
-    """Classes of a single output, behind what comes before them on an axis."""
+    """Classes of a single output, behind what comes before them on an axis.
+
+    The other axis has the boxes. Where it is the shorter one, the output is of another layout: no detector
+    tells more classes apart than it has places for a box.
+    """
     shape = outputs[0].shape
-    found = shape[axis] if len(shape) == 3 else None
-    return found - before if isinstance(found, int) and found > before else None
+    if len(shape) != 3:
+        return None
+    values, boxes = shape[axis], shape[3 - axis]
+    if not isinstance(values, int) or values <= before or (isinstance(boxes, int) and boxes < values):
+        return None
+    return values - before
 
 
 def _corners(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

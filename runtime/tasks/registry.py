@@ -77,7 +77,8 @@ def infer_task(outputs: Outputs) -> Task:
 
     One output of shape (N, classes), (N, classes, 1, 1) or (N, positions, classes) is a classification. One
     of shape (N, classes, height, width) is a segmentation: of one channel, above 0.5 where all its values lie
-    between 0 and 1, else above 0. Everything else is raw.
+    between 0 and 1, else above 0. A single output with boxes in pixels beside scores is a detection in a YOLO
+    layout. Everything else is raw.
 
     Args:
         outputs: the model's answers to some inputs.
@@ -90,8 +91,22 @@ def infer_task(outputs: Outputs) -> Task:
             return Segmentation()
         unit = bool(np.all((first >= 0) & (first <= 1)))
         return Segmentation(threshold=0.5 if unit else 0.0)
+    if layout := _yolo_layout(first):
+        return Detection(layout)
     shape = first.shape[:2] if first.shape[2:] == (1, 1) else first.shape
     return Classification() if len(shape) in (2, 3) and shape[-1] > 1 else Raw()
+
+
+def _yolo_layout(values: NDArray[Any]) -> str:
+    """The layout of an output with boxes in pixels beside scores from 0 to 1; empty for any other."""
+    for name, axis, before in (("yolov8", 1, 4), ("yolov5", 2, 5)):
+        if values.ndim != 3 or not before < values.shape[axis] <= values.shape[3 - axis]:
+            continue
+        each = np.moveaxis(values, axis, 0)
+        boxes, scores = each[:4], each[before:]
+        if scores.min() >= 0 and scores.max() <= 1 and boxes.max() > 2:
+            return name
+    return ""
 
 
 def described(task: Task) -> str:

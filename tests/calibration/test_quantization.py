@@ -81,6 +81,20 @@ def test_a_model_that_ends_in_probabilities(ask, ending, pictures, run, target, 
         assert 100 * (got.argmax(axis=1) != wanted.argmax(axis=1)).mean() == result.drop
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("recover", ["off", "always"])
+def test_a_model_with_several_outputs_keeps_each(ask, network, target, recover):
+    model = onnx.ModelProto()
+    model.CopyFrom(network.model)
+    shape = ["batch", 8, 16, 16]
+    model.graph.output.append(onnx.helper.make_tensor_value_info("scaled", onnx.TensorProto.FLOAT, shape))
+    asked = Int8Request(max_drop=10, recover=recover)
+    result = quantize(ask(model, target=target, task="raw", int8=asked), QUIET)
+    assert [output.name for output in result.artifact.model.graph.output] == ["logits", "scaled"]
+    assert [part.name for part in result.parity.parts] == ["logits", "scaled"]
+    assert min(part.sqnr_db for part in result.parity.parts) > 15
+
+
 def test_such_a_model_is_judged_by_its_scores(ask, ending, change_network, network_weights):
     scores = change_network(head_w=network_weights["head_w"] * np.float32(100))
 

@@ -4,7 +4,12 @@ import numpy as np
 import onnx
 import pytest
 
-from edgeproof.calibration.normalize.logits import with_final_activation, without_final_activation
+from edgeproof.calibration.normalize.logits import (
+    LOGITS,
+    showing_logits,
+    with_final_activation,
+    without_final_activation,
+)
 
 EYE = np.eye(4, dtype=np.float32)
 ENDINGS = ["Softmax(s)", "Softmax<axis=1>(s)", "LogSoftmax(s)", "Sigmoid(s)"]
@@ -51,3 +56,12 @@ def test_a_model_of_several_outputs_is_left_as_it_is(build):
     ).model
 
     assert without_final_activation(whole) is whole
+
+
+def test_the_logits_of_a_float16_model_are_those_before_the_cast(vector, rng, run):
+    body = "h = Cast<to=10>(x) m = MatMul(h, w) p = Softmax(m) y = Cast<to=1>(p)"
+    whole = vector(body, w=EYE.astype(np.float16)).model
+    x = rng(1).standard_normal((3, 4)).astype(np.float16).astype(np.float32)
+    shown = run(showing_logits(whole), x)
+    np.testing.assert_array_equal(shown[LOGITS], x)
+    assert shown[LOGITS].dtype == np.float32

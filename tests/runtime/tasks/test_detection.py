@@ -167,7 +167,9 @@ def test_a_million_candidates_take_bounded_work():
     [
         ("yolov8", [(2, 84, 50, 1)]),
         ("yolov8", [(2, 4, 50)]),
+        ("yolov8", [(2, 50, 12)]),  # of yolov5: more values a box than boxes
         ("yolov5", [(2, 50, 5)]),
+        ("yolov5", [(2, 12, 50)]),
         ("boxes", [(2, 50, 4)]),
         ("boxes", [(2, 50, 4), (2, 49, 3)]),
         ("centernet", [(2, 3, 8, 8), (2, 2, 8, 8), (2, 3, 8, 8)]),
@@ -182,10 +184,17 @@ def test_outputs_of_another_layout_are_refused(layout, shapes):
 
 
 def test_labels_must_be_as_many_as_classes():
-    outputs = specs_of(outputs_of("yolov8", np.zeros((1, 5, 4)), np.zeros((1, 5, 3))))
+    outputs = specs_of(outputs_of("yolov8", np.zeros((1, 9, 4)), np.zeros((1, 9, 3))))
     task("yolov8").require_fit(outputs, ("a", "b", "c"))
     with pytest.raises(TaskError, match="with 2 classes"):
         task("yolov8").require_fit(outputs, ("a", "b"))
+
+
+def test_average_precision_reads_objects_below_those_that_are_shown():
+    outputs = outputs_of("boxes", [[[4, 6, 20, 30], [40, 40, 60, 60]]], [[[0.9], [0.1]]])
+    shown = task("boxes")
+    assert len(shown.decode(outputs)[0]) == 1
+    assert len(shown.for_metric().decode(outputs)[0]) == 2
 
 
 @pytest.mark.parametrize("anchors", [None, np.zeros((49, 4)), np.zeros((50, 3)), np.full((50, 4), np.nan)])

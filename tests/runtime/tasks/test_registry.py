@@ -90,6 +90,16 @@ def test_outputs_suggest_a_task_that_takes_them(shapes, task):
     assert infer_task(outputs) == task
 
 
+@pytest.mark.parametrize(("layout", "axis"), [("yolov8", 1), ("yolov5", 2)])
+def test_boxes_in_pixels_beside_scores_suggest_a_detector(layout, axis):
+    random = np.random.default_rng(0)
+    boxes, scores = random.uniform(0, 320, (2, 50, 4)), random.uniform(0, 1, (2, 50, 4))
+    values = np.concatenate([boxes, scores], axis=2)
+    assert infer_task({"y": values if axis == 2 else values.transpose(0, 2, 1)}) == Detection(layout)
+    logits = random.normal(0, 3, (2, 50, 8))
+    assert infer_task({"y": logits}) == Classification()
+
+
 def test_a_map_of_logits_is_thresholded_at_nought():
     assert infer_task({"y": np.array([-3.0, 5.0]).reshape(1, 1, 1, 2)}) == Segmentation(0.0)
 
