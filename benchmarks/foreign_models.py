@@ -19,6 +19,8 @@ from onnx import helper, numpy_helper
 from PIL import Image, ImageDraw, ImageFont
 
 from edgeproof.calibration.dataset.load import InputShape
+from edgeproof.calibration.onnx_graph.segments import live_before
+from edgeproof.calibration.recovery.activations import Activations
 from edgeproof.export.data import digit_scenes
 
 WORDS = (
@@ -26,6 +28,7 @@ WORDS = (
     "open closed speed 70 km/h parking tickets Saturday gate B12 platform water coffee sugar 3.99 EUR"
 )
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
+SETTLING = 4  # pictures
 PAGE_SIDE, LINE_HEIGHT, LINE_WIDTH = 320, 48, 192
 
 
@@ -84,10 +87,34 @@ def with_random_weights(model: onnx.ModelProto, seed: int = 0) -> onnx.ModelProt
     kept = [node for node in model.graph.node if node.output[0] not in drawn]
     del model.graph.node[:]
     model.graph.node.extend(kept)
-    for name, value in drawn.items():
-        model.graph.initializer.append(numpy_helper.from_array(value, name))
-        model.graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, value.shape))
+    tensors = [numpy_helper.from_array(value, name) for name, value in drawn.items()]
+    model.graph.initializer.extend(tensors)
+    settle(model, scenes(SETTLING))
+    for tensor in tensors:  # as in those days
+        info = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        model.graph.input.append(info)
     return model
+
+
+def settle(model: onnx.ModelProto, pictures: NDArray[np.float32]) -> None:
+    """Give each batch norm the mean and variance of what it meets: else one picture is like another."""
+    listed, version = list(model.graph.input), model.ir_version
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    del model.graph.input[:]
+    model.graph.input.extend(value for value in listed if value.name not in tensors)
+    model.ir_version = 4  # from which on weights need not be inputs
+    model.graph.value_info.extend(onnx.shape_inference.infer_shapes(model, data_prop=True).graph.value_info)
+    activations = Activations(model, pictures)
+    for node in model.graph.node:
+        if node.op_type == "BatchNormalization":
+            activations.advance(model, live_before(model, node.output[0]))
+            met = np.concatenate(list(activations.values(model, node.input[0])))
+            for name, value in zip(node.input[3:], (met.mean((0, 2, 3)), met.var((0, 2, 3))), strict=True):
+                tensors[name].CopyFrom(numpy_helper.from_array(value, name))
+    del model.graph.input[:]
+    model.graph.input.extend(listed)
+    model.graph.ClearField("value_info")
+    model.ir_version = version
 
 
 def _draw(
@@ -97,7 +124,7 @@ def _draw(
         taken = prod(shape[1:]) if kind == "Conv" else min(shape)
         return random.normal(0, np.sqrt(2 / taken), shape).astype(np.float32)
     if kind == "BatchNormalization":  # scale, offset, mean, variance
-        centre, spread = ((0.7, 0.1), (0.0, 0.1), (0.0, 0.1), (1.0, 0.1))[position - 1]
+        centre, spread = ((1.0, 0.1), (0.0, 0.1), (0.0, 0.1), (1.0, 0.1))[position - 1]
         return (centre + spread * random.uniform(-1, 1, shape)).astype(np.float32)
     centre = 1.0 if kind == "Mul" else 0.0
     return (centre + 0.1 * random.uniform(-1, 1, shape)).astype(np.float32)
