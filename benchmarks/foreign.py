@@ -64,10 +64,9 @@ def main() -> None:
         if not options.models or foreign.name in options.models:
             rows.append(tried(foreign))
             print(" | ".join(rows[-1].cells), file=sys.stderr, flush=True)
-    report = render(rows)
-    print(report)
-    if options.write:
-        options.write.write_text(report, encoding="utf-8")
+            if options.write:
+                options.write.write_text(render(rows), encoding="utf-8")
+    print(render(rows))
 
 
 def tried(foreign: foreign_models.Foreign) -> Row:

@@ -27,6 +27,17 @@ WORDS = (
     "camera proof of every step engine weight tensor edge night road station Graz 2026 No. 48 exit left "
     "open closed speed 70 km/h parking tickets Saturday gate B12 platform water coffee sugar 3.99 EUR"
 )
+LIGHT = (
+    "squeezenet",
+    "shufflenet",
+    "inception_v1",
+    "inception_v2",
+    "resnet50",
+    "densenet121",
+    "zfnet512",
+    "bvlc_alexnet",
+    "vgg19",
+)
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 SETTLING = 4  # pictures
 PAGE_SIDE, LINE_HEIGHT, LINE_WIDTH = 320, 48, 192
@@ -56,12 +67,16 @@ class Foreign:
 
 
 def all_models(folder: Path | None) -> Iterator[Foreign]:
-    """Those of the onnx wheel, then those of the folder that are there."""
+    """Those of the folder that are there, then those of the onnx wheel, the cheapest first."""
+    yield from trained(folder) if folder else ()
     light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
-    for path in sorted(light.glob("light_*.onnx")):
+    for name in LIGHT:
+        path = light / f"light_{name}.onnx"
         yield Foreign(path.stem, "random", lambda path=path: with_random_weights(onnx.load(path)), scenes, 64)
-    if folder is None:
-        return
+
+
+def trained(folder: Path) -> Iterator[Foreign]:
+    """PaddleOCR's text detector and recogniser."""
     detector, recogniser = folder / "text_detection.onnx", folder / "text_recognition.onnx"
     if detector.is_file():
         sides = InputShape((3, PAGE_SIDE, PAGE_SIDE))
