@@ -36,8 +36,8 @@ TURNS = 40
 QUANTIZE = [sys.executable, "-m", "edgeproof.export", "quantize"]
 OURS = {
     "edgeproof, ranges alone": ["--recover", "off"],
-    "edgeproof": ["--recover", "always"],
-    "edgeproof, target cpu": ["--target", "cpu", "--recover", "always"],
+    "edgeproof": [],
+    "edgeproof, target cpu": ["--target", "cpu"],
 }
 COLUMNS = (
     *("tool", "top-1, %", "agreement with float, %", "SQNR of the logits, dB", "convolutions in INT8"),

@@ -43,7 +43,7 @@ class ExportRequest:
             None for the architecture's own, for what an ONNX file's outputs suggest, else classification.
         max_drop: largest drop of the task's metric, in percentage points, at which INT8 is shipped.
         target: what INT8 is made for: "tensorrt" (float16 where INT8 is not), "tensorrt-fp32" or "cpu".
-        recover: when INT8 is recovered: "auto" where the drop asks for it, "always" or "off".
+        recover: "auto" takes back what INT8 costs, where that helps; "off" takes the ranges alone.
         evaluation: largest number of samples on which accuracy is measured.
         uint8: asks for models that take pixels; None for models that take what the network takes.
         force: whether a bundle at `out` may be replaced.

@@ -15,7 +15,7 @@ from ...runtime.bundle.parity import TOLERANCES, Parity, compare, compare_output
 from ...runtime.errors import ModelError, TaskError
 from ...runtime.session.session import Session
 from ...runtime.tasks.base import Measure, Outputs, Task
-from ...runtime.tasks.outputs import OutputSpec, specs_of
+from ...runtime.tasks.outputs import OutputSpec, specs_of, whole
 from ..normalize.logits import LOGITS, showing_logits
 from ..onnx_graph.shapes import input_of
 from ..progress import Progress
@@ -107,24 +107,31 @@ class AccuracyDrop:
 
 
 class OutputError:
-    """The error of a model's only output against the float model's, whatever it means.
+    """The error of a model's outputs against the float model's, whatever they mean.
 
     Args:
         model: the float32 model.
         samples: the inputs that judge.
+        task: tells which parts of the outputs are judged apart; None for each output as a whole.
     """
 
-    def __init__(self, model: onnx.ModelProto, samples: CalibrationSet) -> None:
+    def __init__(self, model: onnx.ModelProto, samples: CalibrationSet, task: Task | None = None) -> None:
         self._samples = samples
-        self._reference = self._answers(model)
+        answers = _answers(model, samples)
+        specs = specs_of(answers.outputs)
+        parts = task.parts(specs) if task else tuple(whole(spec.name) for spec in specs)
+        self._parts = [part for part in parts if answers.outputs[part.output].dtype.kind == "f"]
+        self._reference = answers.errors
 
     def sqnr_db(self, candidate: onnx.ModelProto) -> float | None:
-        """Signal over error, in dB; None where there is no error, or nothing to compare."""
-        return compare(self._reference, self._answers(candidate), TOLERANCES["int8"]).sqnr_db
-
-    def _answers(self, model: onnx.ModelProto) -> NDArray[Any]:
-        (values,) = _answers(model, self._samples).errors.values()
-        return values
+        """Signal over error in dB, of all parts together; None where there is no error, -inf for NaN."""
+        found = _answers(candidate, self._samples).errors
+        pairs = [(part.of(self._reference), part.of(found)) for part in self._parts]
+        errors = [compare(wanted, got, TOLERANCES["int8"]).relative_l2 for wanted, got in pairs]
+        if any(error is None for error in errors):
+            return -np.inf
+        power = sum(error**2 for error in errors if error is not None) / max(1, len(errors))
+        return -10 * float(np.log10(power)) if power else None
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..ranges.integer_format import WEIGHT_INT8
 
 DAMPING = 0.01  # of the mean variance, added to each: so many inputs do not tell every direction
+LOST_DIGITS = 1e-10  # of the mean square, which a variance near it is no better known than
 NARROWEST = 0.5  # share of the largest magnitude that is tried last
 CANDIDATES = 16
 BLOCK = 128  # columns; what lies beyond them is brought up to date once a block
@@ -41,7 +42,9 @@ class Moments:
         found = self._products / self._count
         if centred:
             mean = self._sum / self._count
+            square = np.diagonal(found, axis1=1, axis2=2).mean(axis=1)  # what is left of it may be rounding
             found -= mean[:, :, None] * mean[:, None, :]
+            found += (LOST_DIGITS * square)[:, None, None] * np.eye(mean.shape[1])
         return found
 
 

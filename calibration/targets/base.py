@@ -28,8 +28,8 @@ from ..recovery.mixed_precision import QuantizationPlan, Recovery
 from ..recovery.parameters import QuantizationParams
 from ..recovery.sensitivity import LayerSensitivity
 
-Recover = Literal["auto", "off", "always"]
-RECOVER: tuple[Recover, ...] = ("auto", "off", "always")
+Recover = Literal["auto", "off"]
+RECOVER: tuple[Recover, ...] = ("auto", "off")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Int8Request:
     Attributes:
         max_drop: percentage points of the task's metric that it may cost; without labels, of the agreement
             with the float model, which never fall less.
-        recover: "auto" recovers where the ranges alone do not hold the budget; "always"; "off".
+        recover: "auto" takes back what INT8 costs, where that helps on inputs it was not fitted to, and
+            leaves more layers float until the budget holds; "off" takes the ranges alone.
     """
 
     max_drop: float = 1.0
@@ -67,6 +68,8 @@ class Attempt:
         float_layers: number of layers that stay float.
         drop: what it costs, in the unit of the budget.
         sqnr_db: its parity's, in dB; None where it gave the float model's own answers.
+        held_back_db: SQNR on the calibration inputs that no weight was fitted to, in dB; None where it gave
+            the float model's own answers there, or where there was nothing to choose from.
         taken: whether it is the one that was handed over.
     """
 
@@ -74,6 +77,7 @@ class Attempt:
     float_layers: int
     drop: float
     sqnr_db: float | None
+    held_back_db: float | None = None
     taken: bool = False
 
 
@@ -95,6 +99,7 @@ class Int8Result:
         ranked: every layer with its error, the worst first; empty where recovery ranked none.
         tried: this model and the others that were made on the way to it, in their order.
         placement: where pairs stand around the gates of squeeze-and-excitation, and what else was tried.
+        held_back_db: as in `Attempt`.
     """
 
     artifact: OnnxArtifact
@@ -108,6 +113,7 @@ class Int8Result:
     ranked: tuple[LayerSensitivity, ...] = ()
     tried: tuple[Attempt, ...] = ()
     placement: PlacementChoice = NO_CHOICE
+    held_back_db: float | None = None
 
     @property
     def drop(self) -> float:

@@ -1,8 +1,8 @@
 """The one way from a float32 model to a judged INT8 model, whatever the target.
 
-First the ranges alone. If the answers change by more than the budget, recovery: the layers with the largest
-errors stay float, and the weights and biases of the others are re-fitted. If that is not enough, more layers
-stay float.
+First the ranges alone, then recovery: the layers with the largest errors stay float, and the weights and
+biases of the others are fitted anew. It is taken where it helps on calibration inputs that no weight was
+fitted to. While the answers change by more than the budget, more layers stay float.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from ...runtime.tasks.base import Outputs
 from ...runtime.tasks.outputs import specs_of
 from ..artifact import OnnxArtifact
-from ..dataset.accuracy_drop import AccuracyDrop
+from ..dataset.accuracy_drop import AccuracyDrop, OutputError
+from ..dataset.calibration_set import CalibrationSet
 from ..dataset.load import CalibrationInputs
 from ..normalize.logits import final_activation, with_final_activation
 from ..normalize.objective import objective, with_own_outputs
@@ -28,6 +31,7 @@ from ..recovery.parameters import QuantizationParams
 from .base import Attempt, Int8Request, Int8Result, Target, TargetPlan
 
 PROBABILITIES = "it makes probabilities of the logits"
+HELD_BACK = 0.25  # share of the calibration inputs that choose between the ranges alone and recovery
 LEFT_FLOAT = "it is part of a gate, all of which stays float"
 GIVEN = PlacementChoice(LAYERS_ONLY.name, "the scales were given for it")
 
@@ -57,8 +61,14 @@ def make_int8(
     logits = _objective(inputs, evaluation.outputs)
     plan = target.plan(logits, statistics, progress)
     writer = _Writer(target, inputs.artifact, evaluation, statistics.ranges, plan.choices, plan.placement)
+    if request.recover == "off":
+        return hold_budget(request, writer.write(plan.baseline()), ())
+    held_back, fitting = _split(inputs.samples)
+    writer = replace(writer, held_back=OutputError(inputs.artifact.model, held_back, inputs.task))
     return hold_budget(
-        request, writer.write(plan.baseline()), _recovered(writer, target, plan, logits, progress)
+        request,
+        writer.write(plan.baseline()),
+        _recovered(writer, target, plan, replace(logits, samples=fitting), progress),
     )
 
 
@@ -93,6 +103,11 @@ def _objective(inputs: CalibrationInputs, answers: Outputs) -> CalibrationInputs
     return replace(inputs, artifact=replace(inputs.artifact, model=model))
 
 
+def _split(samples: CalibrationSet) -> tuple[CalibrationSet, CalibrationSet]:
+    """The inputs that choose, and those that weights are fitted to; one input alone does both."""
+    return samples.split(HELD_BACK) if len(samples) > 1 else (samples, samples)
+
+
 def _recovered(
     writer: _Writer, target: Target, plan: TargetPlan, inputs: CalibrationInputs, progress: Progress
 ) -> Iterator[Int8Result]:
@@ -103,7 +118,11 @@ def _recovered(
 
 @dataclass(frozen=True)
 class _Writer:
-    """Writes INT8 models as they are handed over, and judges each on the calibration inputs."""
+    """Writes INT8 models as they are handed over, and judges each on the calibration inputs.
+
+    Attributes:
+        held_back: judges on those that no weight is fitted to; None where there is nothing to choose from.
+    """
 
     target: Target
     artifact: OnnxArtifact
@@ -111,6 +130,7 @@ class _Writer:
     ranges: Mapping[str, Range]
     choices: tuple[Choice, ...]
     placement: PlacementChoice
+    held_back: OutputError | None = None
 
     def write(self, params: QuantizationParams) -> Int8Result:
         could = layers(find_quantized_inputs(self.artifact.model))
@@ -134,23 +154,23 @@ class _Writer:
             layers=len(could),
             quantized=sum(layer not in kept for layer in could),
             placement=self.placement,
+            held_back_db=self.held_back.sqnr_db(model) if self.held_back else None,
         )
 
 
 def hold_budget(request: Int8Request, baseline: Int8Result, recovered: Iterable[Int8Result]) -> Int8Result:
-    """The baseline if that is enough; else the first recovered model that holds the budget, or the best.
+    """The model that is best on the inputs held back, of those tried until the budget holds.
 
     Args:
-        request: the budget, and whether there may or must be recovery.
+        request: the budget, and whether there is recovery.
         baseline: what the ranges alone give.
-        recovered: each is made when it is asked for.
+        recovered: each is made when it is asked for; the first is always tried.
     """
-    enough = request.recover == "off" or (request.recover == "auto" and baseline.drop <= request.max_drop)
     best, taken, ranked, tried = baseline, 0, baseline.ranked, [_attempt(baseline)]
-    for number, found in enumerate(() if enough else recovered, start=1):
+    for number, found in enumerate(recovered, start=1):
         tried.append(_attempt(found))
         ranked = found.ranked or ranked
-        if number == 1 or found.drop < best.drop:
+        if _unseen(found) > _unseen(best):
             best, taken = found, number
         if best.drop <= request.max_drop:
             break
@@ -158,6 +178,10 @@ def hold_budget(request: Int8Request, baseline: Int8Result, recovered: Iterable[
     return replace(best, ranked=ranked, tried=tuple(tried))
 
 
+def _unseen(result: Int8Result) -> float:
+    return np.inf if result.held_back_db is None else result.held_back_db
+
+
 def _attempt(result: Int8Result) -> Attempt:
     float_layers = result.layers - result.quantized
-    return Attempt(result.recovered, float_layers, result.drop, result.parity.sqnr_db)
+    return Attempt(result.recovered, float_layers, result.drop, result.parity.sqnr_db, result.held_back_db)

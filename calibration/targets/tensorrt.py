@@ -39,7 +39,7 @@ class TensorRTTarget(Target):
 
     name = "tensorrt"
     compiled = True
-    float_share = 0.1
+    float_share = 0.06
 
     def require_judge(self) -> None:
         """ONNX Runtime must round float16 beside Q/DQ pairs, as TensorRT does."""

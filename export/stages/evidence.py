@@ -31,7 +31,7 @@ class RequestSummary:
         task: what the answers mean, as it could be typed.
         target: what INT8 was to be made for.
         max_drop: points of the task's metric that INT8 might cost.
-        recover: when INT8 was to be recovered: "auto", "always" or "off".
+        recover: when INT8 was to be recovered: "auto" or "off".
         calibration: number of samples that gave the ranges, and on which INT8 models were compared.
         parity: number of samples on which each model was compared with PyTorch.
         evaluation: number of samples on which accuracy was measured.

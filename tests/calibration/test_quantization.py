@@ -82,7 +82,7 @@ def test_a_model_that_ends_in_probabilities(ask, ending, pictures, run, target, 
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("recover", ["off", "always"])
+@pytest.mark.parametrize("recover", ["off", "auto"])
 def test_a_model_with_several_outputs_keeps_each(ask, network, target, recover):
     model = onnx.ModelProto()
     model.CopyFrom(network.model)
@@ -105,7 +105,7 @@ def test_such_a_model_is_judged_by_its_scores(ask, ending, change_network, netwo
     assert (after.drop, after.layers) == (before.drop, before.layers)
 
 
-@pytest.mark.parametrize("recover", ["off", "always"])
+@pytest.mark.parametrize("recover", ["off", "auto"])
 def test_where_the_budget_does_not_hold_nothing_is_written(ask, network, tmp_path, recover):
     request = ask(network.model, int8=Int8Request(max_drop=-1, recover=recover))
     with pytest.raises(AccuracyError, match="does not keep"):
@@ -130,7 +130,7 @@ def test_a_fixed_batch_stays_and_recovery_sees_all_inputs_at_once(ask, build, ne
     weights = {name: network_weights[name] for name in ("conv_w", "conv_b", "head_w", "head_b")}
     model = build(text.format(n=batch), flat=np.array([batch, 8]), **weights).model
 
-    result = quantize(ask(model, int8=Int8Request(max_drop=50, recover="always")), QUIET)
+    result = quantize(ask(model, int8=Int8Request(max_drop=50, recover="auto")), QUIET)
 
     assert result.recovered
     assert list(result.artifact.model.graph.input) == list(model.graph.input)

@@ -133,7 +133,7 @@ sys.modules.update(dict.fromkeys(["torch", "torchvision", "onnxscript", "onnxsim
 from edgeproof.export.cli import main
 main()
 """
-    arguments = ["model.onnx", "--calibration", "inputs.npy", "--out", "int8.onnx", "--recover", "always"]
+    arguments = ["model.onnx", "--calibration", "inputs.npy", "--out", "int8.onnx", "--recover", "auto"]
     done = subprocess.run(
         [sys.executable, "-c", code, "quantize", *arguments, "--max-drop", "100"],
         capture_output=True,

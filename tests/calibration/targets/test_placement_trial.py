@@ -103,7 +103,7 @@ def test_a_network_without_gates_is_not_tried(chosen, vector, monkeypatch):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("recover", ["off", "always"])
+@pytest.mark.parametrize("recover", ["off", "auto"])
 def test_ranges_and_recovery_go_with_every_placement(
     network, samples, name, recover, monkeypatch, assert_sound_child
 ):
@@ -116,7 +116,7 @@ def test_ranges_and_recovery_go_with_every_placement(
     made = make_int8(target, inputs, statistics, Int8Request(100, recover))
 
     assert_sound_child(made.artifact, network, "int8")
-    assert made.recovered == (recover == "always")
+    assert made.recovered == (recover == "auto")
     assert made.placement == choice
     assert made.parity.relative_l2 < 0.2
     assert (made.layers, made.quantized) == (4, 3 if name == "gate-float" else 4)

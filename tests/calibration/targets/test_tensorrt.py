@@ -45,7 +45,7 @@ def hard_samples(rng):
 
 
 def test_ranges_alone_are_enough_for_an_easy_network(network, samples, run, photos):
-    result = quantize(network, samples, Int8Request(max_drop=10))
+    result = quantize(network, samples, Int8Request(max_drop=10, recover="off"))
 
     assert not result.recovered
     assert result.kept_float == {}
@@ -66,7 +66,7 @@ def test_every_activation_says_how_its_range_was_chosen(network, samples):
 
 def test_recovery_brings_the_answers_nearer(network, samples):
     plain = quantize(network, samples, Int8Request(recover="off"))
-    mended = quantize(network, samples, Int8Request(recover="always", max_drop=100))
+    mended = quantize(network, samples, Int8Request(recover="auto", max_drop=100))
 
     assert mended.recovered
     assert mended.parity.relative_l2 < plain.parity.relative_l2
@@ -109,7 +109,7 @@ def test_all_that_was_tried_is_told_with_the_error_by_layer(hard, hard_samples):
     assert [(one.recovered, one.taken) for one in plain.tried] == [(False, True)]
     assert plain.tried[0].drop == plain.drop
     assert plain.ranked == ()
-    assert mixed.tried[0] == replace(plain.tried[0], taken=False)
+    assert replace(mixed.tried[0], held_back_db=None) == replace(plain.tried[0], taken=False)
     assert [one.taken for one in mixed.tried] == [False] * (len(mixed.tried) - 1) + [True]
     assert (mixed.tried[-1].drop, mixed.tried[-1].float_layers) == (mixed.drop, 1)
     assert mixed.tried[-1].sqnr_db == mixed.parity.sqnr_db
@@ -117,38 +117,38 @@ def test_all_that_was_tried_is_told_with_the_error_by_layer(hard, hard_samples):
     assert mixed.ranked[0].error > mixed.ranked[1].error
 
 
-def found(drop, ranked=(), **changes):
+def found(drop, held_back_db, ranked=(), recovered=True):
     parity = Parity(True, "", 2, TOLERANCES["int8"], sqnr_db=9.0)
     accuracy = Accuracy("top-1", 100 - drop, drop, (drop, drop), 2)
-    return Int8Result(None, parity, accuracy, (), changes.get("recovered", True), {}, 4, 4, ranked)
+    return Int8Result(None, parity, accuracy, (), recovered, {}, 4, 4, ranked, held_back_db=held_back_db)
 
 
 @pytest.mark.parametrize(
-    ("recover", "drops", "taken", "made"),
+    ("models", "taken", "made"),
     [
-        ("off", [9, 1], 0, 1),
-        ("auto", [1, 0], 0, 1),
-        ("auto", [9, 5, 2, 1], 2, 3),
-        ("auto", [9, 5, 6, 7], 1, 4),
-        ("auto", [9, 11, 12], 1, 3),
-        ("always", [0, 1], 1, 2),
-        ("always", [9], 0, 1),
+        pytest.param([(9, 10)], 0, 1, id="nothing else is there"),
+        pytest.param([(1, 20), (0, 24), (0, 25)], 1, 2, id="recovery is tried within the budget too"),
+        pytest.param([(1, 20), (0, 19)], 0, 2, id="it does not help on the inputs held back"),
+        pytest.param([(1, 20), (0, None)], 1, 2, id="no error is left"),
+        pytest.param([(9, 10), (5, 12), (2, 14), (1, 16)], 2, 3, id="the first that holds the budget"),
+        pytest.param([(9, 10), (5, 14), (6, 13), (7, 12)], 1, 4, id="none holds it"),
+        pytest.param([(9, 10), (1, 8), (1, 11)], 2, 3, id="the first that holds it was fitted too well"),
     ],
 )
-def test_the_first_that_holds_the_budget_is_taken_or_the_best(recover, drops, taken, made):
+def test_what_is_best_on_inputs_held_back_is_taken_until_the_budget_holds(models, taken, made):
     ranking = (LayerSensitivity("h", "Gemm h", 0.5),)
     asked_for = []
 
     def others():
-        for drop in drops[1:]:
-            asked_for.append(drop)
-            yield found(drop, ranking if len(asked_for) > 1 else ())
+        for model in models[1:]:
+            asked_for.append(model)
+            yield found(*model, ranking if len(asked_for) > 1 else ())
 
-    result = hold_budget(Int8Request(2, recover), found(drops[0], recovered=False), others())
+    result = hold_budget(Int8Request(2), found(*models[0], recovered=False), others())
 
-    assert result.drop == drops[taken]
+    assert (result.drop, result.held_back_db) == models[taken]
     assert [one.taken for one in result.tried] == [number == taken for number in range(made)]
-    assert [one.drop for one in result.tried] == drops[:made]
+    assert [(one.drop, one.held_back_db) for one in result.tried] == models[:made]
     assert result.ranked == (ranking if made > 2 else ())
 
 
@@ -165,7 +165,7 @@ def test_with_labels_only_right_answers_that_are_lost_count(network, samples, ru
     result = quantize(network, samples, Int8Request(max_drop=0), labels)
 
     assert result.drop <= 0
-    assert not result.recovered
+    assert len(result.tried) == 2  # the budget holds at once: no more layers stay float
 
 
 def test_a_network_without_layers_to_quantize_is_refused(vector, hard_samples):
@@ -183,5 +183,5 @@ def test_a_fixed_batch_is_kept(build, hard_samples):
 
 
 def test_an_unknown_way_to_recover_is_refused():
-    with pytest.raises(InputError, match="auto, off, always"):
+    with pytest.raises(InputError, match="auto, off"):
         as_recover("maybe")
