@@ -19,15 +19,17 @@ from ..runtime.command import JsonOption, emit
 from ..runtime.command import main as run_application
 from ..runtime.errors import InputError, MissingDependency
 
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="Registry or torchvision name, package.module:factory or file.py:factory."
-    ),
+NETWORKS = "Registry or torchvision name, package.module:factory or file.py:factory"
+NetworkArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"{NETWORKS}.")]
+SourceArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help=f"{NETWORKS}; timm:NAME, FILE.onnx, FILE.pt2.")
 ]
 DataOption = Annotated[
     str | None,
-    typer.Option(help="The name of a data set, or imagefolder:DIR.", show_default="the model's own"),
+    typer.Option(
+        help="Name of a data set, or imagefolder:DIR, coco:DIR or voc:DIR.",
+        show_default="the model's own",
+    ),
 ]
 FormOption = Annotated[
     str | None, typer.Option(help="standard or small.", show_default="that which suits the data")
@@ -54,7 +56,7 @@ ExportTaskOption = Annotated[
 
 
 def export(  # noqa: PLR0913 - a command has as many arguments as options
-    model: ModelArgument,
+    model: SourceArgument,
     weights: Annotated[
         str | None,
         typer.Option(
@@ -128,7 +130,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
 
 
 def train(  # noqa: PLR0913 - a command has as many arguments as options
-    model: ModelArgument,
+    model: NetworkArgument,
     data: DataOption = None,
     form: FormOption = None,
     options: SetOption = None,

@@ -24,7 +24,7 @@ from ..sources.origin import Origin
 BATCH_SIZES = (1, 2, 7)
 LOCALIZED_SAMPLES = 4
 NOT_CHECKED = Preflight()
-NO_NODE = "none: small errors add up over many nodes, or torch.export itself changed the network"
+NO_NODE = "none: small errors add up over many nodes, or the export itself changed the network"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ def test_names():
         "mnist",
         "cifar10",
         "indian-pines",
+        "digit-scenes",
         "imagefolder:DIR",
+        "coco:DIR",
+        "voc:DIR",
     )
 
 
