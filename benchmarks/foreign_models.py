@@ -8,7 +8,7 @@ detector and recogniser with their real weights; their inputs are pages and line
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from PIL import Image, ImageDraw, ImageFont
 
-from edgeproof.calibration.dataset.load import InputShape
+from edgeproof.calibration.dataset.load import AS_DECLARED, InputShape
 from edgeproof.calibration.onnx_graph.segments import live_before
 from edgeproof.calibration.recovery.activations import Activations
 from edgeproof.export.data import digit_scenes
@@ -63,7 +63,7 @@ class Foreign:
     inputs: Callable[[int], NDArray[np.float32]]
     count: int
     task: str | None = None
-    shape: InputShape = field(default_factory=InputShape)
+    shape: InputShape = AS_DECLARED
 
 
 def all_models(folder: Path | None) -> Iterator[Foreign]:

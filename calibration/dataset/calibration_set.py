@@ -18,6 +18,7 @@ from .tensor_file import open_tensor
 
 # The next of n exchangeable inputs goes beyond all that was seen with a chance of 1 / (n + 1): 6 % at 16.
 MIN_INPUTS = 16
+HELD_BACK = 0.25  # share of the inputs that judges what is made with the others
 CHUNK = 16
 NOISE = 0.05  # neighbours in white noise correlate by 0, in the smallest and roughest pictures by 0.3
 SHORTEST_SIDE = 8  # a shorter axis may hold channels, whose neighbours need not be alike
@@ -56,6 +57,10 @@ class CalibrationSet:
         """At most so many different inputs, chosen by seed, in the set's order, as one array."""
         chosen = np.random.default_rng(seed).permutation(self.count)[:most]
         return self.read(np.sort(chosen))
+
+    def hold_back(self) -> tuple[CalibrationSet, CalibrationSet]:
+        """A quarter of the inputs, drawn by seed, to judge with, and the others; one input alone is both."""
+        return self.split(HELD_BACK) if self.count > 1 else (self, self)
 
     def split(self, share: float, seed: int = 0) -> tuple[CalibrationSet, CalibrationSet]:
         """Two sets, drawn by seed: about this share of the inputs, and the others; neither is empty.

@@ -34,7 +34,6 @@ from .calibration_set import CalibrationSet, inspect, read_calibration
 Samples = str | Path | NDArray[Any]
 IMAGES = "images:"
 CLASSIFICATION = Classification()
-JUDGING = 0.25  # share of the inputs that is held back to judge
 MAX_PICTURES = 128
 PROVING = 8  # inputs, on which both forms of the model must give the same answers
 ROUNDING = 1e-6  # of the largest answer: some units in the last place of float32
@@ -121,18 +120,13 @@ def read_inputs(
     with progress.stage("normalize"):
         answers = prove_same(read.artifact, artifact, samples)
     if judging is None:
-        judging, samples = _held_back(samples)
+        judging, samples = samples.hold_back()
     found = task or read.task
     if found is None:
         found = infer_task(answers)
         progress.note(f"judged as {described(found)}, which the outputs suggest (--task changes that)")
     found = found.for_input(samples.sample(1).shape[1:])
     return CalibrationInputs(artifact, samples, preprocess, found, judging=judging)
-
-
-def _held_back(samples: CalibrationSet) -> tuple[CalibrationSet, CalibrationSet]:
-    """The inputs that judge, and the others, which calibrate; one input alone does both."""
-    return samples.split(JUDGING) if len(samples) > 1 else (samples, samples)
 
 
 @dataclass(frozen=True)

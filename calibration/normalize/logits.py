@@ -7,6 +7,8 @@ that of the probabilities; the last node is put back behind the INT8 model as it
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx
 from onnx import NodeProto, TensorProto
 
@@ -73,20 +75,20 @@ def final_activation(model: onnx.ModelProto) -> NodeProto | None:
     """The node that makes probabilities of logits, if the model's only output comes from one."""
     if len(model.graph.output) != 1:
         return None
-    return _ends(model, makers(model).get(model.graph.output[0].name))
+    return _activation(makers(model), model.graph.output[0].name)
 
 
 def _behind_cast(model: onnx.ModelProto) -> NodeProto | None:
     """The same, where a Cast may follow it."""
     if len(model.graph.output) != 1:
         return None
-    made_by = makers(model)
-    last = made_by.get(model.graph.output[0].name)
-    if last is not None and last.op_type == "Cast":
-        last = made_by.get(last.input[0])
-    return _ends(model, last)
+    made_by, name = makers(model), model.graph.output[0].name
+    last = made_by.get(name)
+    return _activation(made_by, last.input[0] if last is not None and last.op_type == "Cast" else name)
 
 
-def _ends(model: onnx.ModelProto, last: NodeProto | None) -> NodeProto | None:
-    ends = last is not None and last.op_type in FINAL_ACTIVATIONS and last.input[0] in makers(model)
+def _activation(made_by: Mapping[str, NodeProto], name: str) -> NodeProto | None:
+    """What makes probabilities of this name, if it makes them of what another node made."""
+    last = made_by.get(name)
+    ends = last is not None and last.op_type in FINAL_ACTIVATIONS and last.input[0] in made_by
     return last if ends else None

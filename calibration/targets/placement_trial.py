@@ -16,8 +16,6 @@ from ..qdq.placement import NO_CHOICE, PlacementChoice, Tried, choose, placement
 from ..qdq.quantized_inputs import Placement
 from ..recovery.mixed_precision import QuantizationPlan, least_error_plans
 
-HELD_BACK = 0.25  # share of the calibration inputs that judge, and give no ranges here
-
 
 def choose_placement(
     inputs: CalibrationInputs, write: Callable[[QuantizationPlan], Mixed], progress: Progress
@@ -41,7 +39,7 @@ def choose_placement(
         return options[0], NO_CHOICE
     if len(samples) < 2:
         return options[0], PlacementChoice(options[0].name, "one input is too little to compare with")
-    judging, fitting = samples.split(HELD_BACK)
+    judging, fitting = samples.hold_back()
     plans = least_error_plans(artifact, fitting, progress, options)
     evaluation = OutputError(artifact.model, judging)
     request = PreflightRequest(sides=samples.sample(1).shape[1:])

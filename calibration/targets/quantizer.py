@@ -16,7 +16,6 @@ from ...runtime.tasks.base import Outputs
 from ...runtime.tasks.outputs import specs_of
 from ..artifact import OnnxArtifact
 from ..dataset.accuracy_drop import AccuracyDrop, OutputError
-from ..dataset.calibration_set import CalibrationSet
 from ..dataset.load import CalibrationInputs
 from ..normalize.logits import final_activation, with_final_activation
 from ..normalize.objective import objective, with_own_outputs
@@ -31,7 +30,6 @@ from ..recovery.parameters import QuantizationParams
 from .base import Attempt, Int8Request, Int8Result, Target, TargetPlan
 
 PROBABILITIES = "it makes probabilities of the logits"
-HELD_BACK = 0.25  # share of the calibration inputs that choose between the ranges alone and recovery
 LEFT_FLOAT = "it is part of a gate, all of which stays float"
 GIVEN = PlacementChoice(LAYERS_ONLY.name, "the scales were given for it")
 
@@ -63,7 +61,7 @@ def make_int8(
     writer = _Writer(target, inputs.artifact, evaluation, statistics.ranges, plan.choices, plan.placement)
     if request.recover == "off":
         return hold_budget(request, writer.write(plan.baseline()), ())
-    held_back, fitting = _split(inputs.samples)
+    held_back, fitting = inputs.samples.hold_back()
     writer = replace(writer, held_back=OutputError(inputs.artifact.model, held_back, inputs.task))
     return hold_budget(
         request,
@@ -101,11 +99,6 @@ def _objective(inputs: CalibrationInputs, answers: Outputs) -> CalibrationInputs
     """
     model = objective(inputs.artifact.model, inputs.task.parts(specs_of(answers)), answers)
     return replace(inputs, artifact=replace(inputs.artifact, model=model))
-
-
-def _split(samples: CalibrationSet) -> tuple[CalibrationSet, CalibrationSet]:
-    """The inputs that choose, and those that weights are fitted to; one input alone does both."""
-    return samples.split(HELD_BACK) if len(samples) > 1 else (samples, samples)
 
 
 def _recovered(
@@ -162,7 +155,7 @@ def hold_budget(request: Int8Request, baseline: Int8Result, recovered: Iterable[
     """The model that is best on the inputs held back, of those tried until the budget holds.
 
     Args:
-        request: the budget, and whether there is recovery.
+        request: the budget.
         baseline: what the ranges alone give.
         recovered: each is made when it is asked for; the first is always tried.
     """
