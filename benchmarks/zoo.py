@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -37,6 +38,8 @@ SMALL_VARIANTS = ("mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large")  #
 # and float16 moves some of them: it has to learn a little.
 EPOCHS = {"senet18": 2, "hybridsn": 3, "hybridsn_plain": 1}
 EPOCHS |= {name: 1 for name in segmenters.names() if not name.startswith("lraspp")}
+FEW_SCENES = "1024"  # for those, which are large: enough to learn where the ground is
+RANDOM_PICTURES = 96  # for random weights: a third of them calibrates
 PLACED = "digit-scenes"  # what segmenters and detectors see
 DEMO = ("lraspp_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large")  # small enough to be trained here
 RANDOM_SCENES = ["--weights", "random", "--evaluation", "32", "--recover", "off"]
@@ -119,10 +122,22 @@ def choose(name: str, entry: Mapping[str, Any], material: Material) -> list[str]
     if name in SMALL_VARIANTS or entry["input"][-1] < LARGE_SIDE:
         return ["--weights", "demo", "--data", entry["data"][0]]
     photographs = material.photographs
-    seen = ["--data", f"imagefolder:{photographs}"] if photographs else ["--data", "digits"]
     if name == "mobilenet_v2" and photographs and material.checkpoint:
+        seen = ["--data", f"imagefolder:{photographs}"]
         return ["--weights", str(material.checkpoint), *seen, "--form", "standard"]
+    seen = ["--data", f"imagefolder:{few(photographs)}" if photographs else "digits"]
     return ["--weights", "random", *seen, "--form", "standard", "--evaluation", "32", "--recover", "off"]
+
+
+def few(photographs: Path) -> Path:
+    """A folder with one picture of each of the first classes: enough for weights that know nothing."""
+    folder = BUNDLES / "photographs"
+    for chosen in sorted(path for path in photographs.iterdir() if path.is_dir())[:RANDOM_PICTURES]:
+        picture = min(path for path in chosen.iterdir() if path.is_file())
+        (folder / chosen.name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(picture, folder / chosen.name / picture.name)
+    shutil.copyfile(photographs / "class_index.json", folder / "class_index.json")
+    return folder
 
 
 def quick_training(name: str, entry: Mapping[str, Any], material: Material) -> list[str]:
@@ -131,7 +146,8 @@ def quick_training(name: str, entry: Mapping[str, Any], material: Material) -> l
         return []
     epochs, folder = str(EPOCHS[name]), str(quick_folder(name))
     data = entry["data"][0] if entry else PLACED
-    return ["train", name, "--data", data, "--epochs", epochs, "--out", folder]
+    samples = [] if entry else ["--samples", FEW_SCENES]
+    return ["train", name, "--data", data, "--epochs", epochs, "--out", folder, *samples]
 
 
 def quick_folder(name: str) -> Path:

@@ -1,11 +1,12 @@
 """Values between 0 and a cap moved around zero, so that symmetric INT8 has all its levels for them.
 
-TensorRT takes no zero point, so a ReLU6's output, which is never negative, would use half of the integers.
-Its offset can go elsewhere: the convolution before gives its output less a constant, the cap moves along,
-and the next convolution's bias takes the constant back. It is what an implementation of asymmetric
-quantization does with a zero point (Jacob et al., arXiv 1712.05877), carried out once, in the weights. The
-function stays the same, up to float rounding, and so does the graph: TensorRT fuses a convolution with a Clip
-of any limits.
+TensorRT takes no zero point, so the output of a ReLU or ReLU6, which is never negative, would use half of
+the integers. Its offset can go elsewhere: the convolution before gives its output less a constant, the limits
+move along, and the next convolution's bias takes the constant back. It is what an implementation of
+asymmetric quantization does with a zero point (Jacob et al., arXiv 1712.05877), carried out once, in the
+weights. The function stays the same, up to float rounding, and so does the graph: TensorRT fuses a
+convolution with a Clip of any limits. Behind other activation functions, which take no offset from the
+convolution before, it is a subtraction of its own.
 
 The constant that comes back is that of the weights as they are: where these are to be rounded, round them
 first, or the rounding of all of a channel's weights adds up in it.
@@ -28,8 +29,12 @@ from onnx import NodeProto, TensorProto
 
 from ..onnx_graph.graph import activation_limits, array_of, as_tensor, initializers, makers, reader_counts
 from ..ranges.histogram import Histogram
-from ..ranges.integer_format import ACTIVATION_UINT8
+from ..ranges.integer_format import ACTIVATION_INT8, ACTIVATION_UINT8
 from ..ranges.methods import mse_range
+from ..ranges.statistics import Range
+from .pointwise import ACTIVATIONS, applied, apply_constants
+
+MOST_OF = 0.75  # of the symmetric range: a range that is hardly narrower around its middle is not moved
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,9 @@ class Capped:
 
     Attributes:
         first: the convolution that makes it.
-        clip: the Clip after that, from 0 to a cap.
+        clip: the Relu or Clip after that, from 0 to a cap.
         readers: the layers that read it.
-        cap: the upper limit.
+        cap: the upper limit; infinite for a Relu.
     """
 
     first: NodeProto
@@ -60,7 +65,7 @@ def find_capped(model: onnx.ModelProto) -> list[Capped]:
     made_by, uses = makers(model), reader_counts(model)
     found = []
     for clip in model.graph.node:
-        limits = activation_limits(clip, weights) if clip.op_type == "Clip" else None
+        limits = activation_limits(clip, weights)
         maker = made_by.get(clip.input[0]) if limits else None
         if not limits or not maker:
             continue
@@ -68,7 +73,7 @@ def find_capped(model: onnx.ModelProto) -> list[Capped]:
         readers = tuple(node for node in model.graph.node if clip.output[0] in node.input)
         if (
             low == 0
-            and 0 < cap < np.inf
+            and cap > 0
             and _has_own_bias(maker, weights, uses)
             and uses[maker.output[0]] == 1
             and len(readers) == uses[clip.output[0]]
@@ -76,6 +81,41 @@ def find_capped(model: onnx.ModelProto) -> list[Capped]:
         ):
             found.append(Capped(maker, clip, readers, cap))
     return found
+
+
+def with_offsets(model: onnx.ModelProto, histograms: Mapping[str, Histogram]) -> onnx.ModelProto:
+    """Subtract zero from the activations that are worth moving, but for those of `find_capped`.
+
+    Args:
+        model: a float32 model.
+        histograms: of the values that INT8 rounds; others stay.
+
+    Returns:
+        A model that computes the same; the model itself where there is no such activation.
+    """
+    capped = {entry.value for entry in find_capped(model)}
+    values = [node.output[0] for node in model.graph.node if node.op_type in ACTIVATIONS]
+    movable = [value for value in values if value in histograms and value not in capped]
+    ranges = {value: _least_error(histograms[value]) for value in movable if _offset_readers(model, value)}
+    zeros = {value: np.zeros((), np.float32) for value, found in ranges.items() if _is_uneven(found)}
+    return apply_constants(model, "Sub", zeros) if zeros else model
+
+
+def find_subtracted(model: onnx.ModelProto) -> list[NodeProto]:
+    """The subtractions that `with_offsets` added and that all readers still allow."""
+    return [
+        node
+        for node in model.graph.node
+        if node.op_type == "Sub" and applied(node) and _offset_readers(model, node.output[0])
+    ]
+
+
+def _offset_readers(model: onnx.ModelProto, value: str) -> list[NodeProto]:
+    """All who read a value, if each can take an offset back; else none."""
+    weights, uses = initializers(model), reader_counts(model)
+    readers = [node for node in model.graph.node if value in node.input]
+    takes = all(_takes_offset(node, value, weights, uses) for node in readers)
+    return readers if takes and len(readers) == uses[value] else []
 
 
 def shift_activations(model: onnx.ModelProto, offsets: Mapping[str, float]) -> onnx.ModelProto:
@@ -89,7 +129,8 @@ def shift_activations(model: onnx.ModelProto, offsets: Mapping[str, float]) -> o
         A model that computes the same; the model itself where there is nothing to move.
     """
     chosen = [capped for capped in find_capped(model) if capped.value in offsets]
-    if not chosen:
+    subtracted = [node for node in find_subtracted(model) if node.output[0] in offsets]
+    if not chosen and not subtracted:
         return model
     moved = onnx.ModelProto()
     moved.CopyFrom(model)
@@ -100,6 +141,11 @@ def shift_activations(model: onnx.ModelProto, offsets: Mapping[str, float]) -> o
         _add(tensors[capped.first.input[2]], -offset)
         _set_limits(moved, nodes[capped.value], -offset, np.float32(capped.cap) - offset)
         for reader in capped.readers:
+            _add(tensors[reader.input[2]], offset * _response(array_of(tensors[reader.input[1]])))
+    for node in subtracted:
+        offset = np.float32(offsets[node.output[0]])
+        _add(tensors[node.input[1]], offset)
+        for reader in _offset_readers(model, node.output[0]):
             _add(tensors[reader.input[2]], offset * _response(array_of(tensors[reader.input[1]])))
     return moved
 
@@ -113,15 +159,37 @@ def _has_own_bias(node: NodeProto, weights: Mapping[str, TensorProto], uses: Cou
     )
 
 
-def best_offsets(model: onnx.ModelProto, histograms: Mapping[str, Histogram]) -> dict[str, float]:
-    """What to take off each value that can be moved: the middle of its range of least square error.
+def worth_moving(model: onnx.ModelProto, histograms: Mapping[str, Histogram]) -> dict[str, Range]:
+    """The values that are worth moving, with their ranges of least square error.
 
     Args:
         model: a float32 model.
         histograms: of the values that INT8 rounds; others stay.
     """
-    capped = [entry.value for entry in find_capped(model) if entry.value in histograms]
-    return {name: mse_range(histograms[name], ACTIVATION_UINT8).high / 2 for name in capped}
+    capped = {entry.value for entry in find_capped(model)}
+    values = [*capped, *(node.output[0] for node in find_subtracted(model))]
+    found = {name: _least_error(histograms[name]) for name in values if name in histograms}
+    return {name: range_ for name, range_ in found.items() if name in capped or _is_uneven(range_)}
+
+
+def _least_error(histogram: Histogram) -> Range:
+    return mse_range(histogram, ACTIVATION_UINT8)
+
+
+def _is_uneven(found: Range) -> bool:
+    return found.high - found.low < 2 * MOST_OF * found.absmax
+
+
+def middle(moved: Range) -> float:
+    """What is taken off a value of this range: about its middle, such that zero is no rounding error."""
+    step = (moved.high - moved.low) / (2 * ACTIVATION_INT8.highest)
+    return round((moved.high + moved.low) / 2 / step) * step if step else 0.0
+
+
+def centred(moved: Range) -> Range:
+    """The range after that."""
+    half = (moved.high - moved.low) / 2
+    return Range(-half, half)
 
 
 def _takes_offset(
@@ -135,9 +203,14 @@ def _takes_offset(
 
 
 def _set_limits(model: onnx.ModelProto, clip: NodeProto, low: np.float32, high: np.float32) -> None:
-    for position, (name, limit) in enumerate((("min", low), ("max", high)), start=1):
-        clip.input[position] = f"{clip.output[0]}.{name}"
-        model.graph.initializer.append(as_tensor(clip.input[position], np.array(limit, np.float32)))
+    """Make a Relu or Clip a Clip between other limits; without an upper one where that is infinite."""
+    ends = {"min": low, "max": high} if np.isfinite(high) else {"min": low}
+    value, clip.op_type = clip.input[0], "Clip"
+    clip.ClearField("input")
+    clip.input.append(value)
+    for end, limit in ends.items():
+        clip.input.append(f"{clip.output[0]}.{end}")
+        model.graph.initializer.append(as_tensor(clip.input[-1], np.array(limit, np.float32)))
 
 
 def _response(weight: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,8 +22,11 @@ from onnx import NodeProto, numpy_helper
 
 from ...runtime.session.session import Session
 from ..onnx_graph.graph import activation_limits, array_of, expose, initializers, makers, reader_counts
+from ..qdq.half_scales import HALF_NORMAL
+from ..ranges.integer_format import ACTIVATION_INT8, MIN_SCALE, WEIGHT_INT8
 
 MAX_SCALE = 64.0  # a channel that hardly ever fires is not blown up further than this
+CUTS = (12.0, 8.0, 6.0, 4.0)  # where a channel may be cut off, in roots of its mean square
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,15 @@ class Pair:
         first, second: the two convolutions.
         value: the value that the second reads.
         cap: upper limit that the activation between them sets; None without one.
+        most: what each channel may be multiplied with at the most, shape (C,): float16 holds the step sizes
+            of the second one's weights, which are divided by it.
     """
 
     first: NodeProto
     second: NodeProto
     value: str
     cap: float | None
+    most: NDArray[np.float64]
 
 
 def equalize(model: onnx.ModelProto, limits: Mapping[str, NDArray[np.floating]]) -> onnx.ModelProto:
@@ -70,35 +76,70 @@ def equalize(model: onnx.ModelProto, limits: Mapping[str, NDArray[np.floating]])
 def channel_scales(pair: Pair, limits: NDArray[np.floating]) -> NDArray[np.float32]:
     """What each channel is multiplied with, shape (C,), so that its limit becomes the whole tensor's."""
     target = clip_limit(pair, limits)
-    return np.clip(target / np.maximum(limits, target / MAX_SCALE), 1.0, MAX_SCALE).astype(np.float32)
+    least = 1.0 if pair.cap is not None else 1 / MAX_SCALE
+    return np.clip(target / np.maximum(limits, target / MAX_SCALE), least, pair.most).astype(np.float32)
 
 
 def clip_limit(pair: Pair, limits: NDArray[np.floating]) -> float:
-    """The limit of the whole tensor once its channels are scaled."""
-    return pair.cap if pair.cap is not None else float(np.max(limits))
+    """The limit of the whole tensor once its channels are scaled: the cap, or between the channels' limits.
+
+    In the middle, for neither the values nor the weights after them should leave what float16 holds well.
+    """
+    if pair.cap is not None:
+        return pair.cap
+    largest = float(np.max(limits))
+    return float(np.sqrt(largest * max(float(np.min(limits)), largest / MAX_SCALE**2)))
 
 
-def channel_maxima(
-    model: onnx.ModelProto, pairs: Sequence[Pair], batches: Iterable[NDArray[Any]]
-) -> dict[str, NDArray[np.float64]]:
-    """Largest magnitude of each channel (axis 1) of each pair's value on real inputs, shape (C,).
+def channel_steps(pair: Pair, limits: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The step size that INT8 then has for each channel, as it is before the scaling, shape (C,)."""
+    steps = clip_limit(pair, limits) / channel_scales(pair, limits) / ACTIVATION_INT8.highest
+    return np.maximum(steps, MIN_SCALE).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """How large each channel of a value is on real inputs.
+
+    Attributes:
+        maxima: largest magnitudes, shape (C,).
+        rms: roots of the mean squares, shape (C,).
+    """
+
+    maxima: NDArray[np.float64]
+    rms: NDArray[np.float64]
+
+    def limits(self) -> dict[str, NDArray[np.float64]]:
+        """Limits to choose from: all values, or so many times the root of the mean square."""
+        cut = {f"{times:g} rms": np.minimum(self.maxima, times * self.rms) for times in CUTS}
+        return {"max": self.maxima, **cut}
+
+
+def channel_statistics(
+    model: onnx.ModelProto, names: Sequence[str], batches: Iterable[NDArray[Any]]
+) -> dict[str, ChannelStatistics]:
+    """How large each channel (axis 1) of some values is on real inputs.
 
     Args:
         model: a float32 model.
-        pairs: from `find_pairs`.
+        names: the values.
         batches: calibration inputs, each of shape (N, ...).
     """
-    largest: dict[str, NDArray[np.float64]] = {}
-    names = [pair.value for pair in pairs]
     if not names:
-        return largest
+        return {}
+    maxima: dict[str, NDArray[np.float64]] = {}
+    squares: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     with Session(_reduced(model, names)) as session:
         for batch in batches:
             found = session.run(batch)
             for name in names:
-                maxima = found[f"{name}.maxima"].max(axis=0).astype(np.float64)
-                largest[name] = np.maximum(largest.get(name, maxima), maxima)
-    return largest
+                largest = found[f"{name}.maxima"].max(axis=0).astype(np.float64)
+                maxima[name] = np.maximum(maxima.get(name, largest), largest)
+                squares[name].append(found[f"{name}.squares"].astype(np.float64))
+    return {
+        name: ChannelStatistics(maxima[name], np.sqrt(np.concatenate(squares[name]).mean(axis=0)))
+        for name in names
+    }
 
 
 def find_pairs(model: onnx.ModelProto) -> list[Pair]:
@@ -107,7 +148,7 @@ def find_pairs(model: onnx.ModelProto) -> list[Pair]:
     made_by, readers = makers(model), reader_counts(model)
     pairs = []
     for node in model.graph.node:
-        if not _is_depthwise(node, weights) or readers[node.input[1]] > 1:
+        if not is_depthwise(node, weights) or readers[node.input[1]] > 1:
             continue
         maker = made_by.get(node.input[0])
         high = np.inf
@@ -116,20 +157,35 @@ def find_pairs(model: onnx.ModelProto) -> list[Pair]:
             low, high = limits
             maker = made_by.get(maker.input[0]) if low in (0.0, -np.inf) and high > 0 else None
         if maker is not None and _may_scale(maker, weights, readers):
-            pairs.append(Pair(maker, node, node.input[0], high if np.isfinite(high) else None))
+            cap = high if np.isfinite(high) else None
+            pairs.append(Pair(maker, node, node.input[0], cap, _most(array_of(weights[node.input[1]]))))
     return pairs
+
+
+def _most(weight: NDArray[np.float32]) -> NDArray[np.float64]:
+    steps = np.abs(weight.reshape(len(weight), -1)).max(axis=1).astype(np.float64) / WEIGHT_INT8.highest
+    return np.clip(steps / HALF_NORMAL, 1.0, MAX_SCALE)
 
 
 def _may_scale(node: NodeProto, weights: dict[str, onnx.TensorProto], readers: Counter[str]) -> bool:
     own = [name for name in node.input[1:] if name]
     return (
-        node.op_type == "Conv"
+        (node.op_type == "Conv" or _has_factors(node, weights))
         and readers[node.output[0]] == 1
         and all(name in weights and readers[name] == 1 for name in own)
     )
 
 
-def _is_depthwise(node: NodeProto, weights: dict[str, onnx.TensorProto]) -> bool:
+def _has_factors(node: NodeProto, weights: Mapping[str, onnx.TensorProto]) -> bool:
+    """Whether it multiplies with a constant factor for each channel, shape (C, 1, ...)."""
+    if node.op_type != "Mul" or node.input[1] not in weights:
+        return False
+    channels, *others = weights[node.input[1]].dims or [1]
+    return channels > 1 and len(others) > 0 and all(side == 1 for side in others)
+
+
+def is_depthwise(node: NodeProto, weights: Mapping[str, onnx.TensorProto]) -> bool:
+    """Whether a node is a convolution, its weights known, of which each channel reads its own alone."""
     if node.op_type != "Conv" or node.input[1] not in weights:
         return False
     group = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
@@ -137,26 +193,27 @@ def _is_depthwise(node: NodeProto, weights: dict[str, onnx.TensorProto]) -> bool
     return group > 1 and shape[0] == group and shape[1] == 1
 
 
-def _reduced(model: onnx.ModelProto, names: list[str]) -> bytes:
-    """A model whose outputs are the maxima of the named values over all but batch and channels."""
+def _reduced(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
+    """A model that puts out maxima and mean squares of the named values, over all but batch and channels."""
     reduced = expose(model, names)
-    del reduced.graph.output[:]
+    graph, make = reduced.graph, onnx.helper.make_node
+    del graph.output[:]
     for name in names:
-        magnitude, flat = f"{name}.magnitude", f"{name}.flat"
+        magnitude, flat, square = f"{name}.magnitude", f"{name}.flat", f"{name}.square"
         shape = numpy_helper.from_array(np.array([0, 0, -1], np.int64), f"{name}.shape")
         last = numpy_helper.from_array(np.array([2], np.int64), f"{name}.last")
-        reduced.graph.initializer.extend([shape, last])
-        make = onnx.helper.make_node
-        reduced.graph.node.extend(
+        graph.initializer.extend([shape, last])
+        graph.node.extend(
             [
                 make("Abs", [name], [magnitude]),
                 make("Reshape", [magnitude, shape.name], [flat]),
                 make("ReduceMax", [flat, last.name], [f"{name}.maxima"], keepdims=0),
+                make("Mul", [flat, flat], [square]),
+                make("ReduceMean", [square, last.name], [f"{name}.squares"], keepdims=0),
             ]
         )
-        reduced.graph.output.append(
-            onnx.helper.make_tensor_value_info(f"{name}.maxima", onnx.TensorProto.FLOAT, None)
-        )
+        for output in (f"{name}.maxima", f"{name}.squares"):
+            graph.output.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None))
     return reduced.SerializeToString()
 
 

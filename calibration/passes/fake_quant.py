@@ -16,11 +16,11 @@ from ..onnx_graph.segments import Segment
 from ..qdq.quantized_inputs import QuantizedInput
 
 NO_ACTIVATION = -1
-SCALARS = {
-    "activation": TensorProto.INT64,
-    "scale": TensorProto.FLOAT,
-    "lowest": TensorProto.FLOAT,
-    "highest": TensorProto.FLOAT,
+SWITCHES: dict[str, tuple[int, list[int] | None]] = {
+    "activation": (TensorProto.INT64, []),
+    "scale": (TensorProto.FLOAT, None),  # a scalar, or one a channel
+    "lowest": (TensorProto.FLOAT, []),
+    "highest": (TensorProto.FLOAT, []),
 }
 
 
@@ -43,7 +43,7 @@ class FakeQuantSegment:
         self,
         batches: Iterable[NDArray[Any]],
         activation: int = NO_ACTIVATION,
-        scale: float = 1,
+        scale: float | NDArray[np.float32] = 1,
         lowest: float = 0,
         highest: float = 0,
     ) -> list[list[NDArray[Any]]]:
@@ -52,13 +52,13 @@ class FakeQuantSegment:
         Args:
             batches: values at the segment's start.
             activation: its number among the segment's names.
-            scale: step from one integer to the next.
+            scale: step from one integer to the next; a scalar, or one a channel.
             lowest: the smallest integer.
             highest: the largest integer.
         """
         scalars = {
             _scalar("activation"): np.array(activation, np.int64),
-            _scalar("scale"): np.array(max(scale, np.finfo(np.float32).tiny), np.float32),
+            _scalar("scale"): np.asarray(np.maximum(scale, np.finfo(np.float32).tiny), np.float32),
             _scalar("lowest"): np.array(lowest, np.float32),
             _scalar("highest"): np.array(highest, np.float32),
         }
@@ -87,7 +87,7 @@ def _with_rounding(
     graph.ClearField("node")
     graph.node.extend(copies)
     graph.input.extend(
-        helper.make_tensor_value_info(_scalar(name), kind, []) for name, kind in SCALARS.items()
+        helper.make_tensor_value_info(_scalar(name), kind, shape) for name, (kind, shape) in SWITCHES.items()
     )
     return rounded
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...runtime.errors import ModelError
 from ..onnx_graph.graph import opset
-from ..onnx_graph.segments import Segment, segments
+from ..onnx_graph.segments import segments
 from ..onnx_graph.shapes import input_of
 from ..qdq.quantized_inputs import QuantizedInput, activations
 from ..ranges.histogram import Histogram
@@ -44,6 +44,39 @@ class Choice:
     errors: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Rounding:
+    """How a tensor is rounded.
+
+    Attributes:
+        scale: step from one integer to the next; a scalar, or one a channel, to be divided by.
+        lowest: the smallest integer, counted from the one of zero.
+        highest: the largest.
+    """
+
+    scale: NDArray[np.float32]
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What the ways to round one tensor do to the network's output.
+
+    Attributes:
+        value: name of the tensor.
+        errors: of each way, as in `Choice`.
+    """
+
+    value: str
+    errors: Mapping[str, float]
+
+    @property
+    def best(self) -> str:
+        """The way of least error."""
+        return min(self.errors, key=self.errors.__getitem__)
+
+
 def choose_ranges(
     model: onnx.ModelProto,
     sites: Collection[QuantizedInput],
@@ -52,10 +85,6 @@ def choose_ranges(
     format_: IntegerFormat,
 ) -> Iterator[Choice]:
     """For each activation, the range of max, percentile, entropy or mse that disturbs the output least.
-
-    One tensor at a time is quantized while all else stays float, as Wu et al. judge layers in "Integer
-    Quantization for Deep Learning Inference" (arXiv 2004.09602). A candidate costs one pass of the samples
-    through what comes after the tensor, and candidates that nearly coincide are measured once.
 
     Args:
         model: a float32 model, opset 13 or later, without control flow.
@@ -70,6 +99,42 @@ def choose_ranges(
     Raises:
         ModelError: the opset is too old, or ONNX Runtime does not accept the model.
     """
+    ranges = {
+        name: {method: find(histograms[name], format_) for method, find in METHODS.items()}
+        for name in activations(sites)
+    }
+    options = {
+        name: {method: _rounding(range_, format_) for method, range_ in found.items()}
+        for name, found in ranges.items()
+    }
+    for effect in measure_effects(model, sites, options, samples):
+        yield Choice(effect.value, effect.best, ranges[effect.value][effect.best], effect.errors)
+
+
+def measure_effects(
+    model: onnx.ModelProto,
+    sites: Collection[QuantizedInput],
+    options: Mapping[str, Mapping[str, Rounding]],
+    samples: NDArray[Any],
+) -> Iterator[Effect]:
+    """What each way to round each activation does to the output.
+
+    One tensor at a time is quantized while all else stays float, as Wu et al. judge layers in "Integer
+    Quantization for Deep Learning Inference" (arXiv 2004.09602). A way costs one pass of the samples
+    through what comes after the tensor, and ways that nearly coincide are measured once.
+
+    Args:
+        model: a float32 model, opset 13 or later, without control flow.
+        sites: which inputs of which nodes are quantized; weights among them stay float here.
+        options: the ways to round each activation among the sites, by name.
+        samples: a few calibration inputs, shape (N, ...).
+
+    Yields:
+        One for each activation, in the order of the graph.
+
+    Raises:
+        ModelError: the opset is too old, or ONNX Runtime does not accept the model.
+    """
     if opset(model) < FIRST_OPSET:
         raise ModelError(
             "The model's opset is too old to simulate integers in it.",
@@ -80,30 +145,28 @@ def choose_ranges(
     for segment in segments(model, activations(sites)):
         rounding = FakeQuantSegment(segment, sites)
         found = rounding.run(batches)
-        yield from _choices(segment, rounding, batches, _joined(found), histograms, format_)
+        reference = _joined(found)
+        for index, name in enumerate(segment.names):
+            yield Effect(name, _errors(rounding, batches, index, options[name], reference))
         batches = [outputs[1] for outputs in found] if segment.following else []
 
 
-def _choices(
-    segment: Segment,
-    rounding: FakeQuantSegment,
+def _errors(
+    segment: FakeQuantSegment,
     batches: Sequence[NDArray[Any]],
+    index: int,
+    options: Mapping[str, Rounding],
     reference: NDArray[np.float64],
-    histograms: Mapping[str, Histogram],
-    format_: IntegerFormat,
-) -> Iterator[Choice]:
-    for index, name in enumerate(segment.names):
-        candidates = {method: find(histograms[name], format_) for method, find in METHODS.items()}
-        errors: dict[str, float] = {}
-        for method, candidate in candidates.items():
-            twin = next((other for other in errors if _alike(candidates[other], candidate)), None)
-            if twin:
-                errors[method] = errors[twin]
-            else:
-                rounded = rounding.run(batches, index, *_integers(candidate, format_))
-                errors[method] = _error(reference, _joined(rounded))
-        best = min(errors, key=errors.__getitem__)
-        yield Choice(name, best, candidates[best], errors)
+) -> dict[str, float]:
+    errors: dict[str, float] = {}
+    for name, option in options.items():
+        twin = next((other for other in errors if _alike(options[other], option)), None)
+        if twin:
+            errors[name] = errors[twin]
+        else:
+            rounded = segment.run(batches, index, option.scale, option.lowest, option.highest)
+            errors[name] = _error(reference, _joined(rounded))
+    return errors
 
 
 def _batches(model: onnx.ModelProto, samples: NDArray[Any]) -> list[NDArray[Any]]:
@@ -118,15 +181,19 @@ def _joined(found: list[list[NDArray[Any]]]) -> NDArray[np.float64]:
     return np.concatenate([outputs[0] for outputs in found]).astype(np.float64)
 
 
-def _integers(chosen: Range, format_: IntegerFormat) -> tuple[float, float, float]:
-    """Scale, and the smallest and the largest multiple of it."""
+def _rounding(chosen: Range, format_: IntegerFormat) -> Rounding:
     scale, zero = format_.parameters(np.array(chosen.low), np.array(chosen.high))
-    return float(scale), float(format_.lowest - zero), float(format_.highest - zero)
+    return Rounding(
+        np.asarray(scale, np.float32), float(format_.lowest - zero), float(format_.highest - zero)
+    )
 
 
-def _alike(one: Range, other: Range) -> bool:
-    width = max(one.high - one.low, other.high - other.low)
-    return max(abs(one.low - other.low), abs(one.high - other.high)) <= RANGE_TOLERANCE * width / 2
+def _alike(one: Rounding, other: Rounding) -> bool:
+    """Whether both ends of both ranges nearly coincide."""
+    width = np.maximum(one.scale * (one.highest - one.lowest), other.scale * (other.highest - other.lowest))
+    lows = np.abs(one.scale * one.lowest - other.scale * other.lowest)
+    highs = np.abs(one.scale * one.highest - other.scale * other.highest)
+    return bool(np.all(np.maximum(lows, highs) <= RANGE_TOLERANCE * width / 2))
 
 
 def _error(reference: NDArray[np.float64], outputs: NDArray[np.float64]) -> float:

@@ -13,10 +13,11 @@ import onnx
 from ..onnx_graph.graph import array_of, as_tensor, initializers, reader_counts
 
 HALF_NORMAL = float(np.finfo(np.float16).smallest_normal)
+MOST_LOST = 1e-3  # of a tensor's power: where more is lost, it is left as it is, for float32 holds it
 
 
 def lift_scales(model: onnx.ModelProto) -> None:
-    """Bring every weight's step sizes to 2^-14 or more, in place.
+    """Bring the weights' step sizes to 2^-14 or more, in place, where little of the weights is lost by that.
 
     Args:
         model: with weights as integers behind DequantizeLinear, which alone reads them.
@@ -33,6 +34,10 @@ def lift_scales(model: onnx.ModelProto) -> None:
             continue
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
         shape = [-1 if scales.ndim and i == axis % integers.ndim else 1 for i in range(integers.ndim)]
-        moved = np.rint(integers * (scales / lifted).reshape(shape)).astype(integers.dtype)
+        exact = integers * (scales / lifted).reshape(shape)
+        moved = np.rint(exact).astype(integers.dtype)
+        power = np.sum(np.square(exact * lifted.reshape(shape)))
+        if np.sum(np.square((moved - exact) * lifted.reshape(shape))) > MOST_LOST * power:
+            continue
         for name, values in zip(node.input, (moved, lifted), strict=False):
             tensors[name].CopyFrom(as_tensor(name, values))

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ..artifact import OnnxArtifact
 from ..dataset.accuracy_drop import batches
 from ..dataset.calibration_set import CalibrationSet
-from ..passes.activation_shift import best_offsets
-from ..passes.cross_layer_equalization import channel_maxima, find_pairs
+from ..passes.activation_shift import centred, middle, worth_moving
+from ..passes.cross_layer_equalization import ChannelStatistics, channel_statistics, find_pairs
 from ..progress import Progress
 from ..qdq.quantized_inputs import (
     LAYERS_ONLY,
@@ -76,10 +76,12 @@ def least_error_plans(
     shown = batches(model, samples, progress, "calibrating")
     histograms = collect_statistics(model, shown, list(names)).histograms
     ranges = {name: mse_range(histogram, ACTIVATION_INT8) for name, histogram in histograms.items()}
-    offsets = best_offsets(model, histograms)
-    ranges |= {name: Range(-half, half) for name, half in offsets.items()}
+    moved = worth_moving(model, histograms)
+    ranges |= {name: centred(range_) for name, range_ in moved.items()}
+    offsets = {name: middle(range_) for name, range_ in moved.items()}
     # A value that can be equalized has one reader, so it is no gate's: all placements have these limits.
-    limits = equalization_limits(artifact, sites[options[0]], samples, progress)
+    channels = equalized_channels(artifact, sites[options[0]], samples, progress)
+    limits = {name: found.maxima for name, found in channels.items()}
     return [
         QuantizationPlan(artifact, found, ranges, offsets, limits, option) for option, found in sites.items()
     ]
@@ -100,15 +102,14 @@ class Recovery:
     ranked: tuple[LayerSensitivity, ...] = ()
 
 
-def equalization_limits(
+def equalized_channels(
     artifact: OnnxArtifact, sites: list[QuantizedInput], samples: CalibrationSet, progress: Progress
-) -> dict[str, NDArray[np.float64]]:
-    """The largest magnitude of each channel that can be equalized."""
+) -> dict[str, ChannelStatistics]:
+    """How large the channels of each value are that can be equalized."""
     read = Counter(site.value for site in sites)
-    pairs = [pair for pair in find_pairs(artifact.model) if read[pair.value] == 1]
-    if not pairs:
-        return {}
-    return channel_maxima(artifact.model, pairs, batches(artifact.model, samples, progress, "equalizing"))
+    values = [pair.value for pair in find_pairs(artifact.model) if read[pair.value] == 1]
+    shown = batches(artifact.model, samples, progress, "equalizing")
+    return channel_statistics(artifact.model, values, shown)
 
 
 def recoveries(

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, ValueInfoProto, helper
 
 from ..onnx_graph.graph import array_of, as_tensor, initializers, refuse_control_flow
-from ..passes.cross_layer_equalization import channel_scales, clip_limit, find_pairs
+from ..passes.cross_layer_equalization import channel_scales, channel_steps, clip_limit, find_pairs
 from ..passes.fake_quant import fake_quantize
 from ..qdq.formats import along
 from ..qdq.quantized_inputs import QuantizedInput, activations
 from ..qdq.weight_scales import best_scale
-from ..ranges.integer_format import ACTIVATION_INT8, MIN_SCALE, WEIGHT_INT8
+from ..ranges.integer_format import ACTIVATION_INT8, WEIGHT_INT8
 from ..ranges.statistics import Range
 
 NOTHING: Mapping[str, Any] = {}
@@ -81,7 +81,7 @@ class QuantizedGraph:
         refuse_control_flow(model, "recovery")
         self._model = model
         self.reference = onnx.shape_inference.infer_shapes(model)
-        self._offsets = offsets
+        self._offsets, self._limits = offsets, limits
         self.sites = list(sites)
         read = Counter(site.value for site in sites)
         self._pairs = [pair for pair in find_pairs(model) if pair.value in limits and read[pair.value] == 1]
@@ -98,10 +98,8 @@ class QuantizedGraph:
                 self.weight_steps[site.value] = step
                 self.weights[site.value] = (weight / step).astype(np.float32)
         for pair in self._pairs:
-            limit = limits[pair.value]
-            step = clip_limit(pair, limit) / channel_scales(pair, limit) / ACTIVATION_INT8.highest
             axes = values[pair.second.input[1]].ndim
-            self.steps[pair.value] = along(1, np.maximum(step, MIN_SCALE).astype(np.float32), axes)
+            self.steps[pair.value] = along(1, channel_steps(pair, limits[pair.value]), axes)
         self.biased = {
             node.output[0]: node.input[2]
             for node in model.graph.node
@@ -159,7 +157,7 @@ class QuantizedGraph:
         values = {name: self._rounded_weight(name) for name in self.weights} | self.biases
         original = initializers(self.reference)
         for pair in self._pairs:
-            stretch = channel_scales(pair, limits[pair.value])
+            stretch = channel_scales(pair, self._limits[pair.value])
             for name in pair.first.input[1:3]:  # of a layer that may stay float
                 value = values[name] if name in values else array_of(original[name])
                 values[name] = value * along(0, stretch, value.ndim)
@@ -168,7 +166,7 @@ class QuantizedGraph:
             for name, factor in ((pair.first.input[1], stretch), (second, np.reciprocal(stretch))):
                 if name in steps:
                     steps[name] = steps[name] * along(0, factor, steps[name].ndim)
-            limits[pair.value] = np.array([clip_limit(pair, limits[pair.value])])
+            limits[pair.value] = np.array([clip_limit(pair, self._limits[pair.value])])
         return Recovered(
             self._with_values(values),
             {name: Range(-float(limit[0]), float(limit[0])) for name, limit in limits.items()},

@@ -23,7 +23,7 @@ from ..qdq.quantized_inputs import LAYERS_ONLY, activations, find_quantized_inpu
 from ..ranges.integer_format import ACTIVATION_UINT8
 from ..ranges.methods import mse_range
 from ..ranges.statistics import Range, Statistics, collect_statistics
-from ..recovery.mixed_precision import QuantizationPlan, Recovery, equalization_limits
+from ..recovery.mixed_precision import QuantizationPlan, Recovery, equalized_channels
 from ..recovery.parameters import QuantizationParams
 from .base import Target
 
@@ -102,8 +102,9 @@ class CpuPlan:
     def _equalized(self) -> tuple[OnnxArtifact, Mapping[str, Range]]:
         """The model with its channels equalized, and the ranges of its values then."""
         artifact, samples = self.inputs.artifact, self.inputs.samples
-        limits = equalization_limits(artifact, find_quantized_inputs(artifact.model), samples, self.progress)
-        even = equalize(artifact.model, limits)
+        sites = find_quantized_inputs(artifact.model)
+        channels = equalized_channels(artifact, sites, samples, self.progress)
+        even = equalize(artifact.model, {name: found.maxima for name, found in channels.items()})
         if even is artifact.model:
             return artifact, self.ranges
         shown = batches(even, samples, self.progress, "calibrating")

@@ -43,7 +43,8 @@ def paired_accuracy(measure: Measure, reference: Sequence[Any], candidate: Seque
 
     The interval of a share is that of Agresti and Min for a difference of paired proportions (Statistics in
     Medicine 24, 2005: one half is added to each cell of the 2x2 table), which keeps its coverage when only a
-    handful of answers change. That of other measures is the percentile bootstrap over samples (Efron, 1979).
+    handful of answers change. That of other measures, and of samples that are right in part, is the
+    percentile bootstrap over samples (Efron, 1979).
 
     Args:
         measure: what is measured.
@@ -55,7 +56,8 @@ def paired_accuracy(measure: Measure, reference: Sequence[Any], candidate: Seque
     was, now = measure.value(reference), measure.value(candidate)
     if was is None or now is None:
         raise ValueError(f"{measure.name} cannot be judged on {len(candidate)} samples")
-    interval = _of_shares if isinstance(measure, Proportion) else _bootstrap
+    whole = isinstance(measure, Proportion) and {*reference, *candidate} <= {0, 1}
+    interval = _of_shares if whole else _bootstrap
     return Accuracy(
         metric=measure.name,
         value=now,

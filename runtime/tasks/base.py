@@ -155,8 +155,8 @@ class Task(ABC):
 
 
 class Proportion(Measure):
-    """A share of samples, each of which is right or wrong."""
+    """A share of samples, each of which is right or wrong; of one with several answers, right in part."""
 
-    def value(self, counts: Sequence[bool]) -> float | None:
+    def value(self, counts: Sequence[float]) -> float | None:
         """In percent."""
         return 100 * float(np.mean(counts)) if len(counts) else None

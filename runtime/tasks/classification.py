@@ -19,21 +19,21 @@ DIGITS = 6  # of a probability in a row
 
 
 class _SameClass(Proportion):
-    """Share of samples whose largest score stands in the same place, at every position of a sequence."""
+    """Share of answers, one a sample or one a position of its sequence, that are the same class."""
 
     name = "top-1 agreement"
 
-    def count(self, wanted: NDArray[np.floating], answer: NDArray[np.floating]) -> bool:
-        return bool(np.array_equal(wanted.argmax(axis=-1), answer.argmax(axis=-1)))
+    def count(self, wanted: NDArray[np.floating], answer: NDArray[np.floating]) -> float:
+        return float(np.mean(wanted.argmax(axis=-1) == answer.argmax(axis=-1)))
 
 
 class _Top1(Proportion):
-    """Share of samples whose largest score is that of the right class."""
+    """Share of answers, one a sample or one a position of its sequence, that are the right class."""
 
     name = "top-1"
 
-    def count(self, wanted: Any, answer: NDArray[np.floating]) -> bool:
-        return bool(np.all(answer.argmax(axis=-1) == wanted))
+    def count(self, wanted: Any, answer: NDArray[np.floating]) -> float:
+        return float(np.mean(answer.argmax(axis=-1) == wanted))
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Classification(Task):
 
     @property
     def agreement(self) -> Measure:
-        """The share of samples that get the same class."""
+        """The share of answers that are the same class."""
         return _SameClass()
 
     @property

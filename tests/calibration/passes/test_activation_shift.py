@@ -6,7 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
 
-from edgeproof.calibration.passes.activation_shift import find_capped, shift_activations
+from edgeproof.calibration.passes.activation_shift import (
+    centred,
+    find_capped,
+    middle,
+    shift_activations,
+    with_offsets,
+    worth_moving,
+)
+from edgeproof.calibration.ranges.histogram import EMPTY
+from edgeproof.calibration.ranges.statistics import Range, collect_statistics
 
 CHAIN = """
 chain (float[batch,3,16,16] image) => (float[batch,4,16,16] out) {{
@@ -71,12 +80,83 @@ def test_what_comes_back_is_that_of_the_weights_as_they_are(chain):
         ("out = Conv(capped, point_w)", {}),
         (POINTWISE + " other = Relu(capped)", {}),
         (POINTWISE, {"low": np.float32(-1)}),
-        (POINTWISE, {"high": np.float32(np.inf)}),
     ],
-    ids=["padded", "padded by name", "without bias", "read by others", "not from zero", "without a cap"],
+    ids=["padded", "padded by name", "without bias", "read by others", "not from zero"],
 )
 def test_what_cannot_be_moved_is_left_alone(chain, reader, weights):
     model = chain(reader, **weights)
 
     assert find_capped(model) == []
     assert shift_activations(model, {"capped": 3.0}) is model
+
+
+def test_a_relu_gets_the_other_limit(chain, photos, run, values_of):
+    model = chain().__class__.FromString(chain().SerializeToString())
+    relu = next(node for node in model.graph.node if node.output[0] == "capped")
+    relu.op_type = "Relu"
+    del relu.input[1:]
+
+    moved = shift_activations(model, {"capped": 2.0})
+
+    assert values_of(moved, photos)["capped"].min() == -2
+    np.testing.assert_allclose(run(moved, photos)["out"], run(model, photos)["out"], rtol=1e-4, atol=1e-4)
+
+
+# --- behind activations that take no offset from the convolution before --------------------------------
+
+SWISH = """
+swish (float[batch,3,16,16] image) => (float[batch,4,16,16] out) {{
+    conv = Conv<pads=[1,1,1,1]>(image, conv_w, conv_b)
+    swish = HardSwish(conv)
+    out = Conv{attributes}(swish, point_w, point_b)
+}}"""
+
+
+@pytest.fixture
+def swish(build, network_weights, rng):
+    """A network with hard-swish, and the histogram of its value."""
+
+    def swish(photos, attributes=""):
+        weights = {name: network_weights[name] for name in ("conv_w", "conv_b")}
+        point = rng(5).standard_normal((4, 8, 1, 1)).astype(np.float32)
+        text = SWISH.format(attributes=attributes)
+        model = build(text, **weights, point_w=point, point_b=np.zeros(4, np.float32)).model
+        return model, collect_statistics(model, [photos], ["swish"]).histograms
+
+    return swish
+
+
+def test_a_subtraction_moves_it(swish, photos, run, values_of):
+    model, histograms = swish(photos)
+    room = with_offsets(model, histograms)
+    found = worth_moving(room, {"swish.moved": histograms["swish"]})
+
+    offset = middle(found["swish.moved"])
+    moved = shift_activations(room, {"swish.moved": offset})
+
+    values = values_of(moved, photos)
+    np.testing.assert_allclose(values["swish.moved"], values["swish"] - np.float32(offset), atol=1e-6)
+    np.testing.assert_allclose(run(moved, photos)["out"], run(model, photos)["out"], rtol=1e-3, atol=1e-4)
+    half = centred(found["swish.moved"])
+    assert half.high == -half.low < 0.75 * values["swish"].max()
+
+
+@given(low=st.floats(-10, 0), high=st.floats(0.1, 50))
+def test_zero_is_no_rounding_error(low, high):
+    offset, step = middle(Range(low, high)), (high - low) / 254
+
+    assert abs(offset / step - round(offset / step)) < 1e-6
+    assert abs(offset - (low + high) / 2) <= step / 2 * 1.0001
+
+
+def test_a_padded_reader_allows_none(swish, photos):
+    model, histograms = swish(photos, "<pads=[1,1,1,1]>")
+
+    assert with_offsets(model, histograms) is model
+
+
+def test_what_lies_around_zero_already_is_left_alone(swish, photos):
+    model, _ = swish(photos)
+    even = EMPTY.including(np.linspace(-1, 1, 999, dtype=np.float32), -1.0, 1.0)
+
+    assert with_offsets(model, {"swish": even}) is model

@@ -3,7 +3,7 @@
 import pytest
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.passes.cross_layer_equalization import channel_maxima, find_pairs
+from edgeproof.calibration.passes.cross_layer_equalization import channel_statistics, find_pairs
 from edgeproof.calibration.qdq.quantized_inputs import find_quantized_inputs
 from edgeproof.calibration.ranges.statistics import collect_ranges
 from edgeproof.calibration.recovery.simulate import QuantizedGraph
@@ -14,7 +14,9 @@ def simulate(network, photos):
     """Makes the simulation of the network's INT8 form, before anything is recovered."""
 
     def simulate():
-        limits = channel_maxima(network.model, find_pairs(network.model), [photos])
+        values = [pair.value for pair in find_pairs(network.model)]
+        found = channel_statistics(network.model, values, [photos])
+        limits = {name: channels.maxima for name, channels in found.items()}
         ranges = collect_ranges(network.model, [photos])
         return QuantizedGraph(network.model, find_quantized_inputs(network.model), ranges, limits)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgeproof.calibration.artifact import OnnxArtifact
-from edgeproof.calibration.passes.cross_layer_equalization import channel_maxima, find_pairs
+from edgeproof.calibration.passes.cross_layer_equalization import channel_statistics, find_pairs
 from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.qdq.quantized_inputs import find_quantized_inputs
 from edgeproof.calibration.ranges.statistics import collect_ranges
@@ -59,7 +59,9 @@ def test_channels_are_scaled_behind_a_layer_that_stays_float(
     }"""
     used = ("conv_w", "conv_b", "depthwise_w", "depthwise_b")
     chain = build(text, **{name: network_weights[name] for name in used})
-    limits = channel_maxima(chain.model, find_pairs(chain.model), [photos])
+    values = [pair.value for pair in find_pairs(chain.model)]
+    found = channel_statistics(chain.model, values, [photos])
+    limits = {name: channels.maxima for name, channels in found.items()}
     sites = find_quantized_inputs(chain.model, {"conv"})
     simulation = QuantizedGraph(chain.model, sites, collect_ranges(chain.model, [photos]), limits)
 
