@@ -88,10 +88,9 @@ def main() -> None:
         print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
         rows.append(export(name, known[name], material))
         print(rows[-1].error or "done", file=sys.stderr)
-    report = render(rows)
-    print(report)
-    if options.write:
-        options.write.write_text(report, encoding="utf-8")
+        if options.write:  # after each, for a run takes hours
+            options.write.write_text(render(rows), encoding="utf-8")
+    print(render(rows))
     sys.exit(any(row.error for row in rows))
 
 

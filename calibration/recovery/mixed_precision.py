@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,7 @@ from .simulate import QuantizedGraph
 
 RANKING_SAMPLES = 16
 RECOVERY_ELEMENTS = 2e7  # samples times elements of an input that recovery sees: 128 at 224x224
+GROWTH = 1.5  # of the number of layers that stay float, from one try to the next
 MAX_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
 
 
@@ -132,7 +134,7 @@ def recoveries(
         kept = _reasons(ranked[:count])
         mixed = replace(plan, sites=find_quantized_inputs(plan.source.model, kept, plan.placement))
         yield Recovery(reconstructed(mixed, samples, progress), kept, tuple(ranked))
-        count *= 2
+        count = ceil(GROWTH * count)
 
 
 def simulated(plan: QuantizationPlan) -> QuantizedGraph:
