@@ -38,7 +38,6 @@ SMALL_VARIANTS = ("mobilenet_v1", "mobilenet_v3_small", "mobilenet_v3_large")  #
 # and float16 moves some of them: it has to learn a little.
 EPOCHS = {"senet18": 2, "hybridsn": 3, "hybridsn_plain": 1}
 EPOCHS |= {name: 1 for name in segmenters.names() if not name.startswith("lraspp")}
-FEW_SCENES = "1024"  # for those, which are large: enough to learn where the ground is
 RANDOM_PICTURES = 96  # for random weights: a third of them calibrates
 PLACED = "digit-scenes"  # what segmenters and detectors see
 DEMO = ("lraspp_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large")  # small enough to be trained here
@@ -145,8 +144,7 @@ def quick_training(name: str, entry: Mapping[str, Any], material: Material) -> l
         return []
     epochs, folder = str(EPOCHS[name]), str(quick_folder(name))
     data = entry["data"][0] if entry else PLACED
-    samples = [] if entry else ["--samples", FEW_SCENES]
-    return ["train", name, "--data", data, "--epochs", epochs, "--out", folder, *samples]
+    return ["train", name, "--data", data, "--epochs", epochs, "--out", folder]
 
 
 def quick_folder(name: str) -> Path:

@@ -14,6 +14,7 @@ from .normalize.objective import objective
 from .progress import Progress
 from .qdq.quantized_inputs import LAYERS_ONLY, find_quantized_inputs
 from .qdq.tensorrt import NOTHING_TO_QUANTIZE
+from .recovery.channel_constants import with_constants
 from .recovery.mixed_precision import least_error_plans
 from .recovery.mixed_precision import rank as rank_layers
 from .recovery.sensitivity import LayerSensitivity
@@ -43,6 +44,7 @@ def rank(inputs: CalibrationInputs, progress: Progress) -> list[LayerSensitivity
     if not find_quantized_inputs(model):
         raise ModelError(NOTHING_TO_QUANTIZE)
     with progress.stage("calibrate"):
+        artifact, _ = with_constants(artifact, samples, progress)
         (plan,) = least_error_plans(artifact, samples, progress, [LAYERS_ONLY])
     with progress.stage("rank"):
         return rank_layers(plan, samples, progress)

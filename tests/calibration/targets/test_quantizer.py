@@ -44,12 +44,16 @@ def inputs(rng):
 
 @pytest.mark.parametrize(
     ("name", "left_float"),
-    [("tensorrt", [0, 1, 2, 4, 8]), ("tensorrt-fp32", [0, 1, 2, 4, 8]), ("cpu", [0, 0, 1, 2, 4, 8])],
+    [
+        ("tensorrt", [0, 1, 2, 3, 5, 8]),
+        ("tensorrt-fp32", [0, 1, 2, 3, 5, 8]),
+        ("cpu", [0, 0, 1, 2, 3, 5, 8]),
+    ],
 )
-def test_few_layers_stay_float_at_first_then_twice_as_many_and_never_more_than_half(
+def test_few_layers_stay_float_at_first_then_half_as_many_again_and_never_more_than_half(
     deep, inputs, name, left_float
 ):
-    """TensorRT starts with a tenth, the CPU with none, where a layer in float costs speed."""
+    """TensorRT starts with one in 16, the CPU with none, where a layer in float costs speed."""
     target, given = find_target(name), CalibrationInputs(deep, Reads(inputs).samples)
     statistics = target.calibrate(given, QUIET)
     result = make_int8(target, given, statistics, Int8Request(max_drop=-1))  # which nothing can hold

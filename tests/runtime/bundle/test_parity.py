@@ -291,12 +291,12 @@ def test_of_few_samples_one_may_be_decided_otherwise_where_not_all_must_agree(fl
     assert judge(reference, candidate, TOLERANCES["fp16"]).passed is passed
 
 
-def test_one_position_of_a_sequence_makes_another_answer():
+def test_each_position_of_a_sequence_is_an_answer():
     reference = draw(0, (4, 5, 3))
     candidate = reference.copy()
     candidate[1, 2] = np.roll(candidate[1, 2], 1)
     parity = judge(reference, candidate, Tolerance(10.0, 1.0))
-    assert parity.agreement == 0.75
+    assert parity.agreement == 0.95
     assert not parity
 
 

@@ -32,15 +32,15 @@ def test_labels_must_be_as_many_as_scores():
         TASK.require_fit(LOGITS, ("a", "b"))
 
 
-def test_a_sequence_agrees_where_every_position_does():
+def test_of_a_sequence_each_position_counts():
     random = np.random.default_rng(0)
     first = random.normal(size=(5, 4))
     other = first.copy()
     other[2] = np.roll(other[2], 1)
-    assert TASK.agreement.count(first, 3 * first)
-    assert not TASK.agreement.count(first, other)
-    assert TASK.metric.count(first.argmax(axis=1), first)
-    assert not TASK.metric.count(first.argmax(axis=1), other)
+    assert TASK.agreement.count(first, 3 * first) == 1
+    assert TASK.agreement.count(first, other) == 0.8
+    assert TASK.metric.count(first.argmax(axis=1), first) == 1
+    assert TASK.metric.count(first.argmax(axis=1), other) == 0.8
 
 
 def test_a_row_of_a_sequence_names_each_position():
