@@ -6,6 +6,8 @@ import pytest
 
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.dataset.load import CalibrationInputs
+from edgeproof.calibration.passes.pointwise import applied
+from edgeproof.calibration.preflight.check import PreflightRequest, is_installed, preflight
 from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.qdq.quantized_inputs import LAYERS_ONLY
 from edgeproof.calibration.recovery.channel_constants import with_constants
@@ -85,3 +87,20 @@ def test_the_int8_graph_has_them_behind_the_activations(inputs, photos, run, rel
     assert (operators.count("Mul"), operators.count("Sub")) == (2, 1)
     assert result.kept_float == {}
     assert relative_error(run(swishing, photos)["logits"], run(result.artifact, photos)["logits"]) < 0.02
+
+
+@pytest.mark.skipif(not is_installed(), reason="needs TensorRT-RTX")
+def test_the_engine_has_no_more_layers_for_them(inputs, swishing):
+    target, layers = find_target("tensorrt"), []
+    statistics = target.calibrate(inputs, QUIET)
+    (plain,) = least_error_plans(swishing, inputs.samples, QUIET, [LAYERS_ONLY])
+    artifact, histograms = with_constants(swishing, inputs.samples, QUIET)
+    plan, _ = choose_plan(CalibrationInputs(artifact, inputs.samples), histograms, LAYERS_ONLY, QUIET)
+
+    for each in (plain, plan):
+        written = target.write(baseline(each), statistics.ranges, {}).model
+        built = preflight(written.SerializeToString(), PreflightRequest(sides=(3, 16, 16)))
+        layers.append(built.layers[built.capabilities[0]])
+
+    assert sum(applied(node) for node in artifact.model.graph.node) == 3
+    assert layers[0] == layers[1]
