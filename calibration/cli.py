@@ -63,7 +63,13 @@ TaskOption = Annotated[
     ),
 ]
 RecoverOption = Annotated[
-    str, typer.Option(help="Take back what INT8 costs: auto (where the budget asks for it), always or off.")
+    str, typer.Option(help="Take back what INT8 costs: auto (where that helps), or off.")
+]
+MaxFloatOption = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, metavar="SHARE", help="Share of the layers that may stay float to hold the budget."
+    ),
 ]
 
 Uint8Option = Annotated[
@@ -153,6 +159,7 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
         float, typer.Option(min=0, help="Percent of its answers that INT8 may change.")
     ] = 2.5,
     recover: RecoverOption = "auto",
+    max_float: MaxFloatOption = 0.5,
     uint8_input: Uint8Option = False,
     channels: ChannelsOption = None,
     as_json: JsonOption = False,
@@ -170,7 +177,7 @@ def quantize(  # noqa: PLR0913 - a command has as many arguments as options
         model,
         calibration,
         out,
-        Int8Request(max_drop, as_recover(recover)),
+        Int8Request(max_drop, as_recover(recover), max_float),
         target,
         read_preprocess(preprocess) if preprocess else None,
         task,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from .passes.uint8_request import Uint8Request, served_preprocess
 from .progress import Progress
 from .qdq.quantized_inputs import activations, find_quantized_inputs
 from .ranges.trt_cache import read_calibration_cache
-from .targets.base import Int8Request, Int8Result, Target
+from .targets.base import Attempt, Int8Request, Int8Result, Target
 from .targets.quantizer import make_int8, make_int8_with
 from .targets.registry import find_target
 
@@ -115,6 +116,7 @@ def _proven(request: QuantizeRequest, target: Target, progress: Progress) -> Int
             "INT8 does not keep this model's answers.",
             wanted=f"at most {request.int8.max_drop:g} points of {result.accuracy.metric} lost",
             got=result.parity.reason or _cost(result),
+            available=_curve(result.tried),
             todo="ship FP16, give more calibration inputs, or allow more with --max-drop",
         )
     return result
@@ -199,3 +201,13 @@ def describe(result: Int8Result) -> dict[str, Any]:
             for choice in result.choices
         },
     }
+
+
+def _curve(tried: Sequence[Attempt]) -> str:
+    """What each number of float layers cost on the calibration inputs; empty where only one was tried."""
+    points = [
+        f"{attempt.float_layers} float layers lose {attempt.drop:.2f} points"
+        + ("" if attempt.recovered else ", not recovered")
+        for attempt in tried
+    ]
+    return "; ".join(points) + " on the calibration inputs" if len(points) > 1 else ""

@@ -13,7 +13,14 @@ from typing import Annotated
 import typer
 
 from ..calibration import cli as calibration_cli
-from ..calibration.cli import ChannelsOption, PreprocessOption, RecoverOption, TargetOption, Uint8Option
+from ..calibration.cli import (
+    ChannelsOption,
+    MaxFloatOption,
+    PreprocessOption,
+    RecoverOption,
+    TargetOption,
+    Uint8Option,
+)
 from ..runtime import cli as runtime_cli
 from ..runtime.command import JsonOption, emit
 from ..runtime.command import main as run_application
@@ -75,6 +82,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     ] = 1.0,
     target: TargetOption = "tensorrt",
     recover: RecoverOption = "auto",
+    max_float: MaxFloatOption = 0.5,
     evaluation: Annotated[
         int, typer.Option(min=2, help="Largest number of pictures on which accuracy is measured.")
     ] = 2000,
@@ -117,6 +125,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         max_drop=max_drop,
         target=target,
         recover=recover,
+        max_float=max_float,
         evaluation=evaluation,
         uint8=uint8_request(uint8_input, channels, resize, source),
         force=force,

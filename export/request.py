@@ -44,6 +44,7 @@ class ExportRequest:
         max_drop: largest drop of the task's metric, in percentage points, at which INT8 is shipped.
         target: what INT8 is made for: "tensorrt" (float16 where INT8 is not), "tensorrt-fp32" or "cpu".
         recover: "auto" takes back what INT8 costs, where that helps; "off" takes the ranges alone.
+        max_float: share of INT8's layers, 0..1, that may stay float for that.
         evaluation: largest number of samples on which accuracy is measured.
         uint8: asks for models that take pixels; None for models that take what the network takes.
         force: whether a bundle at `out` may be replaced.
@@ -62,6 +63,7 @@ class ExportRequest:
     max_drop: float = 1.0
     target: str = "tensorrt"
     recover: str = "auto"
+    max_float: float = 0.5
     evaluation: int = 2000
     uint8: Uint8Request | None = None
     force: bool = False

@@ -124,7 +124,7 @@ def best_factors(
         least: what each channel may be multiplied with at the least, shape (C,).
     """
     reach = np.minimum(statistics.maxima, CUT * statistics.rms)
-    strength = np.abs(rows).max(axis=0).astype(np.float64)
+    strength, largest = np.abs(rows).max(axis=0).astype(np.float64), statistics.maxima.max()
     alive = (reach > 0) & (strength > 0)
     if alive.sum() < 2:
         return None
@@ -132,7 +132,7 @@ def best_factors(
     for share in SHARES:
         factor = np.ones_like(reach)
         factor[alive] = strength[alive] ** (1 - share) / reach[alive] ** share
-        factor[alive] *= reach.max() / (reach * factor)[alive].max()  # the value as a whole grows no larger
+        factor[alive] *= largest / (statistics.maxima * factor)[alive].max()  # no value grows beyond it
         candidates.append(np.clip(factor, least, FACTORS[1]))
     errors = [_expected_error(factor, reach, statistics.rms, rows, owners) for factor in candidates]
     best = int(np.argmin(errors))

@@ -19,7 +19,10 @@ from ..ranges.statistics import collect_statistics
 
 
 def with_constants(
-    artifact: OnnxArtifact, samples: CalibrationSet, progress: Progress
+    artifact: OnnxArtifact,
+    samples: CalibrationSet,
+    progress: Progress,
+    known: Mapping[str, Histogram] | None = None,
 ) -> tuple[OnnxArtifact, Mapping[str, Histogram]]:
     """The model with its activations smoothed, and with factors of one and offsets of zero to be filled in.
 
@@ -27,6 +30,7 @@ def with_constants(
         artifact: a float32 model.
         samples: calibration inputs.
         progress: shows what goes on.
+        known: histograms of the model as it is, where there are any.
 
     Returns:
         The model, which computes the same, and the histogram of each value that any placement rounds.
@@ -37,8 +41,10 @@ def with_constants(
     model = artifact.model
     shown = batches(model, samples, progress, "smoothing")
     scaled = with_channel_factors(smooth(model, find_quantized_inputs(model), shown))
-    shown = batches(scaled, samples, progress, "calibrating")
-    histograms = collect_statistics(scaled, shown, activations_of_all(scaled)).histograms
+    histograms = known if scaled is model else None
+    if histograms is None:
+        shown = batches(scaled, samples, progress, "calibrating")
+        histograms = collect_statistics(scaled, shown, activations_of_all(scaled)).histograms
     moved = with_offsets(scaled, histograms)
     behind = {node.output[0]: histograms[node.input[0]] for node in find_subtracted(moved)}
     return replace(artifact, model=moved), {**histograms, **behind}

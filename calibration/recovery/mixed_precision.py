@@ -34,7 +34,6 @@ from .simulate import QuantizedGraph
 RANKING_SAMPLES = 16
 RECOVERY_ELEMENTS = 2e7  # samples times elements of an input that recovery sees: 128 at 224x224
 GROWTH = 1.5  # of the number of layers that stay float, from one try to the next
-MAX_FLOAT = 0.5  # share that may stay float at the last: beyond that FP16 is the better answer
 
 
 @dataclass(frozen=True)
@@ -115,22 +114,30 @@ def equalized_channels(
 
 
 def recoveries(
-    plan: QuantizationPlan, float_share: float, samples: CalibrationSet, progress: Progress
+    plan: QuantizationPlan,
+    float_share: float,
+    max_float: float,
+    samples: CalibrationSet,
+    progress: Progress,
 ) -> Iterator[Recovery]:
     """Recovered graphs, each with more layers in float than the one before.
 
     Args:
         plan: what is quantized, and how.
         float_share: share of the layers, those with the largest errors, that stays float at first.
+        max_float: share of them that may stay float at the last.
         samples: calibration inputs.
         progress: shows what goes on.
     """
-    count = int(float_share * len(layers(plan.sites)))
+    count, most = (int(share * len(layers(plan.sites))) for share in (float_share, max_float))
+    count = min(count, most)
     if not count:
         yield Recovery(reconstructed(plan, samples, progress), {})
+    if not most:
+        return
     ranked = rank(plan, samples, progress)
     count = count or 1
-    while count <= MAX_FLOAT * len(ranked):
+    while count <= most:
         kept = _reasons(ranked[:count])
         mixed = replace(plan, sites=find_quantized_inputs(plan.source.model, kept, plan.placement))
         yield Recovery(reconstructed(mixed, samples, progress), kept, tuple(ranked))

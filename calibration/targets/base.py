@@ -30,6 +30,7 @@ from ..recovery.sensitivity import LayerSensitivity
 
 Recover = Literal["auto", "off"]
 RECOVER: tuple[Recover, ...] = ("auto", "off")
+MAX_FLOAT = 0.5  # beyond that FP16 is the better answer
 
 
 @dataclass(frozen=True)
@@ -41,10 +42,12 @@ class Int8Request:
             with the float model, which never fall less.
         recover: "auto" takes back what INT8 costs, where that helps on inputs it was not fitted to, and
             leaves more layers float until the budget holds; "off" takes the ranges alone.
+        max_float: share of the layers, 0..1, that may stay float for that.
     """
 
     max_drop: float = 1.0
     recover: Recover = "auto"
+    max_float: float = MAX_FLOAT
 
 
 def as_recover(text: str) -> Recover:

@@ -66,7 +66,7 @@ def make_int8(
     return hold_budget(
         request,
         writer.write(plan.baseline()),
-        _recovered(writer, target, plan, replace(logits, samples=fitting), progress),
+        _recovered(writer, target, plan, request, replace(logits, samples=fitting), progress),
     )
 
 
@@ -102,9 +102,15 @@ def _objective(inputs: CalibrationInputs, answers: Outputs) -> CalibrationInputs
 
 
 def _recovered(
-    writer: _Writer, target: Target, plan: TargetPlan, inputs: CalibrationInputs, progress: Progress
+    writer: _Writer,
+    target: Target,
+    plan: TargetPlan,
+    request: Int8Request,
+    inputs: CalibrationInputs,
+    progress: Progress,
 ) -> Iterator[Int8Result]:
-    for recovery in recoveries(plan.recovery_plan(), target.float_share, inputs.samples, progress):
+    shares = target.float_share, request.max_float
+    for recovery in recoveries(plan.recovery_plan(), *shares, inputs.samples, progress):
         result = writer.write(plan.recovered(recovery))
         yield replace(result, recovered=True, ranked=recovery.ranked)
 

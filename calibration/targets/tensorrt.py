@@ -49,7 +49,9 @@ class TensorRTTarget(Target):
         def write(plan: QuantizationPlan) -> Mixed:
             return self.write(baseline(plan), statistics.ranges, {})
 
-        artifact, histograms = with_constants(inputs.artifact, inputs.samples, progress)
+        artifact, histograms = with_constants(
+            inputs.artifact, inputs.samples, progress, statistics.histograms
+        )
         inputs = replace(inputs, artifact=artifact)
         placement, chosen = choose_placement(inputs, write, progress)
         quantization, choices = choose_plan(inputs, histograms, placement, progress)

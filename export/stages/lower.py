@@ -62,7 +62,7 @@ def _to_int8(
     reference: Reference,
     progress: Progress,
 ) -> PrecisionResult:
-    wanted = Int8Request(request.max_drop, as_recover(request.recover))
+    wanted = Int8Request(request.max_drop, as_recover(request.recover), request.max_float)
     result = make_int8(find_target(request.target), inputs, statistics, wanted, progress)
     if result.placement.tried:
         progress.note(f"pairs around gates: {result.placement.name}: {result.placement.reason}")

@@ -108,9 +108,11 @@ def test_such_a_model_is_judged_by_its_scores(ask, ending, change_network, netwo
 @pytest.mark.parametrize("recover", ["off", "auto"])
 def test_where_the_budget_does_not_hold_nothing_is_written(ask, network, tmp_path, recover):
     request = ask(network.model, int8=Int8Request(max_drop=-1, recover=recover))
-    with pytest.raises(AccuracyError, match="does not keep"):
+    with pytest.raises(AccuracyError, match="does not keep") as caught:
         quantize(request, QUIET)
     assert {path.name for path in tmp_path.iterdir()} == {"model.onnx", "inputs.npz"}
+    told = caught.value.details["available"]
+    assert told == "" if recover == "off" else "0 float layers lose" in told
 
 
 @pytest.mark.parametrize("place", ["", "model.onnx/int8.onnx"], ids=["a folder", "below a file"])

@@ -61,6 +61,14 @@ def test_few_layers_stay_float_at_first_then_half_as_many_again_and_never_more_t
     assert result.layers == LAYERS
 
 
+@pytest.mark.parametrize(("share", "left_float"), [(0.0, [0, 0]), (0.05, [0, 1]), (0.2, [0, 1, 2, 3])])
+def test_no_more_layers_stay_float_than_are_allowed(deep, inputs, share, left_float):
+    target, given = find_target("tensorrt"), CalibrationInputs(deep, Reads(inputs).samples)
+    statistics = target.calibrate(given, QUIET)
+    result = make_int8(target, given, statistics, Int8Request(max_drop=-1, max_float=share))
+    assert [attempt.float_layers for attempt in result.tried] == left_float
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_every_calibration_input_is_counted(deep, inputs, name):
     """The extremes of the first layer's input are those of all inputs."""
