@@ -12,13 +12,14 @@ The constant that comes back is that of the weights as they are: where these are
 first, or the rounding of all of a channel's weights adds up in it.
 
 It is valid where only convolutions without padding read the value: zeros that are padded around it would no
-longer mean zero.
+longer mean zero. In front of depthwise convolutions each channel has its own scale instead, and one offset
+does not fit them all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ from ..ranges.histogram import Histogram
 from ..ranges.integer_format import ACTIVATION_INT8, ACTIVATION_UINT8
 from ..ranges.methods import mse_range
 from ..ranges.statistics import Range
+from .cross_layer_equalization import is_depthwise
 from .pointwise import ACTIVATIONS, applied, apply_constants
 
 MOST_OF = 0.75  # of the symmetric range: a range that is hardly narrower around its middle is not moved
@@ -70,21 +72,20 @@ def find_capped(model: onnx.ModelProto) -> list[Capped]:
         if not limits or not maker:
             continue
         low, cap = limits
-        readers = tuple(node for node in model.graph.node if clip.output[0] in node.input)
+        readers = _offset_readers(model, clip.output[0], weights, uses)
         if (
             low == 0
             and cap > 0
             and _has_own_bias(maker, weights, uses)
             and uses[maker.output[0]] == 1
-            and len(readers) == uses[clip.output[0]]
-            and all(_takes_offset(node, clip.output[0], weights, uses) for node in readers)
+            and readers
         ):
             found.append(Capped(maker, clip, readers, cap))
     return found
 
 
 def with_offsets(model: onnx.ModelProto, histograms: Mapping[str, Histogram]) -> onnx.ModelProto:
-    """Subtract zero from the activations that are worth moving, but for those of `find_capped`.
+    """Subtract zero from the activations that are worth moving and take no offset from a convolution.
 
     Args:
         model: a float32 model.
@@ -93,29 +94,25 @@ def with_offsets(model: onnx.ModelProto, histograms: Mapping[str, Histogram]) ->
     Returns:
         A model that computes the same; the model itself where there is no such activation.
     """
-    capped = {entry.value for entry in find_capped(model)}
+    weights, uses = initializers(model), reader_counts(model)
     values = [node.output[0] for node in model.graph.node if node.op_type in ACTIVATIONS]
-    movable = [value for value in values if value in histograms and value not in capped]
-    ranges = {value: _least_error(histograms[value]) for value in movable if _offset_readers(model, value)}
-    zeros = {value: np.zeros((), np.float32) for value, found in ranges.items() if _is_uneven(found)}
+    movable = [v for v in values if v in histograms and _offset_readers(model, v, weights, uses)]
+    zeros = {v: np.zeros((), np.float32) for v in movable if _is_uneven(_least_error(histograms[v]))}
     return apply_constants(model, "Sub", zeros) if zeros else model
 
 
 def find_subtracted(model: onnx.ModelProto) -> list[NodeProto]:
-    """The subtractions that `with_offsets` added and that all readers still allow."""
-    return [
-        node
-        for node in model.graph.node
-        if node.op_type == "Sub" and applied(node) and _offset_readers(model, node.output[0])
-    ]
+    """The subtractions that `with_offsets` added."""
+    return [node for node in model.graph.node if node.op_type == "Sub" and applied(node)]
 
 
-def _offset_readers(model: onnx.ModelProto, value: str) -> list[NodeProto]:
+def _offset_readers(
+    model: onnx.ModelProto, value: str, weights: Mapping[str, TensorProto], uses: Counter[str]
+) -> tuple[NodeProto, ...]:
     """All who read a value, if each can take an offset back; else none."""
-    weights, uses = initializers(model), reader_counts(model)
-    readers = [node for node in model.graph.node if value in node.input]
+    readers = tuple(node for node in model.graph.node if value in node.input)
     takes = all(_takes_offset(node, value, weights, uses) for node in readers)
-    return readers if takes and len(readers) == uses[value] else []
+    return readers if takes and len(readers) == uses[value] else ()
 
 
 def shift_activations(model: onnx.ModelProto, offsets: Mapping[str, float]) -> onnx.ModelProto:
@@ -123,7 +120,7 @@ def shift_activations(model: onnx.ModelProto, offsets: Mapping[str, float]) -> o
 
     Args:
         model: a float32 model.
-        offsets: what is taken off each value that `find_capped` names.
+        offsets: what is taken off each value that `find_capped` or `find_subtracted` names.
 
     Returns:
         A model that computes the same; the model itself where there is nothing to move.
@@ -140,14 +137,17 @@ def shift_activations(model: onnx.ModelProto, offsets: Mapping[str, float]) -> o
         offset = np.float32(offsets[capped.value])
         _add(tensors[capped.first.input[2]], -offset)
         _set_limits(moved, nodes[capped.value], -offset, np.float32(capped.cap) - offset)
-        for reader in capped.readers:
-            _add(tensors[reader.input[2]], offset * _response(array_of(tensors[reader.input[1]])))
+        _give_back(tensors, capped.readers, offset)
     for node in subtracted:
         offset = np.float32(offsets[node.output[0]])
         _add(tensors[node.input[1]], offset)
-        for reader in _offset_readers(model, node.output[0]):
-            _add(tensors[reader.input[2]], offset * _response(array_of(tensors[reader.input[1]])))
+        _give_back(tensors, [reader for reader in model.graph.node if node.output[0] in reader.input], offset)
     return moved
+
+
+def _give_back(tensors: Mapping[str, TensorProto], readers: Iterable[NodeProto], offset: np.float32) -> None:
+    for reader in readers:
+        _add(tensors[reader.input[2]], offset * _response(array_of(tensors[reader.input[1]])))
 
 
 def _has_own_bias(node: NodeProto, weights: Mapping[str, TensorProto], uses: Counter[str]) -> bool:
@@ -196,6 +196,8 @@ def _takes_offset(
     node: NodeProto, value: str, weights: Mapping[str, TensorProto], uses: Counter[str]
 ) -> bool:
     if not _has_own_bias(node, weights, uses) or node.input[0] != value or node.input[1] not in weights:
+        return False
+    if is_depthwise(node, weights):
         return False
     given = {attribute.name: attribute for attribute in node.attribute}
     padded = any(given["pads"].ints) if "pads" in given else False

@@ -24,6 +24,11 @@ chain (float[batch,3,16,16] image) => (float[batch,4,16,16] out) {{
     {reader}
 }}"""
 POINTWISE = "out = Conv(capped, point_w, point_b)"
+DEPTHWISE = "out = Conv<group=8>(capped, depthwise_w, depthwise_b)"
+DEPTHWISE_WEIGHTS = {
+    "depthwise_w": np.ones((8, 1, 1, 1), np.float32),
+    "depthwise_b": np.zeros(8, np.float32),
+}
 LIMITS = {"low": np.float32(0), "high": np.float32(6)}
 
 
@@ -80,8 +85,9 @@ def test_what_comes_back_is_that_of_the_weights_as_they_are(chain):
         ("out = Conv(capped, point_w)", {}),
         (POINTWISE + " other = Relu(capped)", {}),
         (POINTWISE, {"low": np.float32(-1)}),
+        (DEPTHWISE, DEPTHWISE_WEIGHTS),
     ],
-    ids=["padded", "padded by name", "without bias", "read by others", "not from zero"],
+    ids=["padded", "padded by name", "without bias", "read by others", "not from zero", "depthwise"],
 )
 def test_what_cannot_be_moved_is_left_alone(chain, reader, weights):
     model = chain(reader, **weights)
