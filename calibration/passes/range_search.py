@@ -45,92 +45,47 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Rounding:
-    """How a tensor is rounded.
+class Candidate:
+    """A way to round one tensor.
 
     Attributes:
+        range: of the tensor as it is written.
         scale: step from one integer to the next; a scalar, or one a channel, to be divided by.
         lowest: the smallest integer, counted from the one of zero.
         highest: the largest.
     """
 
+    range: Range
     scale: NDArray[np.float32]
     lowest: float
     highest: float
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What the ways to round one tensor do to the network's output.
-
-    Attributes:
-        value: name of the tensor.
-        errors: of each way, as in `Choice`.
-    """
-
-    value: str
-    errors: Mapping[str, float]
-
-    @property
-    def best(self) -> str:
-        """The way of least error."""
-        return min(self.errors, key=self.errors.__getitem__)
+def candidates(histogram: Histogram, format_: IntegerFormat) -> dict[str, Candidate]:
+    """The ranges of max, percentile, entropy and mse for a tensor."""
+    return {method: _candidate(find(histogram, format_), format_) for method, find in METHODS.items()}
 
 
 def choose_ranges(
     model: onnx.ModelProto,
     sites: Collection[QuantizedInput],
-    histograms: Mapping[str, Histogram],
+    options: Mapping[str, Mapping[str, Candidate]],
     samples: NDArray[Any],
-    format_: IntegerFormat,
 ) -> Iterator[Choice]:
-    """For each activation, the range of max, percentile, entropy or mse that disturbs the output least.
+    """For each activation the candidate that disturbs the output least.
+
+    One tensor at a time is quantized while all else stays float, as Wu et al. judge layers in "Integer
+    Quantization for Deep Learning Inference" (arXiv 2004.09602). A candidate costs one pass of the samples
+    through what comes after the tensor, and candidates that nearly coincide are measured once.
 
     Args:
         model: a float32 model, opset 13 or later, without control flow.
         sites: which inputs of which nodes are quantized; weights among them stay float here.
-        histograms: of each activation among the sites.
+        options: the candidates of each activation among the sites, by name.
         samples: a few calibration inputs, shape (N, ...).
-        format_: the integers.
 
     Yields:
         One choice for each activation, in the order of the graph.
-
-    Raises:
-        ModelError: the opset is too old, or ONNX Runtime does not accept the model.
-    """
-    ranges = {
-        name: {method: find(histograms[name], format_) for method, find in METHODS.items()}
-        for name in activations(sites)
-    }
-    options = {
-        name: {method: _rounding(range_, format_) for method, range_ in found.items()}
-        for name, found in ranges.items()
-    }
-    for effect in measure_effects(model, sites, options, samples):
-        yield Choice(effect.value, effect.best, ranges[effect.value][effect.best], effect.errors)
-
-
-def measure_effects(
-    model: onnx.ModelProto,
-    sites: Collection[QuantizedInput],
-    options: Mapping[str, Mapping[str, Rounding]],
-    samples: NDArray[Any],
-) -> Iterator[Effect]:
-    """What each way to round each activation does to the output.
-
-    One tensor at a time is quantized while all else stays float, as Wu et al. judge layers in "Integer
-    Quantization for Deep Learning Inference" (arXiv 2004.09602). A way costs one pass of the samples
-    through what comes after the tensor, and ways that nearly coincide are measured once.
-
-    Args:
-        model: a float32 model, opset 13 or later, without control flow.
-        sites: which inputs of which nodes are quantized; weights among them stay float here.
-        options: the ways to round each activation among the sites, by name.
-        samples: a few calibration inputs, shape (N, ...).
-
-    Yields:
-        One for each activation, in the order of the graph.
 
     Raises:
         ModelError: the opset is too old, or ONNX Runtime does not accept the model.
@@ -147,7 +102,9 @@ def measure_effects(
         found = rounding.run(batches)
         reference = _joined(found)
         for index, name in enumerate(segment.names):
-            yield Effect(name, _errors(rounding, batches, index, options[name], reference))
+            errors = _errors(rounding, batches, index, options[name], reference)
+            best = min(errors, key=errors.__getitem__)
+            yield Choice(name, best, options[name][best].range, errors)
         batches = [outputs[1] for outputs in found] if segment.following else []
 
 
@@ -155,7 +112,7 @@ def _errors(
     segment: FakeQuantSegment,
     batches: Sequence[NDArray[Any]],
     index: int,
-    options: Mapping[str, Rounding],
+    options: Mapping[str, Candidate],
     reference: NDArray[np.float64],
 ) -> dict[str, float]:
     errors: dict[str, float] = {}
@@ -181,14 +138,13 @@ def _joined(found: list[list[NDArray[Any]]]) -> NDArray[np.float64]:
     return np.concatenate([outputs[0] for outputs in found]).astype(np.float64)
 
 
-def _rounding(chosen: Range, format_: IntegerFormat) -> Rounding:
+def _candidate(chosen: Range, format_: IntegerFormat) -> Candidate:
     scale, zero = format_.parameters(np.array(chosen.low), np.array(chosen.high))
-    return Rounding(
-        np.asarray(scale, np.float32), float(format_.lowest - zero), float(format_.highest - zero)
-    )
+    lowest, highest = float(format_.lowest - zero), float(format_.highest - zero)
+    return Candidate(chosen, np.asarray(scale, np.float32), lowest, highest)
 
 
-def _alike(one: Rounding, other: Rounding) -> bool:
+def _alike(one: Candidate, other: Candidate) -> bool:
     """Whether both ends of both ranges nearly coincide."""
     width = np.maximum(one.scale * (one.highest - one.lowest), other.scale * (other.highest - other.lowest))
     lows = np.abs(one.scale * one.lowest - other.scale * other.lowest)

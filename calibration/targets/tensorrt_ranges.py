@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ..artifact import OnnxArtifact
 from ..dataset.calibration_set import CalibrationSet
 from ..dataset.load import CalibrationInputs
 from ..onnx_graph.cost import multiply_adds
 from ..onnx_graph.graph import initializers
 from ..passes.activation_shift import centred, middle, worth_moving
-from ..passes.cross_layer_equalization import ChannelStatistics, channel_steps, clip_limit, find_pairs
-from ..passes.range_search import Choice, Rounding, choose_ranges, measure_effects
+from ..passes.cross_layer_equalization import Pair, channel_steps, clip_limit, find_pairs
+from ..passes.range_search import Candidate, Choice, candidates, choose_ranges
 from ..progress import Progress
 from ..qdq.formats import along
-from ..qdq.quantized_inputs import Placement, QuantizedInput, activations, find_quantized_inputs
+from ..qdq.quantized_inputs import Placement, activations, find_quantized_inputs
 from ..ranges.histogram import Histogram
-from ..ranges.integer_format import ACTIVATION_INT8, ACTIVATION_UINT8, IntegerFormat
+from ..ranges.integer_format import ACTIVATION_INT8, ACTIVATION_UINT8
 from ..ranges.statistics import Range
 from ..recovery.mixed_precision import QuantizationPlan, equalized_channels
 
@@ -42,53 +41,41 @@ def choose_plan(
     """
     artifact, samples = inputs.artifact, inputs.samples
     sites = find_quantized_inputs(artifact.model, placement=placement)
-    histograms = {name: histograms[name] for name in activations(sites)}
-    some = _choosing_samples(artifact.model, samples, len(histograms))
+    counted = {name: histograms[name] for name in activations(sites)}
     channels = equalized_channels(artifact, sites, samples, progress)
-    movable = worth_moving(artifact.model, histograms)
-
-    def choose(format_: IntegerFormat, names: Collection[str]) -> dict[str, Choice]:
-        few = [site for site in sites if site.value in names]
-        found = choose_ranges(artifact.model, few, histograms, some, format_)
-        return {choice.value: choice for choice in progress.track(found, len(names), "choosing ranges")}
-
-    fixed = choose(ACTIVATION_INT8, histograms.keys() - movable.keys() - channels.keys())
-    moved = choose(ACTIVATION_UINT8, movable.keys())
-    limits, cut = choose_limits(artifact, sites, channels, some)
-    ranges = {name: choice.range for name, choice in {**fixed, **cut}.items()}
-    ranges |= {name: centred(choice.range) for name, choice in moved.items()}
-    offsets = {name: middle(choice.range) for name, choice in moved.items()}
-    plan = QuantizationPlan(artifact, sites, ranges, offsets, limits, placement)
-    return plan, (*fixed.values(), *cut.values(), *moved.values())
-
-
-def choose_limits(
-    artifact: OnnxArtifact,
-    sites: Sequence[QuantizedInput],
-    channels: Mapping[str, ChannelStatistics],
-    samples: NDArray[Any],
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, Choice]]:
-    """Where the channels of each value that is equalized are cut off, by its effect on the answers."""
+    movable = worth_moving(artifact.model, counted)
     limits = {name: found.limits() for name, found in channels.items()}
-    pairs, weights = {pair.value: pair for pair in find_pairs(artifact.model)}, initializers(artifact.model)
-
-    def rounding(value: str, limit: NDArray[np.float64]) -> Rounding:
-        rank = len(weights[pairs[value].second.input[1]].dims)
-        steps = along(1, channel_steps(pairs[value], limit), rank)
-        return Rounding(steps, ACTIVATION_INT8.lowest, ACTIVATION_INT8.highest)
-
     options = {
-        name: {way: rounding(name, limit) for way, limit in found.items()} for name, found in limits.items()
+        name: candidates(found, ACTIVATION_UINT8 if name in movable else ACTIVATION_INT8)
+        for name, found in counted.items()
+        if name not in channels
     }
-    few = [site for site in sites if site.value in channels]
-    chosen: dict[str, NDArray[np.float64]] = {}
-    choices: dict[str, Choice] = {}
-    for effect in measure_effects(artifact.model, few, options, samples):
-        name, way = effect.value, effect.best
-        chosen[name] = limits[name][way]
-        end = clip_limit(pairs[name], chosen[name])
-        choices[name] = Choice(name, way, Range(-end, end), effect.errors)
-    return chosen, choices
+    options |= _channel_candidates(artifact.model, limits)
+    some = _choosing_samples(artifact.model, samples, len(counted))
+    found = choose_ranges(artifact.model, sites, options, some)
+    choices = tuple(progress.track(found, len(counted), "choosing ranges"))
+    ranges = {choice.value: choice.range for choice in choices}
+    offsets = {name: middle(ranges[name]) for name in movable}
+    ranges |= {name: centred(ranges[name]) for name in movable}
+    cut = {choice.value: limits[choice.value][choice.method] for choice in choices if choice.value in limits}
+    return QuantizationPlan(artifact, sites, ranges, offsets, cut, placement), choices
+
+
+def _channel_candidates(
+    model: onnx.ModelProto, limits: Mapping[str, Mapping[str, NDArray[np.float64]]]
+) -> dict[str, dict[str, Candidate]]:
+    """Where the channels of each value that is equalized may be cut off."""
+    pairs, weights = {pair.value: pair for pair in find_pairs(model)}, initializers(model)
+
+    def candidate(pair: Pair, limit: NDArray[np.float64]) -> Candidate:
+        end, rank = clip_limit(pair, limit), len(weights[pair.second.input[1]].dims)
+        steps = along(1, channel_steps(pair, limit), rank)
+        return Candidate(Range(-end, end), steps, ACTIVATION_INT8.lowest, ACTIVATION_INT8.highest)
+
+    return {
+        name: {way: candidate(pairs[name], limit) for way, limit in found.items()}
+        for name, found in limits.items()
+    }
 
 
 def _choosing_samples(model: onnx.ModelProto, samples: CalibrationSet, tensors: int) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edgeproof.calibration.passes.range_search import choose_ranges
+from edgeproof.calibration.passes.range_search import candidates, choose_ranges
 from edgeproof.calibration.qdq import tensorrt
 from edgeproof.calibration.qdq.quantized_inputs import activations, find_quantized_inputs
 from edgeproof.calibration.ranges.integer_format import ACTIVATION_INT8, ACTIVATION_UINT8
@@ -20,7 +20,8 @@ def choose():
     def choose(artifact, samples, grid=ACTIVATION_INT8, batches=None):
         sites = find_quantized_inputs(artifact.model)
         found = collect_statistics(artifact.model, batches or [samples], activations(sites))
-        return found, list(choose_ranges(artifact.model, sites, found.histograms, samples, grid))
+        options = {name: candidates(histogram, grid) for name, histogram in found.histograms.items()}
+        return found, list(choose_ranges(artifact.model, sites, options, samples))
 
     return choose
 
