@@ -6,9 +6,10 @@
 A network that `edgeproof train` left in --trained (as MODEL-DATA) keeps those weights. The others for small
 pictures or hyperspectral patches are trained quickly. ImageNet-size networks have random weights with settled
 batch norms, which the parity rule guards; MobileNetV2 has its published weights where --checkpoint gives
-them. Photographs (one folder a class, with a class_index.json) are what the ImageNet-size networks see;
-without them, enlarged digits. With --placed they are torchvision's segmenters and SSDs instead, on
-`digit-scenes`. Bundles stay in artifacts/zoo, and one that is there is not exported again.
+them. Photographs (one folder a class, with a class_index.json) are what the ImageNet-size networks see,
+random weights a few of them; without them, enlarged digits. With --placed they are torchvision's segmenters
+and SSDs instead, on `digit-scenes`. Bundles stay in artifacts/zoo, and one that is there is not exported
+again.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ EPOCHS |= {name: 1 for name in segmenters.names() if not name.startswith("lraspp
 RANDOM_PICTURES = 96  # for random weights: a third of them calibrates
 PLACED = "digit-scenes"  # what segmenters and detectors see
 DEMO = ("lraspp_mobilenet_v3_large", "ssdlite320_mobilenet_v3_large")  # small enough to be trained here
-RANDOM_SCENES = ["--weights", "random", "--evaluation", "32", "--recover", "off"]
+RANDOM = ["--weights", "random", "--evaluation", "32", "--recover", "off"]
 PRECISIONS = ("fp32", "fp16", "int8")
 COLUMNS = (
     "network", "weights, data", "input", "multiply-adds, M", "metric float / FP16 / INT8, %",
@@ -112,7 +113,7 @@ def choose(name: str, entry: Mapping[str, Any], material: Material) -> list[str]
     if name in DEMO:
         return ["--weights", "demo"]
     if not entry and name not in EPOCHS:
-        return RANDOM_SCENES
+        return RANDOM
     if finished := training_of(name, material):
         return weights_of(finished)
     if name in EPOCHS:
@@ -124,12 +125,14 @@ def choose(name: str, entry: Mapping[str, Any], material: Material) -> list[str]
         seen = ["--data", f"imagefolder:{photographs}"]
         return ["--weights", str(material.checkpoint), *seen, "--form", "standard"]
     seen = ["--data", f"imagefolder:{few(photographs)}" if photographs else "digits"]
-    return ["--weights", "random", *seen, "--form", "standard", "--evaluation", "32", "--recover", "off"]
+    return [*RANDOM, *seen, "--form", "standard"]
 
 
 def few(photographs: Path) -> Path:
     """A folder with one picture of each of the first classes: enough for weights that know nothing."""
     folder = BUNDLES / "photographs"
+    if (folder / "class_index.json").exists():  # which is written last
+        return folder
     for chosen in sorted(path for path in photographs.iterdir() if path.is_dir())[:RANDOM_PICTURES]:
         picture = min(path for path in chosen.iterdir() if path.is_file())
         (folder / chosen.name).mkdir(parents=True, exist_ok=True)

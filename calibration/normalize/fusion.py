@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper
 
-from ..onnx_graph.graph import array_of, as_tensor, initializers, makers, reader_counts
+from ..onnx_graph.graph import array_of, as_tensor, groups_of, initializers, makers, reader_counts
 from ..onnx_graph.shapes import inferred_shapes
 
 BATCH_NORM_EPSILON = 1e-5  # what ONNX takes where none is given
@@ -74,7 +74,7 @@ def _channels(product: NodeProto, matrix: TensorProto) -> int:
     """Output channels of a Conv or ConvTranspose."""
     if product.op_type == "Conv":
         return matrix.dims[0]
-    groups = next((attribute.i for attribute in product.attribute if attribute.name == "group"), 1)
+    groups = groups_of(product)
     return matrix.dims[1] * groups
 
 

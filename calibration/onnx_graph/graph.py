@@ -69,6 +69,11 @@ def reader_counts(model: onnx.ModelProto) -> Counter[str]:
     return Counter([*names, *(output.name for output in model.graph.output)])
 
 
+def groups_of(node: onnx.NodeProto) -> int:
+    """Number of groups of a convolution."""
+    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+
+
 def activation_limits(node: onnx.NodeProto, weights: Mapping[str, TensorProto]) -> tuple[float, float] | None:
     """The lower and the upper limit that a Relu or a Clip sets, infinite where it sets none.
 

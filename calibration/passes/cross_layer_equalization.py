@@ -21,9 +21,19 @@ from numpy.typing import NDArray
 from onnx import NodeProto, numpy_helper
 
 from ...runtime.session.session import Session
-from ..onnx_graph.graph import activation_limits, array_of, expose, initializers, makers, reader_counts
+from ..onnx_graph.graph import (
+    activation_limits,
+    array_of,
+    as_tensor,
+    expose,
+    groups_of,
+    initializers,
+    makers,
+    reader_counts,
+)
+from ..qdq.formats import along, weight_scale
 from ..qdq.half_scales import HALF_NORMAL
-from ..ranges.integer_format import ACTIVATION_INT8, MIN_SCALE, WEIGHT_INT8
+from ..ranges.integer_format import ACTIVATION_INT8, MIN_SCALE
 
 MAX_SCALE = 64.0  # a channel that hardly ever fires is not blown up further than this
 CUTS = (12.0, 8.0, 6.0, 4.0)  # where a channel may be cut off, in roots of its mean square
@@ -68,8 +78,8 @@ def equalize(model: onnx.ModelProto, limits: Mapping[str, NDArray[np.floating]])
     for pair in pairs:
         stretch = channel_scales(pair, limits[pair.value])
         for name in pair.first.input[1:3]:
-            _scale(tensors[name], stretch)
-        _scale(tensors[pair.second.input[1]], np.reciprocal(stretch))
+            scale_channels(tensors[name], stretch)
+        scale_channels(tensors[pair.second.input[1]], np.reciprocal(stretch))
     return scaled
 
 
@@ -158,22 +168,27 @@ def find_pairs(model: onnx.ModelProto) -> list[Pair]:
             maker = made_by.get(maker.input[0]) if low in (0.0, -np.inf) and high > 0 else None
         if maker is not None and _may_scale(maker, weights, readers):
             cap = high if np.isfinite(high) else None
-            pairs.append(Pair(maker, node, node.input[0], cap, _most(array_of(weights[node.input[1]]))))
+            room = halvable(array_of(weights[node.input[1]]))
+            pairs.append(Pair(maker, node, node.input[0], cap, np.clip(room, 1.0, MAX_SCALE)))
     return pairs
 
 
-def _most(weight: NDArray[np.float32]) -> NDArray[np.float64]:
-    steps = np.abs(weight.reshape(len(weight), -1)).max(axis=1).astype(np.float64) / WEIGHT_INT8.highest
-    return np.clip(steps / HALF_NORMAL, 1.0, MAX_SCALE)
+def halvable(weight: NDArray[np.float32]) -> NDArray[np.float64]:
+    """By what each output channel (axis 0) may be divided until float16 loses digits of its step size."""
+    return weight_scale(weight, 0).astype(np.float64) / HALF_NORMAL
 
 
-def _may_scale(node: NodeProto, weights: dict[str, onnx.TensorProto], readers: Counter[str]) -> bool:
-    own = [name for name in node.input[1:] if name]
+def _may_scale(node: NodeProto, weights: Mapping[str, onnx.TensorProto], readers: Counter[str]) -> bool:
     return (
         (node.op_type == "Conv" or _has_factors(node, weights))
         and readers[node.output[0]] == 1
-        and all(name in weights and readers[name] == 1 for name in own)
+        and has_own_weights(node, weights, readers)
     )
+
+
+def has_own_weights(node: NodeProto, weights: Mapping[str, onnx.TensorProto], readers: Counter[str]) -> bool:
+    """Whether all inputs but the first are initializers that no other node reads."""
+    return all(name in weights and readers[name] == 1 for name in node.input[1:] if name)
 
 
 def _has_factors(node: NodeProto, weights: Mapping[str, onnx.TensorProto]) -> bool:
@@ -188,8 +203,7 @@ def is_depthwise(node: NodeProto, weights: Mapping[str, onnx.TensorProto]) -> bo
     """Whether a node is a convolution, its weights known, of which each channel reads its own alone."""
     if node.op_type != "Conv" or node.input[1] not in weights:
         return False
-    group = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-    shape = weights[node.input[1]].dims
+    group, shape = groups_of(node), weights[node.input[1]].dims
     return group > 1 and shape[0] == group and shape[1] == 1
 
 
@@ -217,7 +231,7 @@ def _reduced(model: onnx.ModelProto, names: Sequence[str]) -> bytes:
     return reduced.SerializeToString()
 
 
-def _scale(tensor: onnx.TensorProto, factors: NDArray[np.float32]) -> None:
+def scale_channels(tensor: onnx.TensorProto, factors: NDArray[np.float32], axis: int = 0) -> None:
+    """Multiply an initializer with one factor a channel of an axis, in place."""
     values = array_of(tensor)
-    shape = [-1] + [1] * (values.ndim - 1)
-    tensor.CopyFrom(numpy_helper.from_array(values * factors.reshape(shape), tensor.name))
+    tensor.CopyFrom(as_tensor(tensor.name, values * along(axis, factors, values.ndim)))

@@ -10,7 +10,6 @@ squared step, times the weights' power; of the weights the same, times the activ
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +19,16 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
-from ..onnx_graph.graph import array_of, as_tensor, initializers, makers, reader_counts
-from ..qdq.formats import along
-from ..qdq.half_scales import HALF_NORMAL
+from ..onnx_graph.graph import array_of, groups_of, initializers, makers, reader_counts
 from ..qdq.quantized_inputs import QuantizedInput
 from ..ranges.integer_format import ACTIVATION_INT8, WEIGHT_INT8
-from .cross_layer_equalization import ChannelStatistics, channel_statistics
+from .cross_layer_equalization import (
+    ChannelStatistics,
+    channel_statistics,
+    halvable,
+    has_own_weights,
+    scale_channels,
+)
 from .pointwise import ACTIVATIONS, apply_constants
 
 SHARES = np.linspace(0.0, 1.0, 11)  # of the activations' unevenness that moves into the weights
@@ -82,15 +85,10 @@ def smooth(
     for value, factor in factors.items():
         maker = uneven[value].maker
         for name in maker.input[1:3] if maker is not None else ():
-            _scale(tensors[name], factor, 0)
+            scale_channels(tensors[name], factor)
         for node in uneven[value].readers:
-            _scale(tensors[node.input[1]], np.reciprocal(factor), 1)
+            scale_channels(tensors[node.input[1]], np.reciprocal(factor), 1)
     return changed
-
-
-def _scale(tensor: TensorProto, factors: NDArray[np.float32], axis: int) -> None:
-    values = array_of(tensor)
-    tensor.CopyFrom(as_tensor(tensor.name, values * along(axis, factors, values.ndim)))
 
 
 def _factors_of(
@@ -103,9 +101,7 @@ def _factors_of(
     owners = [np.repeat(np.arange(n) + start, taps) for (n, taps), start in zip(sizes, starts, strict=False)]
     least = np.full(rows.shape[1], FACTORS[0])
     if entry.maker is not None:  # float16 must still hold the step sizes of its weights
-        made = array_of(weights[entry.maker.input[1]])
-        steps = np.abs(made.reshape(len(made), -1)).max(axis=1) / WEIGHT_INT8.highest
-        least = np.clip(HALF_NORMAL / np.maximum(steps, HALF_NORMAL), FACTORS[0], 1.0)
+        least = np.clip(1 / halvable(array_of(weights[entry.maker.input[1]])), FACTORS[0], 1.0)
     return best_factors(statistics, rows, np.concatenate(owners), least)
 
 
@@ -164,7 +160,7 @@ def find_uneven(model: onnx.ModelProto, sites: Iterable[QuantizedInput]) -> dict
     readers: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         whole = node.op_type == "Conv" and node.output[0] in quantized and uses[node.input[1]] == 1
-        if whole and not any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute):
+        if whole and groups_of(node) == 1:
             readers.setdefault(node.input[0], []).append(node)
     found = {}
     for value, nodes in readers.items():
@@ -176,11 +172,6 @@ def find_uneven(model: onnx.ModelProto, sites: Iterable[QuantizedInput]) -> dict
             continue
         if maker.op_type == "Relu" and uses[maker.input[0]] == 1:
             maker = made_by.get(maker.input[0])
-        if maker is not None and _takes_scale(maker, weights, uses):
+        if maker is not None and maker.op_type == "Conv" and has_own_weights(maker, weights, uses):
             found[value] = Uneven(nodes, maker)
     return found
-
-
-def _takes_scale(node: NodeProto, weights: Mapping[str, TensorProto], uses: Counter[str]) -> bool:
-    own = [name for name in node.input[1:] if name]
-    return node.op_type == "Conv" and all(name in weights and uses[name] == 1 for name in own)

@@ -20,7 +20,7 @@ from onnx import NodeProto, helper
 
 from ...runtime.errors import ModelError
 from ..normalize.checks import require_per_channel, require_quantizable
-from ..onnx_graph.graph import array_of, initializers
+from ..onnx_graph.graph import array_of, groups_of, initializers
 from ..ranges.integer_format import ACTIVATION_UINT8, MIN_SCALE
 from ..ranges.statistics import Range
 from .formats import round_weight
@@ -159,8 +159,7 @@ def _wide_enough(
 
 def _missing_channels(node: NodeProto, weight: tuple[int, ...]) -> int:
     """How many input channels a convolution lacks for the fast kernel."""
-    groups = next((a.i for a in node.attribute if a.name == "group"), 1)
-    return -weight[1] % CHANNEL_STEP if node.op_type == "Conv" and groups == 1 else 0
+    return -weight[1] % CHANNEL_STEP if node.op_type == "Conv" and groups_of(node) == 1 else 0
 
 
 def _channel_biases(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:

@@ -14,6 +14,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from onnx import NodeProto
 
+from ..onnx_graph.graph import groups_of
+
 Floats = NDArray[np.float32]
 
 
@@ -52,11 +54,6 @@ def weight_matrix(node: NodeProto, weight: Floats, axis: int) -> Floats:
     """
     rows = np.moveaxis(weight, axis, 0)
     return rows.reshape(groups_of(node), -1, int(np.prod(rows.shape[1:])))
-
-
-def groups_of(node: NodeProto) -> int:
-    """Number of groups of a Conv; 1 for others."""
-    return attributes(node).get("group", 1) if node.op_type == "Conv" else 1
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

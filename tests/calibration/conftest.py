@@ -58,13 +58,22 @@ def vector(build):
 
 
 @pytest.fixture(scope="session")
-def network_weights(rng):
-    """Initializers of `NETWORK`, scaled so that its values stay near 1."""
-    random = rng(1)
+def he_normal():
+    """Draws weights whose layers keep the size of their inputs, from a generator."""
 
-    def normal(*shape):
-        fan_in = max(1, int(np.prod(shape[1:])))
-        return (random.standard_normal(shape) * np.sqrt(2 / fan_in)).astype(np.float32)
+    def he_normal(random):
+        def draw(*shape):
+            return (random.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+
+        return draw
+
+    return he_normal
+
+
+@pytest.fixture(scope="session")
+def network_weights(rng, he_normal):
+    """Initializers of `NETWORK`, scaled so that its values stay near 1."""
+    normal = he_normal(rng(1))
 
     return {
         "conv_w": normal(8, 3, 3, 3),

@@ -6,27 +6,12 @@ import pytest
 from edgeproof.calibration.passes.channel_factors import with_channel_factors
 from edgeproof.calibration.passes.cross_layer_equalization import channel_statistics, equalize, find_pairs
 
-CHAIN = """
-chain (float[batch,3,16,16] image) => (float[batch,8,16,16] out) {{
-    conv = Conv<pads=[1,1,1,1]>(image, conv_w, conv_b)
-    {activation}
-    out = Conv<pads=[1,1,1,1], group=8>(between, depthwise_w, depthwise_b)
-}}"""
 ACTIVATIONS = ["between = HardSwish(conv)", "gate = Sigmoid(conv) between = Mul(conv, gate)"]
 
 
-@pytest.fixture
-def chain(build, network_weights):
-    def chain(activation):
-        names = ("conv_w", "conv_b", "depthwise_w", "depthwise_b")
-        return build(CHAIN.format(activation=activation), **{n: network_weights[n] for n in names}).model
-
-    return chain
-
-
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_equalization_reaches_what_it_could_not(chain, photos, run, activation):
-    model = chain(activation)
+def test_equalization_reaches_what_it_could_not(depthwise_chain, photos, run, activation):
+    model = depthwise_chain(activation)
     assert find_pairs(model) == []
 
     room = with_channel_factors(model)
@@ -50,7 +35,7 @@ def test_equalization_reaches_what_it_could_not(chain, photos, run, activation):
     ],
     ids=["equalized already", "read by others", "no activation"],
 )
-def test_what_needs_none_or_takes_none_is_left_alone(chain, activation):
-    model = chain(activation)
+def test_what_needs_none_or_takes_none_is_left_alone(depthwise_chain, activation):
+    model = depthwise_chain(activation)
 
     assert with_channel_factors(model) is model

@@ -10,31 +10,14 @@ from edgeproof.calibration.passes.cross_layer_equalization import (
     find_pairs,
 )
 
-CHAIN = """
-chain (float[batch,3,16,16] image) => (float[batch,8,16,16] out) {{
-    conv = Conv<pads=[1,1,1,1]>(image, conv_w, conv_b)
-    {activation}
-    out = Conv<pads=[1,1,1,1], group=8>(between, depthwise_w, depthwise_b)
-}}"""
 RELU = "between = Relu(conv)"
 RELU6 = "between = Clip(conv, low, high)"
 CAP = 6.0
 
 
 @pytest.fixture
-def chain(build, network_weights):
-    """A convolution, an activation and a depthwise convolution: the model."""
-
-    def chain(activation, **weights):
-        chosen = {name: network_weights[name] for name in ("conv_w", "conv_b", "depthwise_w", "depthwise_b")}
-        return build(CHAIN.format(activation=activation), **{**chosen, **weights}).model
-
-    return chain
-
-
-@pytest.fixture
-def relu6(chain):
-    return chain(RELU6, low=np.float32(0), high=np.float32(CAP))
+def relu6(depthwise_chain):
+    return depthwise_chain(RELU6, low=np.float32(0), high=np.float32(CAP))
 
 
 def maxima(model, photos):
@@ -46,16 +29,16 @@ def evened(model, photos):
     return equalize(model, {"between": limits}), limits
 
 
-def test_relu_scales_along(chain, photos, run):
-    model = chain(RELU)
+def test_relu_scales_along(depthwise_chain, photos, run):
+    model = depthwise_chain(RELU)
 
     even, _ = evened(model, photos)
 
     np.testing.assert_allclose(run(even, photos)["out"], run(model, photos)["out"], rtol=1e-3, atol=1e-4)
 
 
-def test_all_channels_reach_equally_far(chain, photos):
-    even, before = evened(chain(RELU), photos)
+def test_all_channels_reach_equally_far(depthwise_chain, photos):
+    even, before = evened(depthwise_chain(RELU), photos)
 
     after = maxima(even, photos)
 
@@ -84,19 +67,19 @@ def test_with_a_cap_what_lies_beyond_a_limit_is_cut_off_there(relu6, photos):
 
 
 @pytest.mark.parametrize("above", [np.inf, np.finfo(np.float32).max])
-def test_a_cap_that_caps_nothing_is_none(chain, above):
-    pairs = find_pairs(chain(RELU6, low=np.float32(0), high=np.float32(above)))
+def test_a_cap_that_caps_nothing_is_none(depthwise_chain, above):
+    pairs = find_pairs(depthwise_chain(RELU6, low=np.float32(0), high=np.float32(above)))
 
     assert [pair.cap for pair in pairs] == [None]
 
 
-def test_a_dead_channel_is_not_blown_up_without_end(chain, photos, network_weights):
+def test_a_dead_channel_is_not_blown_up_without_end(depthwise_chain, photos, network_weights):
     dead = network_weights["conv_w"].copy()
     dead[2] = 0
     bias = network_weights["conv_b"].copy()
     bias[2] = -1
 
-    even, before = evened(chain(RELU, conv_w=dead, conv_b=bias), photos)
+    even, before = evened(depthwise_chain(RELU, conv_w=dead, conv_b=bias), photos)
 
     assert before[2] == 0
     weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in even.graph.initializer}
@@ -114,9 +97,11 @@ def test_a_dead_channel_is_not_blown_up_without_end(chain, photos, network_weigh
         "relu = Relu(conv) between = Add(relu, conv)",
     ],
 )
-def test_what_does_not_scale_along_is_left_alone(chain, activation):
+def test_what_does_not_scale_along_is_left_alone(depthwise_chain, activation):
     limits = {"below": np.float32(-1), "above": np.float32(6), "zero": np.float32(0)}
-    model = chain(activation, **{name: limit for name, limit in limits.items() if name in activation})
+    model = depthwise_chain(
+        activation, **{name: limit for name, limit in limits.items() if name in activation}
+    )
 
     assert find_pairs(model) == []
     assert equalize(model, {"between": np.ones(8)}) is model

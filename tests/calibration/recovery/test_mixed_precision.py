@@ -35,12 +35,9 @@ network (float[batch,3,16,16] image) => (float[batch,5] logits) {
 
 
 @pytest.fixture(scope="module")
-def up_and_down(build, rng):
+def up_and_down(build, rng, he_normal):
     """A network with operators that only an interpreter of all of ONNX runs."""
-    random = rng(5)
-
-    def normal(*shape):
-        return (random.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+    normal = he_normal(rng(5))
 
     return build(
         UP_AND_DOWN,

@@ -34,12 +34,9 @@ network (float[batch,3,16,16] image) => (float[batch,5] logits) {
 
 
 @pytest.fixture(scope="module")
-def swishing(build, network_weights, rng):
+def swishing(build, network_weights, rng, he_normal):
     """Its small channels say as much as the large ones: the layer after them has larger weights for them."""
-    random, spread = rng(9), np.geomspace(0.1, 20, 8, dtype=np.float32)
-
-    def normal(*shape):
-        return (random.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+    normal, spread = he_normal(rng(9)), np.geomspace(0.1, 20, 8, dtype=np.float32)
 
     return build(
         NETWORK,
@@ -89,7 +86,7 @@ def test_the_int8_graph_has_them_behind_the_activations(inputs, photos, run, rel
     assert relative_error(run(swishing, photos)["logits"], run(result.artifact, photos)["logits"]) < 0.02
 
 
-@pytest.mark.skipif(not is_installed(), reason="needs TensorRT-RTX")
+@pytest.mark.skipif(not is_installed(), reason="NVIDIA's compiler is not installed")
 def test_the_engine_has_no_more_layers_for_them(inputs, swishing):
     target, layers = find_target("tensorrt"), []
     statistics = target.calibrate(inputs, QUIET)
