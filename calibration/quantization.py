@@ -193,6 +193,7 @@ def describe(result: Int8Result) -> dict[str, Any]:
         "kept_float": encode(result.kept_float),
         "placement": encode(result.placement),
         "recovered": result.recovered,
+        "curve": encode(result.curve),
         "changed_percent": result.drop,
         "accuracy": encode(result.accuracy),
         "parity": encode(result.parity),
@@ -206,8 +207,8 @@ def describe(result: Int8Result) -> dict[str, Any]:
 def _curve(tried: Sequence[Attempt]) -> str:
     """What each number of float layers cost on the calibration inputs; empty where only one was tried."""
     points = [
-        f"{attempt.float_layers} float layers lose {attempt.drop:.2f} points"
-        + ("" if attempt.recovered else ", not recovered")
+        f"{attempt.float_layers} float layers ({attempt.float_traffic:.0%} of the traffic) lose "
+        f"{attempt.drop:.2f} points" + ("" if attempt.recovered else ", not recovered")
         for attempt in tried
     ]
     return "; ".join(points) + " on the calibration inputs" if len(points) > 1 else ""

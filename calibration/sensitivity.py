@@ -61,7 +61,14 @@ def summarize(ranked: Sequence[LayerSensitivity]) -> str:
 def describe(ranked: Sequence[LayerSensitivity]) -> list[dict[str, Any]]:
     """The same as plain values."""
     return [
-        {"node": layer.node, "layer": layer.layer, "relative_l2": layer.error, "share": share}
+        {
+            "node": layer.node,
+            "layer": layer.layer,
+            "relative_l2": layer.error,
+            "share": share,
+            "multiply_adds": layer.cost.multiply_adds,
+            "elements": layer.cost.elements,
+        }
         for layer, share in zip(ranked, _shares(ranked), strict=True)
     ]
 

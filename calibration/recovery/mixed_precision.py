@@ -28,7 +28,7 @@ from ..ranges.integer_format import ACTIVATION_INT8
 from ..ranges.methods import mse_range
 from ..ranges.statistics import Range, collect_statistics
 from .reconstruct import reconstruct
-from .sensitivity import LayerSensitivity, rank_layers
+from .sensitivity import LayerSensitivity, by_gain, rank_layers
 from .simulate import QuantizedGraph
 
 RANKING_SAMPLES = 16
@@ -136,9 +136,10 @@ def recoveries(
     if not most:
         return
     ranked = rank(plan, samples, progress)
+    order = by_gain(ranked)
     count = count or 1
     while count <= most:
-        kept = _reasons(ranked[:count])
+        kept = _reasons(order[:count])
         mixed = replace(plan, sites=find_quantized_inputs(plan.source.model, kept, plan.placement))
         yield Recovery(reconstructed(mixed, samples, progress), kept, tuple(ranked))
         count = ceil(GROWTH * count)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Literal, Protocol
 
 import onnx
@@ -69,6 +70,8 @@ class Attempt:
     Attributes:
         recovered: whether weights and biases were fitted to the rounded inputs.
         float_layers: number of layers that stay float.
+        float_traffic: their share, 0..1, of what all layers read and write, weights among it: what leaving
+            them float costs where a GPU waits for its memory.
         drop: what it costs, in the unit of the budget.
         sqnr_db: its parity's, in dB; None where it gave the float model's own answers.
         held_back_db: SQNR on the calibration inputs that no weight was fitted to, in dB; None where it gave
@@ -78,10 +81,16 @@ class Attempt:
 
     recovered: bool
     float_layers: int
+    float_traffic: float
     drop: float
     sqnr_db: float | None
     held_back_db: float | None = None
     taken: bool = False
+
+    @property
+    def signal(self) -> float:
+        """SQNR by which it is compared with others, in dB: on the inputs held back, where there are some."""
+        return inf if self.held_back_db is None else self.held_back_db
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,7 @@ class Int8Result:
         tried: this model and the others that were made on the way to it, in their order.
         placement: where pairs stand around the gates of squeeze-and-excitation, and what else was tried.
         held_back_db: as in `Attempt`.
+        float_traffic: as in `Attempt`.
     """
 
     artifact: OnnxArtifact
@@ -117,6 +127,16 @@ class Int8Result:
     tried: tuple[Attempt, ...] = ()
     placement: PlacementChoice = NO_CHOICE
     held_back_db: float | None = None
+    float_traffic: float = 0.0
+
+    @property
+    def curve(self) -> tuple[Attempt, ...]:
+        """Those tried of which none is both as cheap and better (Pareto's front), the cheapest first."""
+        front: list[Attempt] = []
+        for attempt in sorted(self.tried, key=lambda each: (each.float_traffic, -each.signal)):
+            if not front or attempt.signal > front[-1].signal:
+                front.append(attempt)
+        return tuple(front)
 
     @property
     def drop(self) -> float:

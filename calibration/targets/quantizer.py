@@ -7,10 +7,8 @@ fitted to. While the answers change by more than the budget, more layers stay fl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from ...runtime.tasks.base import Outputs
 from ...runtime.tasks.outputs import specs_of
@@ -19,6 +17,7 @@ from ..dataset.accuracy_drop import AccuracyDrop, OutputError
 from ..dataset.load import CalibrationInputs
 from ..normalize.logits import final_activation, with_final_activation
 from ..normalize.objective import objective, with_own_outputs
+from ..onnx_graph.cost import LayerCost, layer_costs
 from ..passes.kept import KeptLayer, name_of
 from ..passes.range_search import Choice
 from ..progress import Progress
@@ -58,7 +57,9 @@ def make_int8(
     evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples, inputs.task, inputs.truths)
     logits = _objective(inputs, evaluation.outputs)
     plan = target.plan(logits, statistics, progress)
-    writer = _Writer(target, inputs.artifact, evaluation, statistics.ranges, plan.choices, plan.placement)
+    writer = _Writer(
+        target, inputs.artifact, evaluation, _costs(inputs), statistics.ranges, plan.choices, plan.placement
+    )
     if request.recover == "off":
         return hold_budget(request, writer.write(plan.baseline()), ())
     held_back, fitting = inputs.samples.hold_back()
@@ -87,7 +88,8 @@ def make_int8_with(
     """
     evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples, inputs.task)
     params = target.plan_given(_objective(inputs, evaluation.outputs), ranges)
-    return _Writer(target, inputs.artifact, evaluation, statistics.ranges, (), GIVEN).write(params)
+    writer = _Writer(target, inputs.artifact, evaluation, _costs(inputs), statistics.ranges, (), GIVEN)
+    return writer.write(params)
 
 
 def _objective(inputs: CalibrationInputs, answers: Outputs) -> CalibrationInputs:
@@ -99,6 +101,12 @@ def _objective(inputs: CalibrationInputs, answers: Outputs) -> CalibrationInputs
     """
     model = objective(inputs.artifact.model, inputs.task.parts(specs_of(answers)), answers)
     return replace(inputs, artifact=replace(inputs.artifact, model=model))
+
+
+def _costs(inputs: CalibrationInputs) -> dict[str, LayerCost]:
+    """Of every layer that could be quantized."""
+    model = inputs.artifact.model
+    return layer_costs(model, layers(find_quantized_inputs(model)), inputs.samples.sample(1).shape[1:])
 
 
 def _recovered(
@@ -120,20 +128,21 @@ class _Writer:
     """Writes INT8 models as they are handed over, and judges each on the calibration inputs.
 
     Attributes:
+        costs: of every layer that could be quantized.
         held_back: judges on those that no weight is fitted to; None where there is nothing to choose from.
     """
 
     target: Target
     artifact: OnnxArtifact
     evaluation: AccuracyDrop
+    costs: Mapping[str, LayerCost]
     ranges: Mapping[str, Range]
     choices: tuple[Choice, ...]
     placement: PlacementChoice
     held_back: OutputError | None = None
 
     def write(self, params: QuantizationParams) -> Int8Result:
-        could = layers(find_quantized_inputs(self.artifact.model))
-        left = {layer: LEFT_FLOAT for layer in could if layer in params.placement.left_float}
+        left = {layer: LEFT_FLOAT for layer in self.costs if layer in params.placement.left_float}
         kept = {**left, **params.kept_float}
         names = {node.output[0]: name_of(node) for node in params.source.graph.node}
         whole = self.artifact.model
@@ -150,11 +159,16 @@ class _Writer:
             self.choices,
             recovered=False,
             kept_float={**written.kept_float, **ending},
-            layers=len(could),
-            quantized=sum(layer not in kept for layer in could),
+            layers=len(self.costs),
+            quantized=sum(layer not in kept for layer in self.costs),
             placement=self.placement,
             held_back_db=self.held_back.sqnr_db(model) if self.held_back else None,
+            float_traffic=self._traffic(kept),
         )
+
+    def _traffic(self, kept: Container[str]) -> float:
+        whole = sum(cost.elements for cost in self.costs.values())
+        return sum(cost.elements for layer, cost in self.costs.items() if layer in kept) / (whole or 1)
 
 
 def hold_budget(request: Int8Request, baseline: Int8Result, recovered: Iterable[Int8Result]) -> Int8Result:
@@ -169,7 +183,7 @@ def hold_budget(request: Int8Request, baseline: Int8Result, recovered: Iterable[
     for number, found in enumerate(recovered, start=1):
         tried.append(_attempt(found))
         ranked = found.ranked or ranked
-        if _unseen(found) > _unseen(best):
+        if tried[number].signal > tried[taken].signal:
             best, taken = found, number
         if best.drop <= request.max_drop:
             break
@@ -177,10 +191,12 @@ def hold_budget(request: Int8Request, baseline: Int8Result, recovered: Iterable[
     return replace(best, ranked=ranked, tried=tuple(tried))
 
 
-def _unseen(result: Int8Result) -> float:
-    return np.inf if result.held_back_db is None else result.held_back_db
-
-
 def _attempt(result: Int8Result) -> Attempt:
-    float_layers = result.layers - result.quantized
-    return Attempt(result.recovered, float_layers, result.drop, result.parity.sqnr_db, result.held_back_db)
+    return Attempt(
+        result.recovered,
+        result.layers - result.quantized,
+        result.float_traffic,
+        result.drop,
+        result.parity.sqnr_db,
+        result.held_back_db,
+    )

@@ -42,6 +42,8 @@ class Truths:
         if isinstance(position, np.ndarray):
             chosen = position
             return Truths(len(chosen), lambda i: self._read(int(chosen[i])))
+        if not 0 <= position < self._count:  # else a loop over the truths would not end
+            raise IndexError(f"there is no truth {position} of {self._count}")
         return self._read(int(position))
 
 

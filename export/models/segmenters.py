@@ -14,6 +14,7 @@ from torch import nn
 from torchvision import models
 from torchvision.models import mobilenet_v3_large
 from torchvision.models._utils import IntermediateLayerGetter
+from torchvision.models.resnet import Bottleneck
 from torchvision.models.segmentation.lraspp import LRASPP
 
 from .recipe import Recipe
@@ -23,6 +24,7 @@ from .wrapped import Segmenter
 STANDARD_SIDE, SMALL_SIDE = 520, 64
 CLASSES = 21  # of the published networks, with the background
 SMALL_WIDTH = 0.5
+RESIDUAL_SHARE = 0.1  # Goyal et al. (arXiv 1706.02677) begin with 0, where nothing of a block would be seen
 RECIPE = Recipe(epochs=3, batch=16, rate=5e-3, weight_decay=0.05, shift=0)
 
 
@@ -49,9 +51,12 @@ def spec(name: str) -> ModelSpec:
 def build(name: str, classes: int) -> nn.Module:
     """The network with random weights; those with an auxiliary head keep it for training."""
     options = {} if name.startswith("lraspp") else {"aux_loss": True}
-    return Segmenter(
-        models.get_model(name, weights=None, weights_backbone=None, num_classes=classes, **options)
-    )
+    network = models.get_model(name, weights=None, weights_backbone=None, num_classes=classes, **options)
+    for block in network.modules():
+        if isinstance(block, Bottleneck):
+            last: Any = block.bn3
+            nn.init.constant_(last.weight, RESIDUAL_SHARE)
+    return Segmenter(network)
 
 
 def build_small(name: str, classes: int) -> nn.Module:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ...calibration.passes.range_search import Choice
 from ...calibration.qdq.placement import PlacementChoice
+from ...calibration.recovery.sensitivity import LayerSensitivity
 from ...calibration.targets.base import Attempt
 from ...runtime.bundle.manifest import FloatPrecision
 from ...runtime.records import encode
@@ -19,7 +20,7 @@ from .accuracy import SampleDigest
 from .parity import PrecisionResult
 from .samples import ExportSamples
 
-EVIDENCE_SCHEMA = 1
+EVIDENCE_SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -74,11 +75,15 @@ class LayerError:
         node: the layer's first output, which names it.
         layer: operator, name and PyTorch module.
         error: norm of the output's error over norm of its signal; None where it is not finite.
+        multiply_adds: for one input.
+        elements: that it reads and writes for one input, its weights among them.
     """
 
     node: str
     layer: str
     error: float | None
+    multiply_adds: int
+    elements: int
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ class Evidence:
         placement: where Q/DQ pairs stand around gates, how that was chosen, and the error of each placement
             that was tried; None without INT8.
         kept: by model and node, what does not compute in the model's own precision.
-        curve: None, kept for what each further layer in float would bring.
+        curve: of those tried the ones of which none other is both as cheap and better; the cheapest first.
     """
 
     schema: int
@@ -112,7 +117,7 @@ class Evidence:
     tried: tuple[Attempt, ...]
     placement: PlacementChoice | None
     kept: Mapping[str, Mapping[str, KeptNode]]
-    curve: None = None
+    curve: tuple[Attempt, ...] = ()
 
     def to_json(self) -> str:
         """As indented JSON, without NaN or Infinity."""
@@ -148,11 +153,17 @@ def gather(summary: RequestSummary, results: Mapping[str, PrecisionResult]) -> E
         schema=EVIDENCE_SCHEMA,
         request=summary,
         ranges=tuple(_range(choice) for choice in int8.choices),
-        layers=tuple(LayerError(layer.node, layer.layer, _finite(layer.error)) for layer in int8.ranked),
+        layers=tuple(map(_layer, int8.ranked)),
         tried=int8.tried,
+        curve=int8.curve,
         placement=int8.placement,
         kept=kept,
     )
+
+
+def _layer(layer: LayerSensitivity) -> LayerError:
+    cost = layer.cost
+    return LayerError(layer.node, layer.layer, _finite(layer.error), cost.multiply_adds, cost.elements)
 
 
 def _range(choice: Choice) -> RangeFound:

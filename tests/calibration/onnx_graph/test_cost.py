@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeproof.calibration.onnx_graph.cost import multiply_adds
+from edgeproof.calibration.onnx_graph.cost import LayerCost, layer_costs, multiply_adds
 
 
 def test_convolutions_and_classifier(network):
@@ -40,3 +40,11 @@ def test_what_no_shape_is_known_of_counts_nothing(vector):
     )
 
     assert multiply_adds(artifact.model, (2, 4)) == 0
+
+
+def test_a_layer_reads_its_inputs_and_weights_and_writes_its_outputs(vector):
+    artifact = vector(
+        "h = MatMul(x, w) y = Add(h, b)", w=np.ones((4, 6), np.float32), b=np.ones(6, np.float32)
+    )
+
+    assert layer_costs(artifact.model, ["h"], (4,)) == {"h": LayerCost(4 * 6, 4 + 4 * 6 + 6)}

@@ -8,6 +8,7 @@ import pytest
 
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.dataset.load import CalibrationInputs
+from edgeproof.calibration.onnx_graph.cost import LayerCost
 from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.recovery.sensitivity import LayerSensitivity
 from edgeproof.calibration.targets.base import Int8Request, Int8Result, as_recover
@@ -136,7 +137,7 @@ def found(drop, held_back_db, ranked=(), recovered=True):
     ],
 )
 def test_what_is_best_on_inputs_held_back_is_taken_until_the_budget_holds(models, taken, made):
-    ranking = (LayerSensitivity("h", "Gemm h", 0.5),)
+    ranking = (LayerSensitivity("h", "Gemm h", 0.5, LayerCost(2, 2)),)
     asked_for = []
 
     def others():

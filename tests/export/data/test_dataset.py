@@ -8,6 +8,7 @@ from edgeproof.export.data.dataset import (
     CIFAR10_MEAN,
     CIFAR10_STD,
     Split,
+    Truths,
     in_memory,
     photograph_preprocess,
     seeded_subset,
@@ -70,6 +71,12 @@ def test_a_network_of_one_channel_sees_colour_as_grey():
     tensor = small_color_preprocess((1, 28, 28))(Image.new("RGB", (32, 32), "white"))
     assert tensor.shape == (1, 28, 28)
     assert np.all(tensor == 1)
+
+
+def test_a_loop_over_truths_ends():
+    truths = Truths(3, lambda position: 10 * position)
+    assert list(truths) == [0, 10, 20]
+    assert list(truths[np.array([2, 0])]) == [20, 0]
 
 
 def test_photographs_are_prepared_as_for_imagenet():

@@ -5,6 +5,7 @@ import json
 import onnx
 import pytest
 
+from edgeproof.calibration.onnx_graph.cost import LayerCost
 from edgeproof.calibration.onnx_graph.graph import array_of
 from edgeproof.calibration.passes.range_search import Choice
 from edgeproof.calibration.ranges.statistics import Range
@@ -129,13 +130,15 @@ def test_an_error_that_is_not_finite_is_null():
         kept_float={},
         layers=1,
         quantized=1,
-        ranked=(LayerSensitivity("y", "Conv y", float("nan")),),
-        tried=(Attempt(False, 0, 0.0, None, taken=True),),
+        ranked=(LayerSensitivity("y", "Conv y", float("nan"), LayerCost(12, 7)),),
+        tried=(Attempt(False, 0, 0.0, 0.0, None, taken=True),),
     )
     asked = RequestSummary(("fp32", "int8"), "classification", "tensorrt", 1.0, "auto", 2, 2, 2)
     value = json.loads(gather(asked, {"int8": PrecisionResult(None, result.parity, int8=result)}).to_json())
     assert value["ranges"][0]["errors"] == {"max": 0.5, "mse": None}
-    assert value["layers"] == [{"node": "y", "layer": "Conv y", "error": None}]
+    assert value["layers"] == [
+        {"node": "y", "layer": "Conv y", "error": None, "multiply_adds": 12, "elements": 7}
+    ]
     assert decode(Evidence, value).ranges[0].errors["mse"] is None
 
 
