@@ -65,12 +65,25 @@ def onnxsim_mse(model: str, calibration: Path, out: str) -> None:
     )
 
 
+def aimet(model: str, calibration: Path, out: str) -> None:
+    """Qualcomm's AIMET-ONNX with its default scheme, signed activations as TensorRT takes them."""
+    import onnx
+    from aimet_onnx import QuantizationSimModel, int8
+
+    loaded = onnx.load(model)
+    name = loaded.graph.input[0].name
+    simulation = QuantizationSimModel(loaded, param_type=int8, activation_type=int8)
+    simulation.compute_encodings([{name: row[None]} for row in np.load(calibration)])
+    onnx.save(simulation.to_onnx_qdq(), out)
+
+
 TOOLS: dict[str, Callable[[str, Path, str], None]] = {
     "modelopt-max": modelopt("max"),
     "modelopt-entropy": modelopt("entropy"),
     "onnxruntime": onnxruntime_static("QInt8", per_channel=False),
     "onnxruntime-channels": onnxruntime_static("QUInt8", per_channel=True),
     "onnxsim-mse": onnxsim_mse,
+    "aimet": aimet,
 }
 
 if __name__ == "__main__":
