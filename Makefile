@@ -74,7 +74,7 @@ types: $(READY) ## type-check the three floors
 bench: $(READY) ## measure the export path and write docs/benchmarks.md
 	$(RUN)python benchmarks/spine.py --write docs/benchmarks.md $(ARGS)
 
-bench-int8: $(READY) ## measure INT8 beside its rivals (INT8="--photographs DIR --checkpoint FILE")
+bench-int8: $(READY) ## measure INT8 beside its rivals (INT8="--photographs DIR --checkpoint FILE --paddle DIR")
 	$(RUN)python benchmarks/int8.py --write docs/int8.md $(INT8)
 
 bench-runner: $(READY) ## measure the runner and write docs/runner.md (RUNNER="BUNDLE PHOTOGRAPHS")
