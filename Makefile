@@ -25,7 +25,7 @@ OLDEST_TESTS := tests/calibration/normalize tests/calibration/targets tests/expo
 OLDEST_ORT   := 1.30.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install export train run test slow-test mutants check lint types bench bench-int8 bench-runner gpu-test zoo foreign device-test oldest-test wheel docs constraints clean
+.PHONY: help install export train run test slow-test browser-test mutants check lint types bench bench-int8 bench-runner gpu-test zoo foreign device-test oldest-test wheel docs report-picture constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,10 +51,13 @@ run: $(READY) ## label SOURCE (pictures, folders) with the bundle of MODEL
 	$(RUN)edgeproof run $(OUT) $(SOURCE) $(ARGS)
 
 test: $(READY) ## run the tests, but for the slow ones
-	$(RUN)python -m pytest -m "not slow" $(ARGS)
+	$(RUN)python -m pytest -m "not slow and not browser" $(ARGS)
 
 slow-test: $(READY) ## run the slow tests: heavy networks, real photographs, the README's commands
 	$(RUN)python -m pytest -m slow $(ARGS)
+
+browser-test: $(READY) ## open a report in Debian's chromium: no error, no request, nothing too wide for a phone
+	$(RUN)python -m pytest -m browser $(ARGS)
 
 mutants: $(READY) ## plant a sample of small faults, and print the share that the tests see
 	$(RUN)python tests/mutants.py $(ARGS)
@@ -110,6 +113,10 @@ wheel: $(READY) ## build the wheel for the device in dist/
 docs: $(READY) export ## write the README's table, docs/commands.md and docs/api.md from the program
 	$(RUN)python docs/generate.py $(OUT)
 	$(RUN)python docs/api.py
+
+report-picture: $(READY) ## write docs/report.png from the report in OUT; takes Debian's chromium
+	chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=720,1330 \
+	  --screenshot=$(CURDIR)/docs/report.png file://$(CURDIR)/$(OUT)/report.html
 
 constraints: $(READY) ## write the versions of this environment to constraints.txt
 	{ sed -n '/^#/p' constraints.txt; $(RUN)python -m pip freeze --exclude-editable; } > constraints.new

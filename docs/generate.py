@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- written by `make docs` -->\n```text\n).*?(```\n<!-- end -->)", re.DOTALL)
 COMMANDS = (
-    *("export", "train", "models", "quantize", "sensitivity", "preflight"),
+    *("export", "train", "models", "report", "quantize", "sensitivity", "preflight"),
     *("run", "verify", "build", "bench", "inspect", "doctor"),
 )
 

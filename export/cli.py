@@ -206,6 +206,28 @@ def models(as_json: JsonOption = False) -> None:
     emit(json.dumps(table.as_data(), indent=2) if as_json else table.as_text())
 
 
+def report(
+    bundle: Annotated[Path, typer.Argument(help="Folder that `edgeproof export` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", show_default="BUNDLE.html beside the bundle")
+    ] = None,
+) -> None:
+    """Write a bundle's proof as one page of HTML: verdict, errors, layers, ranges, pictures, lineage.
+
+    Every export holds this page as report.html. The bundle itself is never changed.
+    """
+    _require_packages("jinja2", "matplotlib")
+    from ..runtime.bundle.bundle import Bundle
+    from .report.render import write
+
+    opened = Bundle.open(bundle)
+    place = out or bundle.resolve().with_name(f"{bundle.resolve().name}.html")
+    if place.resolve().parent == bundle.resolve():
+        raise InputError("A bundle is never changed.", todo="name a file outside of it: --out FILE.html")
+    write(opened, place)
+    emit(f"report: {place}")
+
+
 def build_app() -> typer.Typer:
     """The application with the commands of all floors."""
     app = typer.Typer(
@@ -215,7 +237,7 @@ def build_app() -> typer.Typer:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    for command in (export, train, models):
+    for command in (export, train, models, report):
         app.command()(command)
     calibration_cli.register(app)
     runtime_cli.register(app)

@@ -7,9 +7,10 @@ from pathlib import Path
 from ..calibration.dataset.load import CalibrationInputs, normal_form, prove_same
 from ..calibration.progress import Progress
 from ..runtime.bundle.bundle import Bundle
+from .report.render import render
 from .request import ExportRequest, check_request
 from .stages.accuracy import SampleDigest, evaluate
-from .stages.evidence import gather, summarize
+from .stages.evidence import depth_errors, gather, summarize
 from .stages.lower import lower
 from .stages.parity import PrecisionResult, Reference, prove
 from .stages.pixels import check_resizing, pixel_reference, take_pixels
@@ -61,6 +62,8 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> B
     with progress.stage("accuracy"):
         evaluation = evaluate(source, results, request.evaluation, progress)
     check_resizing(source.feed, evaluation.accuracy["fp32"], request.max_drop)
+    with progress.stage("depth"):
+        depth = depth_errors(results, reference)
     outcome = ExportResult(
         source=source,
         results=results,
@@ -69,8 +72,8 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> B
         calibration=SampleDigest(len(samples.calibration), samples.calibration.sha256),
         evaluation=evaluation,
         ancestors=ancestors,
-        evidence=gather(summarize(request, source.task, samples, evaluation.digest), results),
+        evidence=gather(summarize(request, source.task, samples, evaluation.digest), results, depth),
         verdict=decide(results, evaluation.accuracy, request.max_drop),
     )
     with progress.stage("bundle"):
-        return publish(Path(request.out), outcome, dict(progress.seconds))
+        return publish(Path(request.out), outcome, dict(progress.seconds), render)

@@ -14,6 +14,10 @@ from ..onnx_graph.segments import live_before
 from .activations import Activations
 from .simulate import QuantizedGraph
 
+# What two changes of format cost, in bytes of a mean layer. MobileNetV2 on an Orin Nano takes 0.85 ms in FP16
+# at batch 1, and INT8 saves 0.07 ms (onnxsim PR 1742): 1.3 us a layer; two small kernels take about 10.
+FORMAT_CHANGES = 8.0
+
 Track = Callable[[Iterable[str]], Iterable[str]]
 
 
@@ -64,9 +68,9 @@ def by_gain(ranked: Sequence[LayerSensitivity]) -> list[LayerSensitivity]:
     """The layers in the order in which they are best left float: by squared error over what that costs.
 
     Errors of layers add up by their squares. A layer in float moves twice the bytes, and on small GPUs most
-    layers wait for memory. However small it is, it takes a kernel and two changes of format more: as much as
-    a mean layer's bytes.
+    layers wait for memory. However small it is, it takes two changes of format more.
     """
     mean = sum(layer.cost.elements for layer in ranked) / max(1, len(ranked))
-    gain = {layer.node: layer.error**2 / ((layer.cost.elements + mean) or 1) for layer in ranked}
+    cost = {layer.node: layer.cost.elements + FORMAT_CHANGES * mean for layer in ranked}
+    gain = {layer.node: layer.error**2 / (cost[layer.node] or 1) for layer in ranked}
     return sorted(ranked, key=lambda layer: -np.nan_to_num(gain[layer.node], nan=np.inf))

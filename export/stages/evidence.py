@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+from ...calibration.onnx_graph.depth import DepthError, errors_by_depth
 from ...calibration.passes.range_search import Choice
 from ...calibration.qdq.placement import PlacementChoice
 from ...calibration.recovery.sensitivity import LayerSensitivity
@@ -17,10 +18,11 @@ from ...runtime.tasks.base import Task
 from ...runtime.tasks.registry import described
 from ..request import ExportRequest
 from .accuracy import SampleDigest
-from .parity import PrecisionResult
+from .parity import PrecisionResult, Reference
 from .samples import ExportSamples
 
 EVIDENCE_SCHEMA = 2
+DEPTH_SAMPLES = 4
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Evidence:
         placement: where Q/DQ pairs stand around gates, how that was chosen, and the error of each placement
             that was tried; None without INT8.
         kept: by model and node, what does not compute in the model's own precision.
+        depth: by precision, the error of each layer's output against float32's, in the order of the graph.
         curve: of those tried the ones of which none other is both as cheap and better; the cheapest first.
     """
 
@@ -118,6 +121,7 @@ class Evidence:
     placement: PlacementChoice | None
     kept: Mapping[str, Mapping[str, KeptNode]]
     curve: tuple[Attempt, ...] = ()
+    depth: Mapping[str, tuple[DepthError, ...]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As indented JSON, without NaN or Infinity."""
@@ -140,15 +144,20 @@ def summarize(
     )
 
 
-def gather(summary: RequestSummary, results: Mapping[str, PrecisionResult]) -> Evidence:
+def gather(
+    summary: RequestSummary,
+    results: Mapping[str, PrecisionResult],
+    depth: Mapping[str, Sequence[DepthError]] | None = None,
+) -> Evidence:
     """The evidence of one export, from each precision with its proofs."""
+    depths = {name: tuple(errors) for name, errors in (depth or {}).items()}
     kept = {
         name: {node: KeptNode(precision, result.reasons[node]) for node, precision in result.kept.items()}
         for name, result in results.items()
     }
     int8 = results["int8"].int8 if "int8" in results else None
     if int8 is None:
-        return Evidence(EVIDENCE_SCHEMA, summary, (), (), (), None, kept)
+        return Evidence(EVIDENCE_SCHEMA, summary, (), (), (), None, kept, depth=depths)
     return Evidence(
         schema=EVIDENCE_SCHEMA,
         request=summary,
@@ -156,9 +165,20 @@ def gather(summary: RequestSummary, results: Mapping[str, PrecisionResult]) -> E
         layers=tuple(map(_layer, int8.ranked)),
         tried=int8.tried,
         curve=int8.curve,
+        depth=depths,
         placement=int8.placement,
         kept=kept,
     )
+
+
+def depth_errors(results: Mapping[str, PrecisionResult], reference: Reference) -> dict[str, list[DepthError]]:
+    """How the error of each lower precision grows from the input to the outputs, on a few samples."""
+    float32 = results["fp32"].artifact.model
+    return {
+        name: errors_by_depth(float32, result.artifact.model, reference.inputs[:DEPTH_SAMPLES])
+        for name, result in results.items()
+        if name != "fp32"
+    }
 
 
 def _layer(layer: LayerSensitivity) -> LayerError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +37,7 @@ from .golden_pictures import GoldenPicture
 from .parity import PrecisionResult, Reference
 from .source import ExportSource
 
+REPORT = "report.html"
 GOLDEN_SAMPLES, MIN_GOLDEN = 8, 2
 GOLDEN_BYTES = 64 << 20  # of all golden arrays, unless two samples have more
 PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "numpy", "pillow")
@@ -69,13 +70,16 @@ class ExportResult:
     verdict: Verdict
 
 
-def publish(out: Path, outcome: ExportResult, seconds: Mapping[str, float]) -> Bundle:
+def publish(
+    out: Path, outcome: ExportResult, seconds: Mapping[str, float], report: Callable[[Bundle], str]
+) -> Bundle:
     """Write a bundle beside `out`, verify it as a device would, and rename it into place.
 
     Args:
         out: the folder; an existing bundle there is replaced.
         outcome: all that the export found.
         seconds: wall time of each stage.
+        report: makes the page of the bundle as it stands without one.
 
     Raises:
         OutputError: the place cannot be written.
@@ -83,6 +87,10 @@ def publish(out: Path, outcome: ExportResult, seconds: Mapping[str, float]) -> B
     with publish_folder(out) as draft:
         manifest = _manifest(draft, out.name, outcome, seconds)
         (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+        page = report(Bundle.open(draft))
+        (draft / REPORT).write_text(page, encoding="utf-8")
+        whole = replace(manifest, report=_entry(draft / REPORT))
+        (draft / MANIFEST).write_text(whole.to_json(), encoding="utf-8")
         Bundle.open(draft)
     return Bundle.open(out)
 

@@ -166,6 +166,15 @@ class Bundle:
         """
         return self._read(entry)
 
+    def evidence_bytes(self) -> bytes | None:
+        """The measurements behind the models as JSON, hashed once more; None where the bundle has none.
+
+        Raises:
+            BundleError: the file has changed since the bundle was opened.
+        """
+        entry = self.manifest.evidence
+        return None if entry is None else self._read(entry)
+
     def _read(self, entry: FileEntry) -> bytes:
         try:
             data = (self.folder / entry.file).read_bytes()

@@ -89,6 +89,7 @@ class Manifest:
         task: name and parameters of the task; None, for a bundle of schema 1, stands for classification.
         task_arrays: the file of what the task needs beside its parameters, such as anchors.
         evidence: the file of measurements that led to the models; None for a bundle of schema 1.
+        report: the file that shows all of this to a person; None where there is none.
     """
 
     schema: int
@@ -114,6 +115,7 @@ class Manifest:
     task_arrays: FileEntry | None = None
     stages: tuple[Mapping[str, Any], ...] = ()
     lineage: tuple[Mapping[str, Any], ...] = ()
+    report: FileEntry | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.models) - set(PRECISIONS)
@@ -150,7 +152,8 @@ class Manifest:
         return json.dumps({**value, HASH: manifest_sha256(value)}, indent=2) + "\n"
 
     def _entries(self) -> list[FileEntry]:
-        others = [entry for entry in (self.evidence, self.task_arrays) if entry is not None]
+        named = (self.evidence, self.task_arrays, self.report)
+        others = [entry for entry in named if entry is not None]
         return [*self.models.values(), self.golden, *self.pictures, *others]
 
 

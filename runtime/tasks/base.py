@@ -122,6 +122,10 @@ class Task(ABC):
     def draw(self, picture: Image.Image, answer: Any, view: View) -> Image.Image:
         """A copy of the picture, in RGB, that shows the answer."""
 
+    @abstractmethod
+    def lines(self, answer: Any, view: View) -> list[str]:
+        """The answer in a few lines of text."""
+
     def for_input(self, shape: Sequence[int]) -> Task:
         """The task of a model with this input, shape (channels, height, width); for most it is the same."""
         return self

@@ -105,10 +105,13 @@ class Classification(Task):
 
     def draw(self, picture: Image.Image, answer: NDArray[np.floating], view: View) -> Image.Image:
         """The picture with one line for each class in its upper left corner."""
+        return with_text(picture, self.lines(answer, view))
+
+    def lines(self, answer: NDArray[np.floating], view: View) -> list[str]:
+        """The best classes with their probabilities, one a line; a sequence in one."""
         if answer.ndim > 1:
-            return with_text(picture, [" ".join(self.row(answer, view)["sequence"])])
-        lines = [f"{100 * p:5.1f} %  {_label(view, i)}" for i, p in best_classes(answer, view)]
-        return with_text(picture, lines)
+            return [" ".join(self.row(answer, view)["sequence"])]
+        return [f"{100 * p:5.1f} %  {_label(view, i)}" for i, p in best_classes(answer, view)]
 
 
 def best_classes(scores: NDArray[np.floating], view: View) -> list[tuple[int, float]]:

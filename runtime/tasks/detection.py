@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -186,11 +186,15 @@ class Detection(Task):
             colour = tuple(int(part) for part in colours[(found["index"] + 1) % len(colours)])
             left, top, right, bottom = found["box"]
             draw.rectangle((left, top, right, bottom), outline=colour, width=max(1, size // 8))
-            text = f"{found['label']} {found['score']:.2f}"
+            text = _named(found)
             place = (left, max(0, top - size - 2))
             draw.rectangle(draw.textbbox(place, text, font=font), fill="black")
             draw.text(place, text, fill="white", font=font)
         return image
+
+    def lines(self, answer: Boxes, view: View) -> list[str]:
+        """Each object with its score."""
+        return [_named(found) for found in self.row(answer, view)["objects"]]
 
     def _objects(self, layout: Layout, outputs: list[NDArray[Any]], sample: int) -> Boxes:
         values = [each.astype(np.float32, copy=False) for each in outputs]
@@ -249,6 +253,10 @@ def _matched(wanted: Boxes, answer: Boxes, threshold: float) -> int:
             overlaps[:, best] = 0
             matched += 1
     return matched
+
+
+def _named(found: Mapping[str, Any]) -> str:
+    return f"{found['label']} {found['score']:.2f}"
 
 
 def _label(view: View, index: int) -> str:

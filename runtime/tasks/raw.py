@@ -108,11 +108,14 @@ class Raw(Task):
 
     def draw(self, picture: Image.Image, answer: Values, view: View) -> Image.Image:
         """The picture with the extremes of each output."""
-        lines = [
+        return with_text(picture, self.lines(answer, view))
+
+    def lines(self, answer: Values, view: View) -> list[str]:
+        """The extremes of each output."""
+        return [
             f"{name}: {float(values.min()):.4g} .. {float(values.max()):.4g}"
             for name, values in answer.items()
         ]
-        return with_text(picture, lines)
 
 
 def _some(values: NDArray[Any]) -> NDArray[np.float32]:

@@ -169,8 +169,12 @@ class Segmentation(Task):
         colours = Image.fromarray(palette()[seen])
         covered = ((seen != 0) & (seen != NO_LABEL)) * round(255 * OPACITY)
         image.paste(colours, mask=Image.fromarray(covered.astype(np.uint8)))
+        return with_text(image, self.lines(answer, view))
+
+    def lines(self, answer: NDArray[np.uint8], view: View) -> list[str]:
+        """The classes with the share of the picture that each covers."""
         areas = self.row(answer, view)["areas"]
-        return with_text(image, [f"{100 * area['share']:5.1f} %  {area['label']}" for area in areas])
+        return [f"{100 * area['share']:5.1f} %  {area['label']}" for area in areas]
 
     def maps(self, answer: NDArray[np.uint8], view: View) -> dict[str, Image.Image]:
         """The map as a picture whose colours are the classes, with PASCAL VOC's palette."""
