@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from PIL import Image
 
+from ...calibration.onnx_graph.graph import array_of
+from ...calibration.onnx_graph.read import parse_onnx
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import ModelEntry
 from ...runtime.records import decode, encode
@@ -126,7 +129,7 @@ def compose(bundle: Bundle) -> Report:
     ]
     return Report(
         name=manifest.name,
-        subtitle=f"{manifest.architecture}, {described(bundle.task)}, {manifest.data['name']}",
+        subtitle=f"{manifest.architecture}, {described(bundle.task)}, {manifest.data.get('name', '')}",
         ship=manifest.verdict.ship,
         why=manifest.verdict.why,
         sections=[section for section in sections if section is not None],
@@ -241,11 +244,11 @@ def _ranges(evidence: Evidence | None) -> Section | None:
 
 
 def _weights(bundle: Bundle) -> Section:
-    graph = onnx.load_from_string(bundle.model_bytes("fp32")).graph
+    graph = parse_onnx(bundle.model_bytes("fp32"), "the float32 model").graph
     tensors = [t for t in graph.initializer if len(t.dims) > 1 and t.data_type == onnx.TensorProto.FLOAT]
     rows = []
     for tensor in tensors:
-        values = onnx.numpy_helper.to_array(tensor)
+        values = array_of(tensor)
         shape = " x ".join(map(str, tensor.dims))
         rows.append((tensor.name, shape, _number(float(values.min())), _number(float(values.max()))))
     table = Table(("weight", "shape", "low", "high"), rows)
@@ -272,11 +275,11 @@ def _preprocessing(bundle: Bundle) -> Section:
 
 def _lineage(lineage: Sequence[Mapping[str, Any]]) -> Section:
     rows = [
-        (each["stage"], each["sha256"], each["parent"] or "", str(each["nodes"]), _size(each["bytes"]))
+        tuple(str(each.get(key) or "") for key in ("stage", "sha256", "parent", "nodes", "bytes"))
         for each in lineage
     ]
     text = "Each model with the SHA-256 of its file, and that of the model it was made from."
-    return Section("Lineage", text, table=Table(("stage", "SHA-256", "made from", "nodes", "size"), rows))
+    return Section("Lineage", text, table=Table(("stage", "SHA-256", "made from", "nodes", "bytes"), rows))
 
 
 def _origin(bundle: Bundle, evidence: Evidence | None) -> Section:
@@ -284,8 +287,8 @@ def _origin(bundle: Bundle, evidence: Evidence | None) -> Section:
     rows = [
         ("command", _command(bundle, evidence)),
         *((f"weights: {key}", str(value)) for key, value in manifest.weights.items()),
-        ("calibration samples", _samples(manifest.data["calibration"])),
-        ("evaluation samples", _samples(manifest.data["evaluation"])),
+        ("calibration samples", _samples(manifest.data.get("calibration"))),
+        ("evaluation samples", _samples(manifest.data.get("evaluation"))),
         ("made", f"{manifest.created}, edgeproof {manifest.edgeproof}"),
         *((name, str(version)) for name, version in manifest.toolchain.items()),
     ]
@@ -295,13 +298,14 @@ def _origin(bundle: Bundle, evidence: Evidence | None) -> Section:
 def _command(bundle: Bundle, evidence: Evidence | None) -> str:
     """The export's command, as far as the bundle knows it: files and folders by name."""
     manifest, weights = bundle.manifest, bundle.manifest.weights
-    parts = ["edgeproof export", manifest.architecture, "--weights", weights.get("file") or weights["source"]]
-    parts += ["--data", manifest.data["name"], "--form", manifest.form]
+    parts = ["edgeproof", "export", manifest.architecture, "--form", manifest.form]
+    parts += ["--weights", str(weights.get("file") or weights.get("source", ""))]
+    parts += ["--data", str(manifest.data.get("name", ""))]
     if evidence is not None:
         request = evidence.request
         parts += ["--precision", ",".join(request.precisions), "--target", request.target]
         parts += ["--max-drop", f"{request.max_drop:g}", "--recover", request.recover]
-    return " ".join(parts)
+    return shlex.join(parts)
 
 
 def _examples(bundle: Bundle) -> Section | None:
@@ -338,8 +342,9 @@ def _data_url(picture: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
 
-def _samples(digest: Mapping[str, Any]) -> str:
-    return f"{digest['count']}, SHA-256 {digest['sha256']}"
+def _samples(digest: Any) -> str:
+    known = digest if isinstance(digest, Mapping) else {}
+    return f"{known.get('count', 'unknown')}, SHA-256 {known.get('sha256', 'unknown')}"
 
 
 def _agreement(entry: ModelEntry) -> str:

@@ -95,6 +95,11 @@ def test_what_a_bundle_says_of_itself_is_text(changed):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
 
 
+def test_what_a_manifest_leaves_open_is_left_open(changed):
+    text = Page(render(changed(data={}, lineage=({},), toolchain={}, weights={}))).text
+    assert "unknown, SHA-256 unknown" in text
+
+
 def test_the_same_bundle_gives_the_same_page(tiny_bundle):
     assert render(tiny_bundle) == render(tiny_bundle)
 
