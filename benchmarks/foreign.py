@@ -4,8 +4,8 @@
 
 Each is brought to its normal form, converted to FP16 and to INT8 for both targets, compared with itself as
 it came on inputs that did not calibrate it, and compiled for TensorRT in the graph that ONNX Runtime hands
-over. What cannot be done is named by the error that a user would see. --folder holds PaddleOCR's
-text_detection.onnx and text_recognition.onnx.
+over. What cannot be done is named by the error that a user would see. FILE.md keeps its rows of networks that
+are not tried this time. --folder holds PaddleOCR's text_detection.onnx and text_recognition.onnx.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
 import foreign_models
+import growing_table
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -40,16 +40,8 @@ MEASURED = Int8Request(max_drop=100.0)  # whatever INT8 costs is written down
 TARGETS = ("tensorrt", "cpu")
 COLUMNS = (
     "network", "weights", "opset", "nodes as it came / normal form", "metric", "FP16", "INT8 for TensorRT",
-    "INT8 for the CPU", "TensorRT's compiler accepts FP32 / FP16 / INT8", "s",
+    "INT8 for the CPU", "TensorRT's compiler accepts FP32 / FP16 / INT8", "s", "all the way", "on",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """What became of one network; a cell a column."""
-
-    cells: tuple[str, ...]
-    complete: bool
 
 
 def main() -> None:
@@ -59,32 +51,34 @@ def main() -> None:
     parser.add_argument("--write", type=Path, metavar="FILE.md")
     parser.add_argument("models", nargs="*", metavar="MODEL", help="only these")
     options = parser.parse_args()
-    rows = []
+    rows = growing_table.rows_in(options.write, COLUMNS)
+    order = [foreign.name for foreign in foreign_models.all_models(options.folder)]
     for foreign in foreign_models.all_models(options.folder):
         if not options.models or foreign.name in options.models:
-            rows.append(tried(foreign))
-            print(" | ".join(rows[-1].cells), file=sys.stderr, flush=True)
+            rows[foreign.name] = [*tried(foreign), date.today().isoformat()]
+            print(" | ".join([foreign.name, *rows[foreign.name]]), file=sys.stderr, flush=True)
             if options.write:
-                options.write.write_text(render(rows), encoding="utf-8")
-    print(render(rows))
+                options.write.write_text(render(rows, order), encoding="utf-8")
+    print(render(rows, order))
 
 
-def tried(foreign: foreign_models.Foreign) -> Row:
-    """Everything with one network."""
+def tried(foreign: foreign_models.Foreign) -> list[str]:
+    """Everything with one network: what the table says of it, but for its name and the date."""
     start, model = time.perf_counter(), foreign.load()
-    told = [foreign.name, foreign.weights, str(model.opset_import[0].version)]
+    told = [foreign.weights, str(model.opset_import[0].version)]
     task = parse_task(foreign.task) if foreign.task else None
     samples = foreign.inputs(foreign.count)
     try:
         inputs = read_inputs(model, samples, None, Progress(quiet=True), task=task, shape=foreign.shape)
     except EdgeproofError as error:
-        return Row((*told, said(error)), complete=False)
+        return [*told, said(error), *[""] * (len(COLUMNS) - 6), "no"]
     half, problem = attempted(lambda: fp16(inputs))
     integer = {
         target: attempted(lambda target=target: int8(foreign, model, samples, target)) for target in TARGETS
     }
     models = [inputs.artifact.model, half and half[0], integer["tensorrt"][0] and integer["tensorrt"][0][0]]
-    cells = (
+    complete = not problem and not any(why for _, why in integer.values())
+    return [
         *told,
         f"{len(model.graph.node)} / {len(inputs.artifact.model.graph.node)}",
         half[1].accuracy.metric if half else "",
@@ -92,8 +86,8 @@ def tried(foreign: foreign_models.Foreign) -> Row:
         *(cell(*integer[target]) for target in TARGETS),
         " / ".join(accepted(each) if each else "-" for each in models),
         f"{time.perf_counter() - start:.0f}",
-    )
-    return Row(cells, complete=not problem and not any(why for _, why in integer.values()))
+        "yes" if complete else "no",
+    ]
 
 
 Made = tuple[onnx.ModelProto, Judged]
@@ -148,22 +142,18 @@ def accepted(model: onnx.ModelProto) -> str:
     return "yes" if own and handed_over else "no"
 
 
-def render(rows: list[Row]) -> str:
+def render(rows: Mapping[str, Sequence[str]], order: Sequence[str]) -> str:
     """The table as Markdown."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     lines = [
         "# Networks that others exported",
         "",
-        f"Written by `make foreign` on {date.today().isoformat()} ({machine}).",
+        f"Written by `make foreign` ({machine}).",
         "Each model is judged on inputs that did not calibrate it, against the network as it came: a point",
         "lost is an answer in a hundred that changed. Random weights are there to try the graphs: their",
         "answers mean nothing.",
         "",
-        f"| {' | '.join(COLUMNS)} |",
-        "|" + "---|" * len(COLUMNS),
-        *(f"| {' | '.join(row.cells)} |" for row in rows),
-        "",
-        f"{sum(row.complete for row in rows)} of {len(rows)} went all the way.",
+        *growing_table.lines(COLUMNS, rows, order),
     ]
     return "\n".join(lines) + "\n"
 

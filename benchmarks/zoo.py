@@ -9,7 +9,7 @@ batch norms, which the parity rule guards; MobileNetV2 has its published weights
 them. Photographs (one folder a class, with a class_index.json) are what the ImageNet-size networks see,
 random weights a few of them; without them, enlarged digits. With --placed they are torchvision's segmenters
 and SSDs instead, on `digit-scenes`. Bundles stay in artifacts/zoo, and one that is there is not exported
-again.
+again. FILE.md keeps its rows of networks that are not exported this time, so a run may be made in pieces.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import growing_table
 import onnx
 
 from edgeproof.calibration.onnx_graph.cost import multiply_adds
@@ -46,7 +47,7 @@ PRECISIONS = ("fp32", "fp16", "int8")
 COLUMNS = (
     "network", "weights, data", "input", "multiply-adds, M", "metric float / FP16 / INT8, %",
     "parity FP32 / FP16 / INT8, dB", "layers float in INT8", "TensorRT's compiler accepts",
-    "nodes before / after", "bytes FP32 / FP16 / INT8, k", "ship", "s",
+    "nodes before / after", "bytes FP32 / FP16 / INT8, k", "ship", "s", "on",
 )  # fmt: skip
 
 
@@ -82,15 +83,17 @@ def main() -> None:
     registry = json.loads(edgeproof("models", "--json").stdout)["registry"]
     placed = {name: {} for name in (*segmenters.names(), *detectors.names())}
     known = {**registry, **placed}
-    rows = []
+    rows = growing_table.rows_in(options.write, COLUMNS)
+    failed = False
     for name in options.models or (placed if options.placed else registry):
         print(f"{name} ...", end=" ", file=sys.stderr, flush=True)
-        rows.append(export(name, known[name], material))
-        print(rows[-1].error or "done", file=sys.stderr)
+        row = export(name, known[name], material)
+        print(row.error or "done", file=sys.stderr)
+        rows[name], failed = [*cells(row), date.today().isoformat()], failed or bool(row.error)
         if options.write:  # after each, for a run takes hours
-            options.write.write_text(render(rows), encoding="utf-8")
-    print(render(rows))
-    sys.exit(any(row.error for row in rows))
+            options.write.write_text(render(rows, known), encoding="utf-8")
+    print(render(rows, known))
+    sys.exit(failed)
 
 
 def export(name: str, entry: Mapping[str, Any], material: Material) -> Row:
@@ -167,7 +170,7 @@ def weights_of(training: Path) -> list[str]:
     return ["--weights", str(training / "weights.safetensors"), "--data", data]
 
 
-def render(rows: list[Row]) -> str:
+def render(rows: Mapping[str, Sequence[str]], order: Iterable[str]) -> str:
     """The table as Markdown."""
     machine = (
         f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, CPU provider"
@@ -175,27 +178,24 @@ def render(rows: list[Row]) -> str:
     lines = [
         "# The zoo",
         "",
-        f"Written by `make zoo` on {date.today().isoformat()} ({machine}).",
+        f"Written by `make zoo` ({machine}).",
         "Parity is the SQNR against PyTorch's answers. Random weights are there to try the way of networks",
         "too large to train here: their metric means nothing, and their INT8 stands for nothing learned.",
         "Seconds are each export's own; exports may have run side by side, on a core each.",
         "",
-        f"| {' | '.join(COLUMNS)} |",
-        "|" + "---|" * len(COLUMNS),
-        *(f"| {' | '.join(cells(row))} |" for row in rows),
+        *growing_table.lines(COLUMNS, rows, order),
     ]
     return "\n".join(lines) + "\n"
 
 
 def cells(row: Row) -> list[str]:
-    """One line of the table."""
+    """What the table says of a network, but for its name and the date."""
     if row.manifest is None:
-        return [row.name, row.error, *[""] * (len(COLUMNS) - 2)]
+        return [row.error, *[""] * (len(COLUMNS) - 3)]
     models = [row.manifest["models"].get(name) for name in PRECISIONS]
     steps = {step["stage"]: step["nodes"] for step in row.manifest["lineage"]}
     sides = row.manifest["input"]["shape"][1:]
     return [
-        row.name,
         f"{row.manifest['weights']['source']}, {row.manifest['data']['name']}",
         "x".join(map(str, sides)),
         f"{multiply_adds(onnx.load(BUNDLES / row.name / 'model.fp32.onnx'), [1, *sides]) / 1e6:.1f}",

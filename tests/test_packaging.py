@@ -27,7 +27,8 @@ def metadata(archive):
 
 def test_the_wheel_holds_every_module_and_nothing_else(archive):
     packed = {name for name in archive.namelist() if ".dist-info/" not in name}
-    written = {f"edgeproof/{p.relative_to(ROOT)}" for floor in FLOORS for p in (ROOT / floor).rglob("*.py")}
+    held = [p for floor in FLOORS for p in (ROOT / floor).rglob("*") if p.suffix in (".py", ".html")]
+    written = {f"edgeproof/{p.relative_to(ROOT)}" for p in held}
     package = {f"edgeproof/{path.name}" for path in (ROOT / "package").iterdir() if path.is_file()}
     assert {"edgeproof/__init__.py", "edgeproof/__main__.py", "edgeproof/py.typed"} <= package
     assert packed == written | package
