@@ -6,7 +6,7 @@
 Every tool gets the same float32 ONNX file and the same inputs, and runs in a process of its own, which is
 timed and whose peak memory is read; the rivals run in an environment of their own, which the first call makes
 in .venv-rivals. A row that was measured stays in artifacts/int8/rows, and is not measured again unless
---fresh is given.
+--fresh is given; FILE.md keeps what it says of networks that are left out this time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -42,6 +42,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RIVALS = ROOT / ".venv-rivals"
 PACKAGES = ("nvidia-modelopt[onnx]==0.47.0", "aimet-onnx==2.42.0")
 ROWS = WORK / "rows"
+HEADING = "## "
 TURNS = 40
 QUANTIZE = [sys.executable, "-m", "edgeproof.export", "quantize"]
 OURS = {
@@ -89,20 +90,28 @@ def main() -> None:
     options = parser.parse_args()
     if options.fresh:
         shutil.rmtree(ROWS, ignore_errors=True)
-    sections: list[str] = []
+    sections = sections_in(options.write)
     for subject in subjects(options.photographs, options.checkpoint, options.paddle):
         if not options.subject or subject.name in options.subject:
-            sections.append("\n".join(section(subject, options.tool or [*OURS, *THEIRS])))
+            sections[subject.name] = "\n".join(section(subject, options.tool or [*OURS, *THEIRS]))
             if options.write:  # after each, for a run takes hours
                 options.write.write_text(render(sections), encoding="utf-8")
     print(render(sections))
+
+
+def sections_in(path: Path | None) -> dict[str, str]:
+    """What a report says of each network, by name."""
+    if path is None or not path.is_file():
+        return {}
+    _, *found = path.read_text(encoding="utf-8").split(f"\n{HEADING}")
+    return {text.partition("\n")[0]: f"{HEADING}{text.rstrip()}" for text in found}
 
 
 def section(subject: Subject, names: Sequence[str]) -> Iterator[str]:
     """One network's heading and table."""
     bench = Bench(subject)
     rows = [row(bench, name) for name in names]
-    yield from ("", f"## {subject.name}", "", *bench.heading(), "")
+    yield from (f"{HEADING}{subject.name}", "", *bench.heading(), "")
     yield from (f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS))
     yield from (f"| {' | '.join([name, *cells])} |" for name, cells in zip(names, rows, strict=True))
 
@@ -139,6 +148,7 @@ class Bench:
         told = [
             f"{self.subject.source[0].upper()}{self.subject.source[1:]}: {described(material.task)};",
             f"{len(material.calibration)} inputs calibrate, {len(material.judging)} others judge.",
+            f"Measured on {date.today().isoformat()}.",
         ]
         if self._labelled is not None:
             metric = self._labelled.measure(onnx.load(material.model)).accuracy
@@ -248,18 +258,18 @@ def accepted(model: Path) -> str:
     return "yes" if preflight(model.read_bytes()) else "no"
 
 
-def render(sections: Sequence[str]) -> str:
+def render(sections: Mapping[str, str]) -> str:
     """The report as Markdown."""
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     return "\n".join(
         [
             "# INT8 beside other tools",
             "",
-            f"Written by `make bench-int8` on {date.today().isoformat()} ({machine}, CPU provider).",
+            f"Written by `make bench-int8` ({machine}, CPU provider).",
             "Every tool gets the same float32 ONNX file and the same inputs, by its default options; ours",
             "takes whatever the answers cost. The judging inputs calibrate nothing. Points lost have 95 %",
             "intervals; time and memory are those of the whole process, imports included.",
-            *sections,
+            *(f"\n{section}" for section in sections.values()),
             "",
         ]
     )
