@@ -10,7 +10,7 @@ from ...runtime.bundle.manifest import Verdict
 from .parity import PrecisionResult
 
 WORST = 3
-NOT_TIMED = "not timed: edgeproof bench on the device tells whether it is faster than fp16"
+NOT_TIMED = "not timed: edgeproof bench on the device tells whether it is faster than {}"
 
 
 def decide(
@@ -33,7 +33,7 @@ def decide(
     if measured.drop > max_drop:
         why = f"INT8 {drop}, above the budget of {max_drop:g}{_worst(results['int8'].int8)}"
         return Verdict(fallback, why)
-    return Verdict("int8", f"{drop}, within the budget of {max_drop:g}; {NOT_TIMED}")
+    return Verdict("int8", f"{drop}, within the budget of {max_drop:g}; {NOT_TIMED.format(fallback)}")
 
 
 def _worst(int8: Int8Result | None) -> str:

@@ -11,7 +11,7 @@ from edgeproof.calibration.dataset.load import CalibrationInputs
 from edgeproof.calibration.onnx_graph.cost import LayerCost
 from edgeproof.calibration.progress import Progress
 from edgeproof.calibration.recovery.sensitivity import LayerSensitivity
-from edgeproof.calibration.targets.base import Int8Request, Int8Result, as_recover
+from edgeproof.calibration.targets.base import Attempt, Int8Request, Int8Result, as_recover
 from edgeproof.calibration.targets.quantizer import hold_budget, make_int8
 from edgeproof.calibration.targets.registry import find_target
 from edgeproof.runtime.bundle.accuracy import Accuracy
@@ -186,3 +186,15 @@ def test_a_fixed_batch_is_kept(build, hard_samples):
 def test_an_unknown_way_to_recover_is_refused():
     with pytest.raises(InputError, match="auto, off"):
         as_recover("maybe")
+
+
+def test_the_curve_holds_what_none_other_beats_in_both_ways():
+    def attempt(cost, signal, **more):
+        return Attempt(True, 0, cost, 0.0, 9.0, held_back_db=signal, **more)
+
+    alone, cheap, worse, dear, exact = (
+        attempt(*point) for point in [(0.0, 18.0), (0.1, 22.0), (0.2, 21.0), (0.3, 25.0), (0.5, None)]
+    )
+    result = replace(found(0, 18.0), tried=(alone, worse, dear, cheap, exact))
+
+    assert result.curve == (alone, cheap, dear, exact)

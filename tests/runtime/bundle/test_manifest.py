@@ -69,7 +69,7 @@ def test_files_are_also_the_pictures_and_the_evidence(bundle):
 
 def test_unknown_keys_are_ignored_wherever_they_stand(manifest_json, signed):
     plain = parse_manifest(json.dumps(manifest_json))
-    manifest_json["report"] = {"file": "report.html"}
+    manifest_json["remarks"] = {"file": "remarks.html"}
     manifest_json["models"]["fp32"]["parity"]["psnr"] = 40
     assert parse_manifest(signed(manifest_json)) == plain
 
@@ -176,9 +176,9 @@ def test_a_changed_mean_label_or_hash_is_noticed_with_both_hashes(manifest_json,
 
 
 def test_a_key_that_was_added_or_taken_away_is_noticed_though_no_reader_knows_it(manifest_json, signed):
-    text = signed({**manifest_json, "report": {"file": "report.html"}})
+    text = signed({**manifest_json, "remarks": {"file": "remarks.html"}})
     parse_manifest(text)
-    for changed in (text.replace("report.html", "report.htm"), text.replace('"report"', '"repost"')):
+    for changed in (text.replace("remarks.html", "remarks.htm"), text.replace('"remarks"', '"remark"')):
         with pytest.raises(BundleError, match="was changed"):
             parse_manifest(changed)
 
