@@ -52,8 +52,9 @@ def main() -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="only these")
     options = parser.parse_args()
     rows = growing_table.rows_in(options.write, COLUMNS)
-    order = [foreign.name for foreign in foreign_models.all_models(options.folder)]
-    for foreign in foreign_models.all_models(options.folder):
+    known = list(foreign_models.all_models(options.folder))
+    order = [foreign.name for foreign in known]
+    for foreign in known:
         if not options.models or foreign.name in options.models:
             rows[foreign.name] = [*tried(foreign), date.today().isoformat()]
             print(" | ".join([foreign.name, *rows[foreign.name]]), file=sys.stderr, flush=True)

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from edgeproof.calibration.dataset.accuracy_drop import AccuracyDrop
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
+from edgeproof.calibration.onnx_graph.graph import LAYERS
 from edgeproof.calibration.preflight.check import is_installed, preflight
 from edgeproof.runtime.bundle.accuracy import Accuracy
 from edgeproof.runtime.session.session import Session
@@ -62,7 +63,6 @@ THEIRS = {
     "onnxsim, mse": "onnxsim-mse",
     "AIMET-ONNX": "aimet",
 }
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 WHOLE_INT8 = ("QLinearConv", "QLinearMatMul", "QGemm")
 HERE = ("onnxsim-mse",)  # of theirs, those that this environment holds
 

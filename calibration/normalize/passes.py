@@ -18,7 +18,7 @@ from onnx import NodeProto, TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from ...runtime.errors import ModelError, gist
-from ..onnx_graph.graph import as_tensor, describe, initializers, opset
+from ..onnx_graph.graph import LAYERS, as_tensor, describe, initializers, opset
 from .checks import require_quantizable
 from .fusion import fold_batch_norms, fuse_matmul_add, take_in_biases
 from .hard_activations import join_hard_activations
@@ -34,7 +34,6 @@ NOT_CONSTANT = {
     "Multinomial",
     "Bernoulli",
 }
-WEIGHTED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 
 
 def normalize(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -167,7 +166,7 @@ def _untie_weights(model: onnx.ModelProto) -> None:
     weights, taken = initializers(model), set[str]()
     for node in model.graph.node:
         for i, name in enumerate(node.input):
-            if name in weights and name in taken and node.op_type in WEIGHTED:
+            if name in weights and name in taken and node.op_type in LAYERS:
                 copy = TensorProto.FromString(weights[name].SerializeToString())
                 copy.name = node.input[i] = f"{name}.{node.output[0]}"
                 model.graph.initializer.append(copy)

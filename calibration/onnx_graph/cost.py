@@ -23,9 +23,6 @@ class LayerCost:
     multiply_adds: int
     elements: int
 
-    def __add__(self, other: LayerCost) -> LayerCost:
-        return LayerCost(self.multiply_adds + other.multiply_adds, self.elements + other.elements)
-
 
 def layer_costs(model: onnx.ModelProto, layers: Iterable[str], sides: Sequence[int]) -> dict[str, LayerCost]:
     """What layers take, as far as shapes can be inferred.

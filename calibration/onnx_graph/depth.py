@@ -11,9 +11,8 @@ import onnx
 from numpy.typing import NDArray
 
 from ...runtime.session.session import Session
-from .graph import describe, element_types, expose
+from .graph import LAYERS, describe, element_types, expose, makers
 
-LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 
 
@@ -53,8 +52,8 @@ def errors_by_depth(
             wanted, got = (session.run(samples[position : position + 1]) for session in (first, second))
             for name in names:
                 sums[name].add(wanted[name], got[name])
-    makers = {name: node for node in model.graph.node for name in node.output}
-    return [DepthError(name, describe(makers[name]), sums[name].unexplained()) for name in names]
+    made_by = makers(model)
+    return [DepthError(name, describe(made_by[name]), sums[name].unexplained()) for name in names]
 
 
 class _Sums:

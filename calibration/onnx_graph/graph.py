@@ -14,6 +14,7 @@ from onnx import TensorProto, numpy_helper
 from ...runtime.errors import ModelError
 
 NO_LIMIT = float(np.finfo(np.float32).max)  # as which older exporters write that a Clip has no limit
+LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})  # operators whose second input is weights
 SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 

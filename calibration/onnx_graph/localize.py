@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ...runtime.session.session import Session
-from .graph import describe, expose
+from .graph import describe, expose, makers
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ def first_divergence(
     Returns:
         The divergence; None when all values that both forms name agree.
     """
-    makers = {name: node for node in model.graph.node for name in node.output}
-    shared = [name for name in makers if name in reference]
+    made_by = makers(model)
+    shared = [name for name in made_by if name in reference]
     with Session(expose(model, shared).SerializeToString(), optimize=False) as session:
         values = session.run(inputs)
     for name in shared:
         error = _relative_error(reference[name], values[name])
         if not error <= limit:
-            return Divergence(describe(makers[name]), name, error)
+            return Divergence(describe(made_by[name]), name, error)
     return None
 
 

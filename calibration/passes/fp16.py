@@ -15,6 +15,7 @@ import onnx
 from onnx import NodeProto, TensorProto, helper
 
 from ..onnx_graph.graph import (
+    LAYERS,
     array_of,
     as_tensor,
     element_types,
@@ -31,7 +32,6 @@ HALF_MAX = float(np.finfo(np.float16).max)
 HALF_TINY = float(np.finfo(np.float16).smallest_subnormal)
 HEADROOM = 2.0  # other pictures may reach further than those that were measured
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear"}
-LAYERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 TYPED_BY_ATTRIBUTE = {"Cast", "Constant", "ConstantOfShape"}
 _WantedType = Callable[[int], int]
 

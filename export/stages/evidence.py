@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...calibration.onnx_graph.depth import DepthError, errors_by_depth
@@ -147,17 +147,16 @@ def summarize(
 def gather(
     summary: RequestSummary,
     results: Mapping[str, PrecisionResult],
-    depth: Mapping[str, Sequence[DepthError]] | None = None,
+    depth: Mapping[str, tuple[DepthError, ...]],
 ) -> Evidence:
     """The evidence of one export, from each precision with its proofs."""
-    depths = {name: tuple(errors) for name, errors in (depth or {}).items()}
     kept = {
         name: {node: KeptNode(precision, result.reasons[node]) for node, precision in result.kept.items()}
         for name, result in results.items()
     }
     int8 = results["int8"].int8 if "int8" in results else None
     if int8 is None:
-        return Evidence(EVIDENCE_SCHEMA, summary, (), (), (), None, kept, depth=depths)
+        return Evidence(EVIDENCE_SCHEMA, summary, (), (), (), None, kept, depth=depth)
     return Evidence(
         schema=EVIDENCE_SCHEMA,
         request=summary,
@@ -165,17 +164,19 @@ def gather(
         layers=tuple(map(_layer, int8.ranked)),
         tried=int8.tried,
         curve=int8.curve,
-        depth=depths,
+        depth=depth,
         placement=int8.placement,
         kept=kept,
     )
 
 
-def depth_errors(results: Mapping[str, PrecisionResult], reference: Reference) -> dict[str, list[DepthError]]:
+def depth_errors(
+    results: Mapping[str, PrecisionResult], reference: Reference
+) -> dict[str, tuple[DepthError, ...]]:
     """How the error of each lower precision grows from the input to the outputs, on a few samples."""
     float32 = results["fp32"].artifact.model
     return {
-        name: errors_by_depth(float32, result.artifact.model, reference.inputs[:DEPTH_SAMPLES])
+        name: tuple(errors_by_depth(float32, result.artifact.model, reference.inputs[:DEPTH_SAMPLES]))
         for name, result in results.items()
         if name != "fp32"
     }

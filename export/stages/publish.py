@@ -86,9 +86,7 @@ def publish(
     """
     with publish_folder(out) as draft:
         manifest = _manifest(draft, out.name, outcome, seconds)
-        (draft / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-        page = report(Bundle.open(draft))
-        (draft / REPORT).write_text(page, encoding="utf-8")
+        (draft / REPORT).write_text(report(Bundle(draft, manifest)), encoding="utf-8")
         whole = replace(manifest, report=_entry(draft / REPORT))
         (draft / MANIFEST).write_text(whole.to_json(), encoding="utf-8")
         Bundle.open(draft)

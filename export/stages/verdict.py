@@ -25,14 +25,14 @@ def decide(
     if "int8" not in results:
         return Verdict(fallback, "INT8 was not asked for")
     parity, measured = results["int8"].parity, accuracy["int8"]
+    worst = _worst(results["int8"].int8)
     low, high = measured.ci95
     interval = f"95 % interval {low:.2f} to {high:.2f}, {measured.samples} samples"
     drop = f"{measured.metric} drops by {measured.drop:.2f} points ({interval})"
     if not parity:
-        return Verdict(fallback, f"INT8 failed parity: {parity.reason}{_worst(results['int8'].int8)}")
+        return Verdict(fallback, f"INT8 failed parity: {parity.reason}{worst}")
     if measured.drop > max_drop:
-        why = f"INT8 {drop}, above the budget of {max_drop:g}{_worst(results['int8'].int8)}"
-        return Verdict(fallback, why)
+        return Verdict(fallback, f"INT8 {drop}, above the budget of {max_drop:g}{worst}")
     return Verdict("int8", f"{drop}, within the budget of {max_drop:g}; {NOT_TIMED.format(fallback)}")
 
 

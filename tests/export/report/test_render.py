@@ -39,13 +39,18 @@ def page(tiny_bundle):
 
 @pytest.fixture
 def changed(tiny_bundle, tmp_path):
-    """The bundle with another manifest."""
+    """The bundle with another manifest; `measured` is its evidence.json, None for no such file."""
 
-    def change(**fields):
+    def change(measured: bytes | None = tiny_bundle.evidence_bytes(), **fields):
         folder = tmp_path / "changed"
         shutil.copytree(tiny_bundle.folder, folder)
-        manifest = replace(tiny_bundle.manifest, report=None, **fields)
-        (folder / "report.html").unlink()
+        for name in ("report.html", "evidence.json"):
+            (folder / name).unlink()
+        evidence = None
+        if measured is not None:
+            (folder / "evidence.json").write_bytes(measured)
+            evidence = FileEntry("evidence.json", sha256_bytes(measured), len(measured))
+        manifest = replace(tiny_bundle.manifest, report=None, evidence=evidence, **fields)
         (folder / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         return Bundle.open(folder)
 
@@ -111,14 +116,8 @@ def test_the_export_wrote_the_page_of_its_own_bundle(tiny_bundle, changed):
     assert "report.html" in tiny_bundle.manifest.files()
 
 
-def test_without_evidence_the_rest_is_shown(tiny_bundle, tmp_path):
-    folder = tmp_path / "old"
-    shutil.copytree(tiny_bundle.folder, folder)
-    for name in ("evidence.json", "report.html"):
-        (folder / name).unlink()
-    manifest = replace(tiny_bundle.manifest, evidence=None, report=None)
-    (folder / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
-    text = Page(render(Bundle.open(folder))).text
+def test_without_evidence_the_rest_is_shown(changed):
+    text = Page(render(changed(None))).text
     assert "Precisions" in text
     assert "Activations" not in text
 
@@ -146,16 +145,8 @@ def test_the_command_writes_beside_the_bundle_and_never_into_it(tiny_bundle, tmp
     assert parse_manifest((folder / "manifest.json").read_text(encoding="utf-8")).report is not None
 
 
-def test_evidence_of_an_older_schema_is_left_out(tiny_bundle, tmp_path):
-    folder = tmp_path / "old"
-    shutil.copytree(tiny_bundle.folder, folder)
-    (folder / "report.html").unlink()
-    data = json.dumps({"schema": 1, "curve": None}).encode()
-    (folder / "evidence.json").write_bytes(data)
-    entry = FileEntry("evidence.json", sha256_bytes(data), len(data))
-    manifest = replace(tiny_bundle.manifest, evidence=entry, report=None)
-    (folder / "manifest.json").write_text(manifest.to_json(), encoding="utf-8")
-    assert "Activations" not in Page(render(Bundle.open(folder))).text
+def test_evidence_of_an_older_schema_is_left_out(changed):
+    assert "Activations" not in Page(render(changed(json.dumps({"schema": 1, "curve": None}).encode()))).text
 
 
 def test_the_error_by_depth_is_a_share(tiny_bundle):

@@ -135,7 +135,9 @@ def test_an_error_that_is_not_finite_is_null():
         tried=(Attempt(False, 0, 0.0, 0.0, None, taken=True),),
     )
     asked = RequestSummary(("fp32", "int8"), "classification", "tensorrt", 1.0, "auto", 2, 2, 2)
-    value = json.loads(gather(asked, {"int8": PrecisionResult(None, result.parity, int8=result)}).to_json())
+    value = json.loads(
+        gather(asked, {"int8": PrecisionResult(None, result.parity, int8=result)}, {}).to_json()
+    )
     assert value["ranges"][0]["errors"] == {"max": 0.5, "mse": None}
     assert value["layers"] == [
         {"node": "y", "layer": "Conv y", "error": None, "multiply_adds": 12, "elements": 7}
