@@ -31,7 +31,12 @@ if TYPE_CHECKING:
     from .inference.verification import Replay, verify
     from .providers.placement import Placement
     from .providers.request import Batches, EngineOptions, ProviderRequest
+    from .rollout.changeover import SlotRunner
+    from .rollout.install import install, rollback
+    from .rollout.slot import Installed, Slot
     from .session.session import Session
+    from .signing.keys import read_private_key, read_public_key
+    from .signing.signature import require_signature, sign
     from .sources.frames import Frame, Source
 
 _MODULES = {
@@ -58,7 +63,12 @@ _MODULES = {
     "inference.verification": ("Replay", "verify"),
     "providers.placement": ("Placement",),
     "providers.request": ("Batches", "EngineOptions", "ProviderRequest"),
+    "rollout.changeover": ("SlotRunner",),
+    "rollout.install": ("install", "rollback"),
+    "rollout.slot": ("Installed", "Slot"),
     "session.session": ("Session",),
+    "signing.keys": ("read_private_key", "read_public_key"),
+    "signing.signature": ("require_signature", "sign"),
     "sources.frames": ("Frame", "Source"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
@@ -75,6 +85,7 @@ __all__ = [
     "Golden",
     "ImageError",
     "InputError",
+    "Installed",
     "Manifest",
     "MissingDependency",
     "ModelError",
@@ -91,11 +102,19 @@ __all__ = [
     "Runner",
     "Score",
     "Session",
+    "Slot",
+    "SlotRunner",
     "Source",
     "TensorError",
     "Tolerance",
     "Totals",
     "compare",
+    "install",
+    "read_private_key",
+    "read_public_key",
+    "require_signature",
+    "rollback",
+    "sign",
     "verify",
 ]
 

@@ -6,45 +6,38 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .command import EXIT_BAD_INPUT, EXIT_PROOF_FAILED, SIGNALS, JsonOption, emit, stop_at_once
-from .errors import PrecisionError, ProofError
-from .notices import elapsed_notices, tell_placement, tell_replays, tell_totals
+from .command import EXIT_BAD_INPUT, EXIT_PROOF_FAILED, SIGNALS, JsonOption, emit, lowered, stop_at_once
+from .errors import InputError, PrecisionError, ProofError
+from .notices import elapsed_notices, tell, tell_placement, tell_replays, tell_totals
+from .options import (
+    BatchOption,
+    BundleArgument,
+    DeviceOption,
+    DlaOption,
+    FallbackOption,
+    GraphOption,
+    KeysOption,
+    PrecisionOption,
+    ProviderOption,
+    WorkspaceOption,
+    engine_options,
+    verifying_keys,
+)
+from .rollout.cli import install, rollback, sign
 
 if TYPE_CHECKING:
     from .bundle.bundle import Bundle
     from .inference.runner import Runner
     from .inference.verification import Replay
-    from .providers.request import EngineOptions, ProviderRequest
-
-BundleArgument = Annotated[
-    Path, typer.Argument(metavar="BUNDLE", help="A folder that `edgeproof export` wrote.")
-]
-PrecisionOption = Annotated[
-    str | None,
-    typer.Option(help="fp32, fp16 or int8.", show_default="the one that suits the provider"),
-]
-ProviderOption = Annotated[
-    str, typer.Option(help="tensorrt, cuda, cpu, or auto: the first of these that takes every node.")
-]
-FallbackOption = Annotated[
-    bool, typer.Option("--allow-fallback", help="Go on when nodes run elsewhere; the results say so.")
-]
-DeviceOption = Annotated[int, typer.Option(min=0, help="Which GPU.")]
-DlaOption = Annotated[int | None, typer.Option("--dla", min=0, help="Use this DLA core of a Jetson.")]
-WorkspaceOption = Annotated[
-    int | None,
-    typer.Option("--workspace", min=1, metavar="MIB", help="Most memory TensorRT may compile with."),
-]
-BatchOption = Annotated[
-    int, typer.Option(min=1, help="Most frames of one inference; only those that are ready go together.")
-]
-GraphOption = Annotated[bool, typer.Option("--cuda-graph", help="Replay the GPU's launches as one.")]
+    from .providers.request import ProviderRequest
+    from .rollout.changeover import SlotRunner
 
 
 def run(  # noqa: PLR0913 - a command has as many arguments as options
@@ -91,9 +84,12 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a table with a header in place of JSON.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as without it.")] = False,
+    require_signature: KeysOption = None,
 ) -> None:
     """Label pictures, tensors, a video or a camera: one JSON object a line on stdout.
 
+    BUNDLE may be a slot (see `edgeproof install`): its bundle is run, and each that is installed there later.
     A frame that cannot be read gives an object with "error"; the rest goes on, and the exit status is 2.
     Ctrl-C or SIGTERM ends a stream after the frames that are under way.
     """
@@ -101,21 +97,23 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
     from .inference.formats import csv_header, csv_line, json_line
     from .inference.runner import Runner
     from .providers.request import ProviderRequest
+    from .rollout.changeover import open_runner
 
+    if as_csv and as_json:
+        raise InputError("--csv and --json exclude each other.", todo="leave one of them out")
     request = ProviderRequest(
         provider=provider,
         precision=precision,
         allow_fallback=allow_fallback,
         device=device,
         threads=threads,
-        engine=_engine(dla, workspace, batch, cuda_graph),
+        engine=engine_options(dla, workspace, batch, cuda_graph),
     )
-    with (
-        Runner.open(bundle, provider=request, top=top, workers=workers, streams=streams) as runner,
-        _stopped_by_signals(runner) as signals,
-    ):
-        tell_placement(runner, precision)
-        visit = Annotator(annotate, runner.bundle.task) if annotate else None
+    open_bundle = partial(Runner.open, provider=request, top=top, workers=workers, streams=streams)
+    opened = open_runner(bundle, open_bundle, verifying_keys(require_signature), tell=tell)
+    with opened as runner, _stopped_by_signals(runner) as signals:
+        tell_placement(runner.bundle.manifest, runner.placement, runner.precision, precision)
+        visit = Annotator(annotate) if annotate else None
         classes = runner.classes
         if as_csv:
             emit(csv_header(classes))
@@ -131,7 +129,8 @@ def run(  # noqa: PLR0913 - a command has as many arguments as options
 def verify(
     bundle: BundleArgument,
     precision: Annotated[
-        str | None, typer.Option(help="fp32, fp16 or int8.", show_default="every one that was proven")
+        str | None,
+        typer.Option(callback=lowered, help="fp32, fp16 or int8.", show_default="every one that was proven"),
     ] = None,
     provider: ProviderOption = "auto",
     allow_fallback: FallbackOption = False,
@@ -139,24 +138,25 @@ def verify(
     dla: DlaOption = None,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
+    require_signature: KeysOption = None,
 ) -> None:
     """Replay the golden inputs here and compare with PyTorch's own answers.
 
     Without --precision, every precision whose proof held at export is replayed; one that this machine's
     ONNX Runtime is known to compute wrongly is left out, and named on stderr.
     """
-    from .bundle.bundle import Bundle
     from .inference.verification import replay_line
     from .providers.request import ProviderRequest
     from .records import encode
+    from .signing.signature import open_signed
 
-    opened = Bundle.open(bundle)
+    opened = open_signed(bundle, verifying_keys(require_signature))
     models = opened.manifest.models
     chosen = [precision] if precision else [name for name, model in models.items() if model.parity]
     if not chosen:
         raise ProofError(f"No precision of the bundle {opened.manifest.name} was proven at its export.")
     request = ProviderRequest(
-        provider=provider, allow_fallback=allow_fallback, device=device, engine=_engine(dla, workspace)
+        provider=provider, allow_fallback=allow_fallback, device=device, engine=engine_options(dla, workspace)
     )
     results = _replay(opened, chosen, request, asked=precision is not None)
     tell_replays(results, provider)
@@ -200,7 +200,7 @@ def build(
         provider=provider,
         precision=precision,
         device=device,
-        engine=_engine(dla, workspace, batch, cuda_graph),
+        engine=engine_options(dla, workspace, batch, cuda_graph),
     )
     with elapsed_notices(f"compiling {opened.manifest.name}"):
         result = compile_engine(opened, request, context)
@@ -222,7 +222,9 @@ def bench(  # noqa: PLR0913 - a command has as many arguments as options
     duration: Annotated[float, typer.Option(min=0, help="Seconds that count, for each.")] = 5.0,
     compare: Annotated[
         str | None,
-        typer.Option(metavar="PROVIDER:PRECISION,...", help="Measure these beside it, in turns."),
+        typer.Option(
+            callback=lowered, metavar="PROVIDER:PRECISION,...", help="Measure these beside it, in turns."
+        ),
     ] = None,
     allow_fallback: FallbackOption = False,
     device: DeviceOption = 0,
@@ -258,11 +260,11 @@ def bench(  # noqa: PLR0913 - a command has as many arguments as options
         allow_fallback=allow_fallback,
         device=device,
         threads=threads,
-        engine=_engine(dla, workspace, cuda_graph=cuda_graph),
+        engine=engine_options(dla, workspace, cuda_graph=cuda_graph),
     )
     others = parse_requests(compare, request) if compare else ()
     plan = BenchmarkPlan((request, *others), parse_batches(batch), warm_up, duration)
-    report = measure(opened, plan, tell=lambda line: typer.echo(line, err=True))
+    report = measure(opened, plan, tell=tell)
     for found in report.measurements:
         if found.wanted == "auto" or found.fallback:
             typer.echo(f"batch {found.batch}: {found.placement}, precision {found.precision}", err=True)
@@ -291,18 +293,8 @@ def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add this floor's commands to an application."""
-    for command in (run, verify, build, bench, inspect, doctor):
+    for command in (run, verify, build, bench, inspect, doctor, sign, install, rollback):
         app.command()(command)
-
-
-def _engine(
-    dla: int | None, workspace_mib: int | None, batch: int = 1, cuda_graph: bool = False
-) -> EngineOptions:
-    """Options of the engine; the same for `build` as for `run`, which must find what `build` compiled."""
-    from .providers.request import Batches, EngineOptions
-
-    batches = Batches(batch if cuda_graph else 1, batch, batch)
-    return EngineOptions(batches, cuda_graph, dla, workspace_mib << 20 if workspace_mib else None)
 
 
 def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked: bool) -> dict[str, Replay]:
@@ -323,7 +315,7 @@ def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked
 
 
 @contextmanager
-def _stopped_by_signals(runner: Runner) -> Iterator[list[int]]:
+def _stopped_by_signals(runner: Runner | SlotRunner) -> Iterator[list[int]]:
     """Let the first signal end the runner's stream, and a second one the process; gives those received."""
     received: list[int] = []
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from types import FrameType
 from typing import Annotated
 
@@ -17,7 +18,18 @@ EXIT_PROOF_FAILED = 1
 EXIT_BAD_INPUT = 2
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+HELP = {"help_option_names": ["-h", "--help"]}  # of every command
+STATUSES = (
+    "Exit status: 0 done; 1 a proof failed; 2 bad usage or input; 130 (Ctrl-C), 143 (SIGTERM) and 141 (its "
+    "output was no longer read) when it was stopped."
+)
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def lowered(value: str | None) -> str | None:
+    """A word of an option in lower case, as all of its words are."""
+    return value.lower() if value else value
 
 
 def emit(line: str) -> None:
@@ -55,16 +67,26 @@ class _Debug:
 
     def __init__(self, app: typer.Typer) -> None:
         self.wanted = False
-        app.callback()(self._callback())
+        app.callback(epilog=STATUSES)(self._callback())
 
     def _callback(self) -> Callable[..., None]:
         def edgeproof(
             debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+            version: Annotated[
+                bool,
+                typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version."),
+            ] = False,
         ) -> None:
             """Take a PyTorch vision model to an embedded NVIDIA GPU, and prove every step."""
             self.wanted = debug
 
         return edgeproof
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        emit(f"edgeproof {version('edgeproof')}")
+        raise typer.Exit
 
 
 def stop_at_once(number: int, frame: FrameType | None) -> None:

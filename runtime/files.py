@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import os
@@ -26,6 +27,19 @@ def sha256_file(path: Path) -> str:
         while piece := stream.read(1 << 20):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def sync(path: Path) -> None:
+    """Have a file's contents, or a folder's entries, on disk before going on: a device may lose its power.
+
+    Raises:
+        OSError: the disk does not take them.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -108,8 +122,11 @@ def ensure_can_publish(target: Path, *, force: bool, replaceable: Callable[[Path
 
 
 def _swap_in(draft: Path, target: Path) -> None:
+    """Exchange the two in one step where the system can, so that one of them is there at every instant."""
     if not target.exists():
         draft.rename(target)
+        return
+    if _exchange(draft, target):
         return
     previous = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
     try:
@@ -121,6 +138,16 @@ def _swap_in(draft: Path, target: Path) -> None:
             raise
     finally:
         shutil.rmtree(previous, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Linux's renameat2 with RENAME_EXCHANGE; False where the system or the file system does not know it."""
+    try:
+        exchange = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    here, both = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return exchange(here, os.fsencode(one.absolute()), here, os.fsencode(other.absolute()), both) == 0
 
 
 def _writable_parent(target: Path) -> Path:

@@ -12,20 +12,25 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
+    from .bundle.manifest import Manifest
     from .inference.results import Totals
-    from .inference.runner import Runner
     from .inference.verification import Replay
+    from .providers.placement import Placement
 
 NOTICE_SECONDS = 5.0  # seconds
 
 
-def tell_placement(runner: Runner, asked: str | None) -> None:
+def tell(line: str) -> None:
+    """A line on stderr."""
+    typer.echo(line, err=True)
+
+
+def tell_placement(manifest: Manifest, placement: Placement, precision: str, asked: str | None) -> None:
     """Say on stderr where the model runs and in which precision, unless both are just what was requested."""
     from .providers.registry import AUTO
     from .session.selection import explain_precision
 
-    placement, precision = runner.placement, runner.precision
-    why = "" if asked else explain_precision(runner.bundle.manifest, placement.provider, precision)
+    why = "" if asked else explain_precision(manifest, placement.provider, precision)
     if placement.wanted == AUTO or placement.fallback or placement.dla or why:
         typer.echo(f"{placement}\n  precision {precision}" + (f" ({why})" if why else ""), err=True)
 

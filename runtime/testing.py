@@ -12,6 +12,7 @@ The fakes obey the same protocols as the real objects; everything between them i
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from .sources.frames import MEMORY, Frame, Sample, failed_frame
 
 INPUT, OUTPUT = "input", "scores"
 SIDE = 8
+BATCHES_KEPT = 10_000
 
 Answer = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -48,7 +50,7 @@ class FakeSession:
         placement: where it claims to run.
 
     Attributes:
-        batches: the sizes of the batches that were run, in the order in which they came.
+        batches: the sizes of the last batches that were run, in the order in which they came.
         closed: whether it was closed.
     """
 
@@ -66,7 +68,7 @@ class FakeSession:
         self.input_shape = shape
         self.input_dtype = dtype
         self.placement: Placement = placement or Placement("cpu", "cpu", {})
-        self.batches: list[int] = []
+        self.batches: deque[int] = deque(maxlen=BATCHES_KEPT)
         self.closed = False
         self._answer = answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,20 @@ def text(report: BenchmarkReport) -> str:
     table.insert(2, "  ".join("-" * width for width in widths))
     if any(m.fallback for m in report.measurements):
         table.append("* not on the requested provider")
-    return "\n".join([header, *table])
+    return "\n".join([header, *table, *_slow_int8(report.measurements)])
+
+
+def _slow_int8(measurements: Sequence[Measurement]) -> list[str]:
+    """A line for each batch at which INT8 labels fewer pictures than a float precision beside it."""
+    return [
+        f"INT8 is slower than {other.precision} on {own.provider} at batch {own.batch}: {ratio:.2f} times "
+        f"its pictures per second; ship {other.precision} for speed"
+        for own in measurements
+        for other in measurements
+        if own.precision == "int8" != other.precision
+        and (own.provider, own.batch) == (other.provider, other.batch)
+        and (ratio := own.throughput / other.throughput) < 1
+    ]
 
 
 def ensure_can_plot(path: Path) -> None:

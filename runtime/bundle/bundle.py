@@ -27,12 +27,16 @@ from ..tasks.registry import task_of
 from .manifest import COPY_AGAIN, FileEntry, Manifest, ModelEntry, PictureEntry, parse_manifest
 
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"  # the one file that may stand there unlisted: it signs the list
+BROWSERS_FILES = {".DS_Store", "Thumbs.db", "desktop.ini"}  # which macOS and Windows leave in any folder
 MAX_MANIFEST_BYTES = 64 << 20
 MAX_GOLDEN_BYTES = 1 << 30
 MAX_EVIDENCE_BYTES = 64 << 20
 MAX_PICTURE_BYTES = 4 << 20
 # Exact names only: the folder of a web page, say, holds a manifest.json, pictures and HTML files too.
-BUNDLE_FILE = re.compile(r"manifest\.json|.+\.onnx|.+\.npz|golden-\d+\.(png|jpg)|evidence\.json|report\.html")
+BUNDLE_FILE = re.compile(
+    r"manifest\.json|.+\.onnx|.+\.npz|golden-\d+\.(png|jpg)|evidence\.json|report\.html|model\.sig|bom\.cdx\.json"
+)
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,7 @@ def output_key(index: int, name: str) -> str:
 
 def is_bundle(folder: Path) -> bool:
     """Whether a folder is a bundle, whole or damaged, and may be replaced as one."""
-    names = {entry.name for entry in folder.iterdir()}
+    names = {entry.name for entry in folder.iterdir()} - BROWSERS_FILES
     return MANIFEST in names and all(BUNDLE_FILE.fullmatch(name) for name in names)
 
 
@@ -213,8 +217,9 @@ def _read_manifest(folder: Path) -> str:
 
 
 def _refuse_other_files(folder: Path, known: set[str]) -> None:
+    """What a file browser leaves behind is passed over: like all that is not listed, it is never read."""
     present = {entry.name for entry in folder.iterdir()}
-    extra = present - known - {MANIFEST}
+    extra = present - known - {MANIFEST, SIGNATURE} - BROWSERS_FILES
     if extra:
         raise BundleError(
             f"The bundle {folder} holds files that its manifest does not know.",

@@ -72,10 +72,21 @@ class ModelEntry(FileEntry):
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which precision to ship, and why."""
+    """Which precision to ship, and why.
+
+    Attributes:
+        ship: the precision.
+        why: in words.
+        decided: False where the interval of the drop holds the budget: INT8 may be within it, or not.
+        more_samples: about how many samples more would decide; None where it is decided, or none would.
+        warnings: what else a person should know before it is shipped.
+    """
 
     ship: Precision
     why: str
+    decided: bool = True
+    more_samples: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,8 @@ class Manifest:
         task_arrays: the file of what the task needs beside its parameters, such as anchors.
         evidence: the file of measurements that led to the models; None for a bundle of schema 1.
         report: the file that shows all of this to a person; None where there is none.
+        materials: the file that lists the packages with which the bundle was made, as CycloneDX; None where
+            there is none.
     """
 
     schema: int
@@ -116,6 +129,7 @@ class Manifest:
     stages: tuple[Mapping[str, Any], ...] = ()
     lineage: tuple[Mapping[str, Any], ...] = ()
     report: FileEntry | None = None
+    materials: FileEntry | None = None
 
     def __post_init__(self) -> None:
         unknown = set(self.models) - set(PRECISIONS)
@@ -152,7 +166,7 @@ class Manifest:
         return json.dumps({**value, HASH: manifest_sha256(value)}, indent=2) + "\n"
 
     def _entries(self) -> list[FileEntry]:
-        named = (self.evidence, self.task_arrays, self.report)
+        named = (self.evidence, self.task_arrays, self.report, self.materials)
         others = [entry for entry in named if entry is not None]
         return [*self.models.values(), self.golden, *self.pictures, *others]
 

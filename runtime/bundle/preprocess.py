@@ -285,5 +285,6 @@ def read_preprocess(path: Path) -> Preprocess:
         raise InputError(
             f"{path} does not describe a preprocessing: {error}",
             wanted='{"resize": 256, "crop": [224, 224], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}',
-            todo="edgeproof inspect BUNDLE --json   (shows one under `preprocess`)",
+            todo="write down what your training did, which is never guessed: docs/tutorial.md has the usual "
+            "ones, and `edgeproof inspect BUNDLE --json` shows one under `preprocess`",
         ) from error

@@ -19,7 +19,9 @@ def summarize(manifest: Manifest) -> str:
     title = f"{manifest.name} ({manifest.form} form, input {'x'.join(map(str, manifest.input.shape[1:]))})"
     kept = [line for name, model in manifest.models.items() for line in _kept(name, model)]
     made = [] if manifest.target is None else [f"int8 was made for {manifest.target}"]
-    return "\n".join([title, *lines, *made, *kept, f"ship {manifest.verdict.ship}: {manifest.verdict.why}"])
+    verdict = manifest.verdict
+    warnings = [f"warning: {warning}" for warning in verdict.warnings]
+    return "\n".join([title, *lines, *made, *kept, *warnings, f"ship {verdict.ship}: {verdict.why}"])
 
 
 def _kept(name: str, model: ModelEntry) -> list[str]:

@@ -10,7 +10,6 @@ from PIL import Image
 
 from ..errors import InputError, OutputError
 from ..files import publish_file, sha256_bytes
-from ..tasks.base import Task
 from .results import Prediction
 
 JPEG_QUALITY = 90
@@ -24,15 +23,13 @@ class Annotator:
 
     Args:
         folder: made if it is not there.
-        task: of the bundle, which draws.
 
     Raises:
         OutputError: the folder cannot be made or written.
     """
 
-    def __init__(self, folder: Path, task: Task) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._task = task
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -50,13 +47,13 @@ class Annotator:
                 f"{prediction.source} holds tensors: there is no picture to draw on.",
                 todo="leave --annotate out",
             )
-        view = prediction.view
-        if view is None:
-            raise AssertionError("a runner's predictions have a view")
+        view, task = prediction.view, prediction.task
+        if view is None or task is None:
+            raise AssertionError("a runner's predictions have a view and a task")
         name = file_name(prediction)
-        drawing = self._task.draw(picture, prediction.answer, view)
+        drawing = task.draw(picture, prediction.answer, view)
         self._save(name, drawing, "JPEG", quality=JPEG_QUALITY)
-        for ending, image in self._task.maps(prediction.answer, view).items():
+        for ending, image in task.maps(prediction.answer, view).items():
             self._save(f"{name.removesuffix('.jpg')}.{ending}", image, "PNG")
 
     def _save(self, name: str, image: Image.Image, kind: str, **options: int) -> None:

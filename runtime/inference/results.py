@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..tasks.base import View
+from ..tasks.base import Task, View
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Prediction:
         fallback: whether that is not what was requested.
         answer: as the task decoded it, in coordinates of the model's input.
         view: what a drawing of it needs.
+        task: which draws it; None where no runner made the prediction.
     """
 
     source: str
@@ -43,6 +44,7 @@ class Prediction:
     fallback: bool = False
     answer: Any = field(default=None, compare=False, repr=False)
     view: View | None = field(default=None, compare=False, repr=False)
+    task: Task | None = field(default=None, compare=False, repr=False)
 
     @property
     def top(self) -> tuple[Score, ...]:

@@ -300,6 +300,7 @@ class Runner:
             fallback=self.placement.fallback,
             answer=answer,
             view=view,
+            task=self._task,
         )
 
 

@@ -253,6 +253,10 @@ class SessionBuilder:
 
 def _sole_input(session: Any) -> ModelInput:
     inputs = session.get_inputs()
+    try:  # ONNX Runtime decodes names, of sides too, when they are asked for
+        _ = [(value.name, value.shape) for value in (*inputs, *session.get_outputs())]
+    except UnicodeDecodeError as error:
+        raise ModelError("The model's inputs or outputs have names that are no text.") from error
     if len(inputs) != 1:
         raise ModelError(
             "The model must have exactly one input.", got=", ".join(i.name for i in inputs) or "none"

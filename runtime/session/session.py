@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from ..providers.registry import PROVIDERS
 from ..providers.request import ProviderRequest, as_request
 from .binding import Binding, BindingPool, Bindings, Mark, RecordedBinding, no_mark
 from .builder import Engine, ModelFor, open_first, same_model
+
+OPTIONS_FROM_MODEL = "ORT_LOAD_CONFIG_FROM_MODEL"  # an environment variable of ONNX Runtime's
 
 
 class Session:
@@ -69,6 +72,12 @@ class Session:
         self.input_shape: Shape = opened.input.shape
         self.input_dtype: str = opened.input.dtype
         self.output_names: tuple[str, ...] = tuple(o.name for o in self._session.get_outputs())
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """How many samples the model takes at once; None where it takes any number."""
+        first = self.input_shape[0]
+        return first if isinstance(first, int) else None
 
     def run(self, batch: NDArray[Any], mark: Mark = no_mark) -> dict[str, NDArray[Any]]:
         """Infer one batch and return all outputs by name.
@@ -144,7 +153,9 @@ def run_batched(session: Session, samples: NDArray[Any], batch: int) -> dict[str
 def load_onnxruntime(root: Path = ROOT) -> Any:
     """Import onnxruntime, which each device installs in its own way, when it is first needed.
 
-    PyTorch's exporter takes about two seconds longer in a process that has onnxruntime loaded.
+    PyTorch's exporter takes about two seconds longer in a process that has onnxruntime loaded. Where the
+    environment asks ONNX Runtime to take session options from a model's metadata, that is forgotten: a bundle
+    is untrusted, and options write profiles and load libraries.
 
     Args:
         root: where the file system starts.
@@ -156,4 +167,5 @@ def load_onnxruntime(root: Path = ROOT) -> Any:
         import onnxruntime
     except ImportError as error:
         raise missing_onnxruntime(error, root) from error
+    os.environ.pop(OPTIONS_FROM_MODEL, None)
     return onnxruntime

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import struct
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,7 +19,7 @@ from ..errors import ImageError, InputError, TensorError, gist
 # Formats that Pillow decodes by itself: an EPS would start another program, whatever its file is called.
 FORMATS = {"AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP"}
 
-
+MAX_PIXELS = 1 << 27  # as RGBA half a gigabyte; the largest cameras give 100 to 120 million
 TENSOR_ENDING = ".npy"
 MACOS_LEFTOVERS = "__MACOSX"  # what macOS puts into archives
 
@@ -76,7 +75,7 @@ def _expand_one(source: str, endings: Collection[str], skip: Callable[[Path], ob
 
 
 def _files_in(folder: Path, endings: Collection[str], skip: Callable[[Path], object]) -> list[Path]:
-    files = sorted(_seen_below(folder))
+    files = sorted(visible_files(folder))
     chosen = [file for file in files if file.suffix.lower() in endings]
     for file in set(files).difference(chosen):
         skip(file)
@@ -90,14 +89,15 @@ def _files_in(folder: Path, endings: Collection[str], skip: Callable[[Path], obj
     return chosen
 
 
-def _seen_below(folder: Path) -> Iterator[Path]:
+def visible_files(folder: Path) -> Iterator[Path]:
     """Files in and below a folder, but for hidden ones. Links to folders may be loops: none is followed."""
     for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        yield from (Path(parent) / name for name in files if not _is_hidden(name))
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        yield from (Path(parent) / name for name in files if not is_hidden(name))
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is there for a program's own use: .DS_Store, .ipynb_checkpoints, __MACOSX."""
     return name.startswith(".") or name == MACOS_LEFTOVERS
 
 
@@ -117,6 +117,12 @@ def decode_image(file: Path | IO[bytes], name: str) -> Image.Image:
     """Read one picture whole from a path or an open file, which errors call `name`; as `read_image`."""
     try:
         with Image.open(file, formats=_formats()) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    f"{name} is too large to be a picture.",
+                    wanted=f"at most {MAX_PIXELS} pixels",
+                    got=f"{image.width} x {image.height}",
+                )
             if _is_deep(image):
                 raise ImageError(
                     f"{name} holds more than 8 bits a channel, and cutting them would change the picture.",
@@ -124,14 +130,16 @@ def decode_image(file: Path | IO[bytes], name: str) -> Image.Image:
                 )
             image.load()
             return image
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{name} is not a picture that Pillow can read.") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name} is too large to be a picture: {error}") from error
     except FileNotFoundError as error:
         raise ImageError(f"{name} does not exist.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error) as error:
-        raise ImageError(f"{name} is damaged or truncated: {error}") from error
+    except Exception as error:  # Pillow fails on damaged files in more ways than it documents
+        raise ImageError(f"{name} is damaged or truncated: {gist(error)}") from error
 
 
 def read_tensors(path: Path, shape: tuple[int | str, ...], dtype: str) -> NDArray[Any]:

@@ -271,6 +271,24 @@ def replace_file(edit_manifest):
 
 
 @pytest.fixture(scope="session")
+def make_key(tmp_path_factory):
+    """make_key(curve=..., secret=""): files of a private key, perhaps encrypted, and its public half."""
+    from cryptography.hazmat.primitives import serialization as pem
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    def make(curve=ec.SECP256R1, secret=""):
+        folder, key = tmp_path_factory.mktemp("key"), ec.generate_private_key(curve())
+        encryption = pem.BestAvailableEncryption(secret.encode()) if secret else pem.NoEncryption()
+        private, public = folder / "private.pem", folder / "public.pem"
+        private.write_bytes(key.private_bytes(pem.Encoding.PEM, pem.PrivateFormat.PKCS8, encryption))
+        form = pem.PublicFormat.SubjectPublicKeyInfo
+        public.write_bytes(key.public_key().public_bytes(pem.Encoding.PEM, form))
+        return private, public
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def paint():
     """paint(path, label, size=(12, 10), mode="RGB"): save a picture of one of the bundle's colours."""
 

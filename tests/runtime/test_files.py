@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeproof.runtime import files
 from edgeproof.runtime.errors import OutputError
 from edgeproof.runtime.files import (
     ensure_can_publish,
@@ -131,7 +132,10 @@ def test_a_folder_appears_only_when_the_block_is_done(tmp_path):
     assert names(target.parent) == ["folder"]
 
 
-def test_a_folder_is_replaced_as_a_whole(tmp_path):
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_folder_is_replaced_as_a_whole(tmp_path, monkeypatch, exchanges):
+    if not exchanges:
+        monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     target = tmp_path / "folder"
     target.mkdir()
     (target / "old").write_bytes(b"old")
@@ -177,6 +181,7 @@ def test_the_previous_folder_is_put_back_when_the_new_one_cannot_take_its_place(
             raise error
         return rename(path, destination)
 
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)  # as on a file system that cannot
     monkeypatch.setattr(Path, "rename", fail_for_the_draft)
     with pytest.raises(type(error)), publish_folder(target) as draft:
         (draft / "new").write_bytes(b"new")

@@ -1,7 +1,6 @@
 """benchmarks/gpu.py on the CPU and on the stand-in for a GPU: all of it but the figures."""
 
 import dataclasses
-import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -17,24 +16,23 @@ SECONDS = 0.02
 
 
 @pytest.fixture
-def gpu(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("gpu")
+def gpu(script):
+    return script("benchmarks/gpu.py")
 
 
 @pytest.fixture
-def gpu_report(gpu):
-    return importlib.import_module("gpu_report")
+def gpu_report(script):
+    return script("benchmarks/gpu_report.py")
 
 
 @pytest.fixture
-def gpu_options(gpu):
-    return importlib.import_module("gpu_options")
+def gpu_options(script):
+    return script("benchmarks/gpu_options.py")
 
 
 @pytest.fixture
-def gpu_speed(gpu):
-    return importlib.import_module("gpu_speed")
+def gpu_speed(script):
+    return script("benchmarks/gpu_speed.py")
 
 
 @pytest.fixture

@@ -22,9 +22,8 @@ ALL_THERE = {"missing": [], "providers": ["CUDAExecutionProvider"], "driver": ""
 
 
 @pytest.fixture
-def gpu_test(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("gpu_test")
+def gpu_test(script):
+    return script("benchmarks/gpu_test.py")
 
 
 @pytest.fixture

@@ -281,6 +281,18 @@ def test_the_table_names_the_power_mode_and_clocks_that_move(bundle):
     assert "jetson_clocks" not in bench_report.text(report)
 
 
+def test_an_int8_that_is_slower_than_float_is_said(bundle):
+    report = measure(bundle, CPU)
+    (found,) = report.measurements
+    int8 = dataclasses.replace(found, precision="int8", throughput=0.5 * found.throughput)
+    both = dataclasses.replace(report, measurements=(found, int8))
+    assert f"INT8 is slower than {found.precision} on cpu at batch 1: 0.50 times" in bench_report.text(both)
+    fast = dataclasses.replace(int8, throughput=2 * found.throughput)
+    other_batch = dataclasses.replace(int8, batch=8)
+    for quiet in ((found, fast), (found, other_batch), (int8,)):
+        assert "slower" not in bench_report.text(dataclasses.replace(report, measurements=quiet))
+
+
 def test_the_report_is_plain_json(machine, bundle):
     report = measure(bundle, CPU, CUDA)
     value = json.loads(json.dumps(encode(report), allow_nan=False))

@@ -109,3 +109,33 @@ def test_the_interval_covers_the_true_drop_about_95_times_in_100(lost, gained):
         low, high = measure(~is_gained, ~is_lost).ci95
         covered += low <= 100 * (lost - gained) <= high
     assert covered / repeats >= 0.93
+
+
+def test_sixty_six_same_answers_do_not_hold_a_budget_of_one_point():
+    accuracy = measure(*pairs(kept=66))
+    assert accuracy.within(1) is None
+    more = accuracy.samples_to_decide(1)
+    assert measure(*pairs(kept=66 + more)).within(1)
+    assert measure(*pairs(kept=66 + more - 1)).within(1) is None
+
+
+@given(st.integers(1, 200), st.integers(0, 20), st.integers(0, 20), st.sampled_from([0.5, 1, 3]))
+@settings(max_examples=50, deadline=None)
+def test_so_many_samples_that_answer_alike_would_decide(kept, lost, gained, budget):
+    accuracy = measure(*pairs(kept=kept, lost=lost, gained=gained))
+    more = accuracy.samples_to_decide(budget)
+    assert (more == 0) == (accuracy.within(budget) is not None)
+    if more:
+        times = -(-(accuracy.samples + more) // accuracy.samples)
+        assert (
+            measure(*pairs(kept=kept * times, lost=lost * times, gained=gained * times)).within(budget)
+            is not None
+        )
+
+
+def test_a_budget_that_is_lost_or_kept_for_certain():
+    accuracy = measure(*pairs(kept=500, lost=500))
+    assert accuracy.within(1) is False
+    assert accuracy.within(60) is True
+    assert accuracy.within(50) is None
+    assert (accuracy.lost, accuracy.gained) == (500, 0)

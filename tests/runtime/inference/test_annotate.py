@@ -20,7 +20,7 @@ def prediction(source="photos/cat.jpg", frame=3, label="Egyptian cat"):
     answer = np.array([-1.0, 2.0], np.float32)
     view = View(("dog", label), OUTPUTS)
     row = Classification().row(answer, view)
-    return Prediction(source, frame, 0.0, row, 1.0, answer=answer, view=view)
+    return Prediction(source, frame, 0.0, row, 1.0, answer=answer, view=view, task=Classification())
 
 
 def annotated(picture, found):
@@ -44,7 +44,7 @@ def test_labels_that_the_font_lacks_do_no_harm():
 
 
 def test_each_picture_becomes_one_file(tmp_path):
-    write = Annotator(tmp_path / "a" / "b", Classification())
+    write = Annotator(tmp_path / "a" / "b")
     write(prediction("x/cat.jpg"), Image.new("RGB", (30, 20)))
     write(prediction("y/cat.jpg"), Image.new("RGB", (30, 20)))
     write(prediction("y/cat.jpg"), Image.new("RGB", (30, 20)))
@@ -64,20 +64,20 @@ def test_any_source_gives_one_plain_name(source, frame):
 
 def test_a_tensor_shows_nothing(tmp_path):
     with pytest.raises(InputError, match="no picture to draw on"):
-        Annotator(tmp_path, Classification())(prediction("a.npy"), None)
+        Annotator(tmp_path)(prediction("a.npy"), None)
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be made"):
-        Annotator(tmp_path / "file" / "folder", Classification())
+        Annotator(tmp_path / "file" / "folder")
 
 
 def test_a_disk_that_is_full_is_told(tmp_path, monkeypatch):
     def full(self, *arguments, **options):
         raise OSError(28, "No space left on device")
 
-    write = Annotator(tmp_path, Classification())
+    write = Annotator(tmp_path)
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(OutputError, match="cannot be written") as caught:
         write(prediction(), Image.new("RGB", (30, 20)))

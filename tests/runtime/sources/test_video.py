@@ -102,7 +102,7 @@ def test_annotating_a_video_writes_every_frame(film, tmp_path):
     from edgeproof.runtime.inference.annotate import Annotator
 
     with fake_runner() as runner:
-        list(runner.stream(film, visit=Annotator(tmp_path / "out", runner.bundle.task)))
+        list(runner.stream(film, visit=Annotator(tmp_path / "out")))
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert [name.split(".")[-2] for name in names] == [f"{n:06d}" for n in range(len(COLOURS))]
     with Image.open(tmp_path / "out" / names[0]) as picture:
