@@ -8,12 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .base import Measure
 from .boxes import Boxes, areas, intersections
+from .figures import (
+    Arrays,
+    ClassFigures,
+    Curve,
+    Figures,
+    Findings,
+    calibration,
+    joined,
+    name_of_class,
+    percent,
+)
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU
 RECALLS = np.linspace(0, 1, 101)
@@ -74,6 +86,60 @@ class MeanAveragePrecision(Measure):
         if found is None:
             return {}
         return {"mAP@0.75": 100 * float(found[5]), "mAP@0.5:0.95": 100 * float(np.mean(found))}
+
+
+class ObjectFindings(Findings):
+    """Which objects were found, how surely, and which there were.
+
+    Args:
+        min_score: at which precision and recall of a class are told.
+    """
+
+    def __init__(self, min_score: float) -> None:
+        self._min_score = min_score
+
+    def of(self, wanted: Boxes, answer: Boxes) -> dict[str, NDArray[Any]]:
+        """The arrays of `Matches` by name."""
+        return vars(MeanAveragePrecision().count(wanted, answer))
+
+    def count(self, found: Arrays) -> Matches:
+        """As `MeanAveragePrecision` counts."""
+        return Matches(**found)
+
+    def figures(self, found: Sequence[Arrays], labels: Sequence[str]) -> Figures:
+        """At IoU 0.5: average precision, precision and recall by class, curves, calibration of scores."""
+        whole = Matches(**{name: joined(found, name) for name in Matches.__annotations__})
+        judged = ~whole.skipped[:, 0]
+        error, bins = calibration(whole.scores[judged], whole.hit[judged, 0])
+        kinds = [int(index) for index in np.union1d(whole.truths, whole.classes[judged])]
+        curves = [self._curve(whole, index, labels) for index in np.unique(whole.truths)]
+        each = tuple(self._class(whole, index, labels) for index in kinds)
+        return Figures(each, (), tuple(curves), error, bins, MeanAveragePrecision().details([whole]))
+
+    def _class(self, whole: Matches, index: int, labels: Sequence[str]) -> ClassFigures:
+        truths = int(np.sum(whole.truths == index))
+        hits, scores = _of_class(whole, index)
+        told = scores >= self._min_score
+        return ClassFigures(
+            name_of_class(labels, index),
+            truths,
+            100 * _average_precision(hits, truths) if truths else None,
+            percent(np.count_nonzero(hits[told]), len(hits[told])),
+            percent(np.count_nonzero(hits[told]), truths),
+        )
+
+    def _curve(self, whole: Matches, index: int, labels: Sequence[str]) -> Curve:
+        right = np.cumsum(_of_class(whole, index)[0])
+        recall = right / np.sum(whole.truths == index)
+        precision = right / np.arange(1, len(right) + 1)
+        return Curve(name_of_class(labels, int(index)), tuple(recall.tolist()), tuple(precision.tolist()))
+
+
+def _of_class(whole: Matches, index: int) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Whether each judged detection of a class hit at IoU 0.5, and its score, the surest first."""
+    mine = np.flatnonzero((whole.classes == index) & ~whole.skipped[:, 0])
+    mine = mine[np.argsort(-whole.scores[mine], kind="stable")]
+    return whole.hit[mine, 0], whole.scores[mine]
 
 
 def _best_of_each_class(found: Boxes) -> Boxes:

@@ -7,7 +7,7 @@ floors knows a task.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .figures import Findings
 from .geometry import Geometry
 from .outputs import OutputSpec, Part
 
@@ -133,6 +134,14 @@ class Task(ABC):
     def for_metric(self) -> Task:
         """The task as its metric reads answers; for most it is the same."""
         return self
+
+    def chance(self, truths: Iterable[Any]) -> float | None:
+        """The metric of a model that always gives the commonest truth, in percent; None for most tasks."""
+        return None
+
+    def findings(self, outputs: Sequence[OutputSpec]) -> Findings | None:
+        """What labelled samples tell beside the metric; None where the task knows no truth."""
+        return None
 
     def ranks(self, outputs: Sequence[OutputSpec]) -> bool:
         """Whether a row holds the best classes, so that a table can have a column for each."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,9 +13,21 @@ from PIL import Image
 from ..errors import TaskError
 from .base import Measure, Outputs, Proportion, Task, View
 from .drawing import with_text
+from .figures import (
+    Arrays,
+    ClassFigures,
+    Figures,
+    Findings,
+    calibration,
+    confusions,
+    joined,
+    name_of_class,
+    percent,
+)
 from .outputs import OutputSpec, Part, whole_outputs
 
 DIGITS = 6  # of a probability in a row
+TOP = 5
 
 
 class _SameClass(Proportion):
@@ -34,6 +46,49 @@ class _Top1(Proportion):
 
     def count(self, wanted: Any, answer: NDArray[np.floating]) -> float:
         return float(np.mean(answer.argmax(axis=-1) == wanted))
+
+
+class ClassFindings(Findings):
+    """The class that was answered, how surely, and at which place the right one stood.
+
+    Args:
+        probabilities: whether scores are probabilities; they are logits else.
+    """
+
+    def __init__(self, *, probabilities: bool) -> None:
+        self._probabilities = probabilities
+
+    def of(self, wanted: Any, answer: NDArray[np.floating]) -> dict[str, NDArray[Any]]:
+        """Of the sample, or of each position of its sequence."""
+        scores = answer.astype(np.float32).reshape(-1, answer.shape[-1])
+        truth = np.asarray(wanted, np.int64).ravel()
+        likely = scores if self._probabilities else softmax(scores)
+        return {
+            "truth": truth,
+            "answer": scores.argmax(axis=1),
+            "confidence": likely.max(axis=1),
+            "rank": (scores > scores[np.arange(len(truth)), truth, None]).sum(axis=1),
+        }
+
+    def count(self, found: Arrays) -> float:
+        """As `_Top1` counts."""
+        return float(np.mean(found["truth"] == found["answer"]))
+
+    def figures(self, found: Sequence[Arrays], labels: Sequence[str]) -> Figures:
+        """Precision and recall by class, confusions, top-5, and the calibration error."""
+        truth, answer, rank = (joined(found, name) for name in ("truth", "answer", "rank"))
+        right = truth == answer
+        error, bins = calibration(joined(found, "confidence"), right)
+        each = []
+        for index in np.union1d(truth, answer):
+            mine, said = truth == index, answer == index
+            recall = percent(np.count_nonzero(right & mine), np.count_nonzero(mine))
+            precision = percent(np.count_nonzero(right & said), np.count_nonzero(said))
+            name = name_of_class(labels, int(index))
+            each.append(ClassFigures(name, int(np.count_nonzero(mine)), recall, precision, recall))
+        details = {f"top-{TOP}": 100 * float(np.mean(rank < TOP))} if len(labels) > TOP else {}
+        pairs = confusions(truth, answer, np.ones_like(truth), labels)
+        return Figures(tuple(each), pairs, (), error, bins, details)
 
 
 @dataclass(frozen=True)
@@ -82,6 +137,15 @@ class Classification(Task):
     def parts(self, outputs: Sequence[OutputSpec]) -> tuple[Part, ...]:
         """Each output as a whole."""
         return whole_outputs(outputs)
+
+    def chance(self, truths: Iterable[Any]) -> float | None:
+        """The share of the commonest class."""
+        found = np.concatenate([np.ravel(truth) for truth in truths])
+        return 100 * float(np.unique(found, return_counts=True)[1].max()) / len(found)
+
+    def findings(self, outputs: Sequence[OutputSpec]) -> Findings:
+        """By class, with confusions and the calibration of probabilities."""
+        return ClassFindings(probabilities=outputs[0].scores == "probabilities")
 
     def ranks(self, outputs: Sequence[OutputSpec]) -> bool:
         """A sequence has no best classes, but one at each position."""
@@ -134,4 +198,4 @@ def softmax(scores: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _label(view: View, index: int) -> str:
-    return view.labels[index] if index < len(view.labels) else str(index)
+    return name_of_class(view.labels, index)

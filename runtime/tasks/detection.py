@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from ..errors import TaskError
-from .average_precision import MeanAveragePrecision
+from .average_precision import MeanAveragePrecision, ObjectFindings
 from .base import Measure, Outputs, Task, View
 from .boxes import Boxes, areas, iou, nms
 from .drawing import font_size, palette
+from .figures import Findings, name_of_class
 from .geometry import Geometry
 from .layouts import LAYOUTS, Candidates, Layout
 from .outputs import OutputSpec, Part, whole
@@ -91,6 +92,10 @@ class Detection(Task):
     def metric(self) -> Measure:
         """COCO's mean average precision."""
         return MeanAveragePrecision()
+
+    def findings(self, outputs: Sequence[OutputSpec]) -> Findings:
+        """By class, with curves and the calibration of scores."""
+        return ObjectFindings(self.min_score)
 
     def require_fit(self, outputs: Sequence[OutputSpec], labels: Sequence[str]) -> None:
         """Refuse outputs of another layout, and anchors that are not theirs.
@@ -260,4 +265,4 @@ def _named(found: Mapping[str, Any]) -> str:
 
 
 def _label(view: View, index: int) -> str:
-    return view.labels[index] if index < len(view.labels) else str(index)
+    return name_of_class(view.labels, index)

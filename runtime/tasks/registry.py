@@ -124,7 +124,7 @@ def described(task: Task) -> str:
 
 
 def _kind(name: str) -> type[Task]:
-    kind = TASKS.get(name)
+    kind = TASKS.get(name.lower())
     if kind is None:
         raise TaskError(
             f"There is no task {name!r}.",

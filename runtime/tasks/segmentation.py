@@ -13,6 +13,7 @@ from PIL import Image
 from ..errors import TaskError
 from .base import Measure, Outputs, Task, View
 from .drawing import palette, with_text
+from .figures import Arrays, ClassFigures, Figures, Findings, confusions, joined, name_of_class, percent
 from .geometry import Geometry
 from .outputs import OutputSpec, Part, whole_outputs
 
@@ -42,14 +43,7 @@ class MeanIoU(Measure):
         Raises:
             TaskError: the maps have different sizes.
         """
-        if wanted.shape != answer.shape:
-            raise TaskError(
-                "A map of classes has another size.",
-                wanted=f"shape {wanted.shape}",
-                got=f"shape {answer.shape}",
-            )
-        judged = wanted != NO_LABEL
-        truth, found = wanted[judged], answer[judged]
+        truth, found = _judged(wanted, answer)
         maps = (truth[truth == found], truth, found)
         return np.stack([np.bincount(each, minlength=MAX_CLASSES + 1) for each in maps])
 
@@ -68,6 +62,52 @@ class MeanIoU(Measure):
         both, wanted, found = np.sum(counts, axis=0)
         union = wanted + found - both
         return {int(i): float(both[i] / union[i]) for i in np.flatnonzero(union)}
+
+
+class PixelFindings(Findings):
+    """How often each class was answered where each was the truth."""
+
+    def of(self, wanted: NDArray[np.uint8], answer: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """The pairs that occur: truth, answer and number of pixels, each of shape (P,)."""
+        truth, found = _judged(wanted, answer)
+        pairs, counts = np.unique(truth.astype(np.int64) << 8 | found, return_counts=True)
+        return {"truth": pairs >> 8, "answer": pairs & 0xFF, "pixels": counts}
+
+    def count(self, found: Arrays) -> NDArray[np.int64]:
+        """As `MeanIoU` counts."""
+        truth, answer, pixels = found["truth"], found["answer"], found["pixels"]
+        both = truth == answer
+        sides = ((truth[both], pixels[both]), (truth, pixels), (answer, pixels))
+        counts = [np.bincount(*side, minlength=MAX_CLASSES + 1) for side in sides]
+        return np.stack(counts).astype(np.int64)
+
+    def figures(self, found: Sequence[Arrays], labels: Sequence[str]) -> Figures:
+        """IoU, precision and recall by class, and confusions, in pixels."""
+        both, truths, answers = np.sum([self.count(each) for each in found], axis=0)
+        each = [
+            ClassFigures(
+                name_of_class(labels, int(i)),
+                int(truths[i]),
+                percent(both[i], truths[i] + answers[i] - both[i]),
+                percent(both[i], answers[i]),
+                percent(both[i], truths[i]),
+            )
+            for i in np.flatnonzero(truths + answers)
+        ]
+        truth, answer, pixels = (joined(found, name) for name in ("truth", "answer", "pixels"))
+        return Figures(tuple(each), confusions(truth, answer, pixels, labels))
+
+
+def _judged(
+    wanted: NDArray[np.uint8], answer: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Truth and answer of the pixels that are judged."""
+    if wanted.shape != answer.shape:
+        raise TaskError(
+            "A map of classes has another size.", wanted=f"shape {wanted.shape}", got=f"shape {answer.shape}"
+        )
+    judged = wanted != NO_LABEL
+    return wanted[judged], answer[judged]
 
 
 @dataclass(frozen=True)
@@ -121,6 +161,10 @@ class Segmentation(Task):
                 got=f"shape {shape}" + ("" if self.threshold is None else f", threshold {self.threshold:g}"),
                 todo=todo,
             )
+
+    def findings(self, outputs: Sequence[OutputSpec]) -> Findings:
+        """By class, with confusions."""
+        return PixelFindings()
 
     def parts(self, outputs: Sequence[OutputSpec]) -> tuple[Part, ...]:
         """Each output as a whole."""
@@ -188,4 +232,4 @@ def _in_picture(answer: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
 
 
 def _label(view: View, index: int) -> str:
-    return view.labels[index] if index < len(view.labels) else str(index)
+    return name_of_class(view.labels, index)
