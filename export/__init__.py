@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..calibration.passes.uint8_request import Uint8Request
     from ..calibration.progress import Progress
+    from .comparison.compare import Comparison
+    from .comparison.open_forms import CompareRequest, compare_models
     from .data.arrays import array_dataset
     from .data.dataset import Dataset, Split
+    from .evaluation.evaluate import EvaluateRequest, EvaluationReport, evaluate_bundle
     from .pipeline import export_bundle
     from .request import ExportRequest
     from .training.run import Training, TrainRequest, train_model
 
 _HOME = {
+    "CompareRequest": ".comparison.open_forms",
+    "Comparison": ".comparison.compare",
     "Dataset": ".data.dataset",
+    "EvaluateRequest": ".evaluation.evaluate",
+    "EvaluationReport": ".evaluation.evaluate",
     "ExportRequest": ".request",
     "Progress": "..calibration.progress",
     "Split": ".data.dataset",
@@ -24,12 +31,18 @@ _HOME = {
     "Training": ".training.run",
     "Uint8Request": "..calibration.passes.uint8_request",
     "array_dataset": ".data.arrays",
+    "compare_models": ".comparison.open_forms",
+    "evaluate_bundle": ".evaluation.evaluate",
     "export_bundle": ".pipeline",
     "train_model": ".training.run",
 }
 
 __all__ = [
+    "CompareRequest",
+    "Comparison",
     "Dataset",
+    "EvaluateRequest",
+    "EvaluationReport",
     "ExportRequest",
     "Progress",
     "Split",
@@ -37,6 +50,8 @@ __all__ = [
     "Training",
     "Uint8Request",
     "array_dataset",
+    "compare_models",
+    "evaluate_bundle",
     "export_bundle",
     "train_model",
 ]

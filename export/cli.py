@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -22,9 +23,15 @@ from ..calibration.cli import (
     Uint8Option,
 )
 from ..runtime import cli as runtime_cli
-from ..runtime.command import JsonOption, emit
+from ..runtime.command import HELP, JsonOption, emit, lowered
 from ..runtime.command import main as run_application
-from ..runtime.errors import InputError, MissingDependency
+from ..runtime.errors import InputError
+from .comparison.cli import compare
+from .evaluation.cli import evaluate
+from .packages import require_packages
+from .packaging.cli import package
+from .shapes import parse_shape
+from .sweep.cli import sweep
 
 NETWORKS = "Registry or torchvision name, package.module:factory or file.py:factory"
 NetworkArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"{NETWORKS}.")]
@@ -39,7 +46,8 @@ DataOption = Annotated[
     ),
 ]
 FormOption = Annotated[
-    str | None, typer.Option(help="standard or small.", show_default="that which suits the data")
+    str | None,
+    typer.Option(callback=lowered, help="standard or small.", show_default="that which suits the data"),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="An option of the architecture.")
@@ -48,7 +56,7 @@ InputOption = Annotated[
     str | None,
     typer.Option("--input", metavar="CxHxW", help="Input of your own network, such as 3x160x160."),
 ]
-NEEDED = ("torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors")
+MODEL_FILES = (".onnx", ".pt2", ".py")
 
 
 ExportTaskOption = Annotated[
@@ -75,7 +83,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     options: SetOption = None,
     task: ExportTaskOption = None,
     precision: Annotated[
-        str, typer.Option(help="Comma-separated; fp32 is always among them.")
+        str, typer.Option(callback=lowered, help="Comma-separated; fp32 is always among them.")
     ] = "fp32,fp16,int8",
     max_drop: Annotated[
         float, typer.Option(min=0, help="Points of the task's metric that INT8 may cost.")
@@ -93,7 +101,8 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     resize: Annotated[
         str,
         typer.Option(
-            help="pillow (bit for bit as in training), or device: in the graph, with --uint8-input."
+            callback=lowered,
+            help="pillow (bit for bit as in training), or device: in the graph, with --uint8-input.",
         ),
     ] = "pillow",
     source: Annotated[
@@ -104,7 +113,7 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
     as_json: JsonOption = False,
 ) -> None:
     """Take a trained model to a proven bundle: ONNX, simplified, FP16, INT8, each compared with the first."""
-    _require_packages()
+    require_packages()
     from ..calibration.passes.uint8_request import uint8_request
     from ..calibration.progress import Progress
     from ..runtime.bundle.preprocess import read_preprocess
@@ -118,8 +127,8 @@ def export(  # noqa: PLR0913 - a command has as many arguments as options
         data=data,
         variant=form,
         options=dict(_parse_option(text) for text in options or ()),
-        precisions=tuple(part.strip() for part in precision.split(",")),
-        input_shape=_parse_shape(input_shape) if input_shape else None,
+        precisions=_with_fp32(precision.split(",")),
+        input_shape=parse_shape(input_shape) if input_shape else None,
         preprocess=read_preprocess(preprocess) if preprocess else None,
         task=task,
         max_drop=max_drop,
@@ -168,7 +177,7 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
     as_json: JsonOption = False,
 ) -> None:
     """Train a network by its recipe: weights, history.json and curves.png; continues after an interrupt."""
-    _require_packages("matplotlib")
+    require_packages("matplotlib")
     from ..calibration.progress import Progress
     from ..runtime.records import encode
     from .training.folder import WEIGHTS
@@ -180,7 +189,7 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
         data=data,
         variant=form,
         options=dict(_parse_option(text) for text in options or ()),
-        input_shape=_parse_shape(input_shape) if input_shape else None,
+        input_shape=parse_shape(input_shape) if input_shape else None,
         samples=samples,
         recipe={name: value for name, value in changes.items() if value is not None},
         out=out,
@@ -200,7 +209,7 @@ def train(  # noqa: PLR0913 - a command has as many arguments as options
 
 def models(as_json: JsonOption = False) -> None:
     """List the models that `export` knows by name."""
-    _require_packages()
+    require_packages()
     from .sources import table
 
     emit(json.dumps(table.as_data(), indent=2) if as_json else table.as_text())
@@ -216,7 +225,7 @@ def report(
 
     Every export holds this page as report.html. The bundle itself is never changed.
     """
-    _require_packages("jinja2", "matplotlib")
+    require_packages("jinja2", "matplotlib")
     from ..runtime.bundle.bundle import Bundle
     from .report.render import write
 
@@ -233,11 +242,11 @@ def build_app() -> typer.Typer:
     app = typer.Typer(
         name="edgeproof",
         no_args_is_help=True,
-        add_completion=False,
+        context_settings=HELP,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
-    for command in (export, train, models, report):
+    for command in (export, train, models, report, evaluate, compare, package, sweep):
         app.command()(command)
     calibration_cli.register(app)
     runtime_cli.register(app)
@@ -249,17 +258,14 @@ def main() -> None:
     run_application(build_app())
 
 
-def _require_packages(*more: str) -> None:
-    from importlib.util import find_spec
-
-    for package in (*NEEDED, *more):
-        if find_spec(package) is None:
-            raise MissingDependency(package, "export", "This command")
+def _with_fp32(words: Sequence[str]) -> tuple[str, ...]:
+    """The precisions as typed, behind fp32, with which the others are compared."""
+    return tuple(dict.fromkeys(("fp32", *(word.strip() for word in words))))
 
 
 def _folder_name(model: str) -> str:
-    name = model.rpartition(":")[2]
-    return Path(name).stem if name.lower().endswith(".onnx") else name
+    path = Path(model.rpartition(":")[2])
+    return path.stem if path.suffix.lower() in MODEL_FILES else path.name
 
 
 def _parse_option(text: str) -> tuple[str, str]:
@@ -267,10 +273,3 @@ def _parse_option(text: str) -> tuple[str, str]:
     if not name or not equals or not value:
         raise InputError(f"--set {text} sets nothing.", wanted="NAME=VALUE, such as width=0.5")
     return name, value
-
-
-def _parse_shape(text: str) -> tuple[int, ...]:
-    parts = text.lower().split("x")
-    if len(parts) < 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f"--input {text} is not a shape.", wanted="CxHxW, such as 3x224x224")
-    return tuple(int(part) for part in parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..calibration.dataset.load import CalibrationInputs, normal_form, prove_same
@@ -64,6 +65,7 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> B
     check_resizing(source.feed, evaluation.accuracy["fp32"], request.max_drop)
     with progress.stage("depth"):
         depth = depth_errors(results, reference)
+    verdict = decide(results, evaluation.accuracy, request.max_drop, evaluation.chance)
     outcome = ExportResult(
         source=source,
         results=results,
@@ -73,7 +75,7 @@ def export_bundle(request: ExportRequest, progress: Progress | None = None) -> B
         evaluation=evaluation,
         ancestors=ancestors,
         evidence=gather(summarize(request, source.task, samples, evaluation.digest), results, depth),
-        verdict=decide(results, evaluation.accuracy, request.max_drop),
+        verdict=replace(verdict, warnings=(*source.warnings, *verdict.warnings)),
     )
     with progress.stage("bundle"):
         return publish(Path(request.out), outcome, dict(progress.seconds), render)

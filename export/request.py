@@ -43,7 +43,7 @@ class ExportRequest:
             None for the architecture's own, for what an ONNX file's outputs suggest, else classification.
         max_drop: largest drop of the task's metric, in percentage points, at which INT8 is shipped.
         target: what INT8 is made for: "tensorrt" (float16 where INT8 is not), "tensorrt-fp32" or "cpu".
-        recover: "auto" takes back what INT8 costs, where that helps; "off" takes the ranges alone.
+        recover: "auto" recovers accuracy lost to INT8, where that helps; "off" takes the ranges alone.
         max_float: share of INT8's layers, 0..1, that may stay float for that.
         evaluation: largest number of samples on which accuracy is measured.
         uint8: asks for models that take pixels; None for models that take what the network takes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -47,11 +49,32 @@ def tiny(num_classes=10):
 '''
 
 
+def pytest_configure() -> None:
+    """What was given to the `make` that runs the tests is not meant for those that they start."""
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+        os.environ.pop(name, None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests have a larger time limit, which their own mark `timeout` overrules."""
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_TEST_SECONDS))
+
+
+@pytest.fixture(scope="session")
+def script() -> Callable[[str], ModuleType]:
+    """Imports a script of this repository, named by its path, as its own neighbours would."""
+
+    def load(path: str) -> ModuleType:
+        file = ROOT / path
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(str(file.parent))
+            module = importlib.import_module(file.stem)
+        assert module.__file__ == str(file), f"{path} has the name of {module.__file__}"
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

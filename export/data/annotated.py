@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,6 +147,6 @@ def inside(folder: Path, name: str) -> Path:
     path = folder / name
     if not name or Path(name).is_absolute() or ".." in Path(name).parts:
         raise DataError(f"The annotations name {name!r}, a path that leaves {folder}.")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise DataError(f"The annotations name {name}, which is not in {folder}.", wanted=str(path))
     return path

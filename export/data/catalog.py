@@ -33,7 +33,9 @@ def find(name: str, task: str = "classification") -> Dataset:
     Raises:
         DataError: the name is unknown, or the data set is absent or damaged, or knows no truth for the task.
     """
-    kind, _, argument = name.partition(":")
+    head, colon, argument = name.partition(":")
+    kind, typed = head.lower(), name
+    name = kind + colon + argument
     if kind in LOADERS_BY_TASK or (kind in FOLDERS_BY_TASK and argument):
         if task not in PLACED:
             raise DataError(
@@ -53,8 +55,10 @@ def find(name: str, task: str = "classification") -> Dataset:
     if known:
         return LOADERS[name]() if name in LOADERS else imagefolder.load(Path(argument).expanduser())
     close = difflib.get_close_matches(name, NAMES, n=3, cutoff=0.5)
+    if Path(typed).expanduser().is_dir():
+        close = [f"imagefolder:{typed}"]
     raise DataError(
-        f"There is no data set named {name!r}.",
+        f"There is no data set named {typed!r}.",
         available=", ".join(NAMES),
         todo=f"did you mean {close[0]}?" if close else "",
     )

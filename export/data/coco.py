@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ...runtime.errors import DataError
+from ...runtime.sources.readers import MAX_PIXELS
 from ...runtime.tasks.boxes import Boxes
 from ...runtime.tasks.segmentation import MAX_CLASSES, NO_LABEL
 from .annotated import MAX_ANNOTATION_BYTES, Annotated, boxes_within, inside, make_dataset
 from .dataset import Dataset
 
+UNFIT = (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError)  # values of another kind
 WANTED = "DIR/annotations/instances_val2017.json and DIR/val2017/, as COCO has them"
 
 
@@ -81,8 +83,17 @@ class _Part:
 
     def annotated(self, task: str) -> Annotated:
         """The pictures with their truths for a task."""
-        truth = self._mask if task == "segmentation" else self._boxes
-        return Annotated([picture.path for picture in self.pictures], lambda i: truth(self.pictures[i]))
+        read = self._mask if task == "segmentation" else self._boxes
+
+        def truth(position: int) -> Any:
+            picture = self.pictures[position]
+            try:
+                return read(picture)
+            except UNFIT as error:
+                message = f"The objects of {picture.path.name} cannot be used: {error!r}"
+                raise DataError(message, wanted=WANTED) from error
+
+        return Annotated([picture.path for picture in self.pictures], truth)
 
     def _boxes(self, picture: _Picture) -> Boxes:
         boxes = [(x, y, x + w, y + h) for x, y, w, h in (found["bbox"] for found in picture.objects)]
@@ -113,12 +124,12 @@ def _read(folder: Path, file: Path) -> _Part:
         found = [
             _Picture(
                 inside(pictures, str(each["file_name"])),
-                (int(each["width"]), int(each["height"])),
+                _size(each, file),
                 objects.get(int(each["id"]), []),
             )
             for each in value["images"]
         ]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (*UNFIT, RecursionError) as error:
         raise DataError(f"{file} does not hold COCO annotations: {error!r}", wanted=WANTED) from error
     if not found or not categories or len(categories) >= MAX_CLASSES:
         raise DataError(
@@ -127,6 +138,17 @@ def _read(folder: Path, file: Path) -> _Part:
             got=f"{len(found)} pictures and {len(categories)} categories",
         )
     return _Part(tuple(name for _, name in categories), index, found)
+
+
+def _size(picture: Mapping[str, Any], file: Path) -> tuple[int, int]:
+    width, height = int(picture["width"]), int(picture["height"])
+    if width < 1 or height < 1 or width * height > MAX_PIXELS:
+        raise DataError(
+            f"A picture in {file.name} has no size that can be.",
+            wanted=f"1 to {MAX_PIXELS} pixels",
+            got=f"{width} x {height}",
+        )
+    return width, height
 
 
 def _checked(found: Mapping[str, Any], index: Mapping[int, int], file: Path) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ...runtime.bundle.preprocess import Preprocess
 from ...runtime.errors import DataError
+from ...runtime.tasks.base import Task
 from ..models.spec import InputShape
 
 CALIBRATION_SAMPLES = 128
@@ -37,6 +38,9 @@ class Truths:
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._read, range(self._count))
 
     def __getitem__(self, position: Any) -> Any:
         if isinstance(position, np.ndarray):
@@ -66,6 +70,26 @@ class Split:
         """The samples at these positions, as a split of their own."""
         chosen = np.asarray(positions, dtype=np.int64)
         return Split(lambda i: self.load(int(chosen[i])), self.labels[chosen])
+
+    def truth_in_input(self, position: int, task: Task, preprocess: Preprocess | None, answer: Any) -> Any:
+        """The truth of a sample in coordinates of the model's input.
+
+        Args:
+            position: of the sample.
+            task: of which it is the truth.
+            preprocess: says how the sample's picture becomes that input; None for tensors.
+            answer: a model's to it, as the task decodes it.
+
+        Raises:
+            DataError: the sample is a tensor, in which a truth has no place.
+        """
+        truth = self.labels[position]
+        if preprocess is None or task.places_nothing:
+            return truth
+        sample = self.load(position)
+        if not isinstance(sample, Image.Image):
+            raise DataError("A tensor has no place for boxes or masks.", todo="give a data set of pictures")
+        return task.truth_in_input(truth, preprocess.geometry(*sample.size), answer)
 
     def tensor(self, preprocess: Preprocess | None) -> NDArray[Any]:
         """All samples as a model takes them, shape (N, ...); tensors pass as they are."""

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ...runtime.errors import DataError, ImageError
-from ...runtime.sources.readers import picture_endings, read_image
+from ...runtime.sources.readers import is_hidden, picture_endings, read_image, visible_files
 from .dataset import CALIBRATION_SAMPLES, Dataset, Split, photograph_preprocess, seeded_subset
 
 CLASS_INDEX = "class_index.json"
@@ -91,7 +91,7 @@ def _dataset(
 
 
 def _class_folders(folder: Path) -> list[str]:
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry.name))
     if not names:
         raise DataError(
             f"The folder {folder} holds no class folders.",
@@ -159,7 +159,7 @@ def _split(folder: Path, index: ClassIndex) -> Split:
     found = [
         (path, index.folders[name])
         for name in _class_folders(folder)
-        for path in sorted((folder / name).rglob("*"))
+        for path in sorted(visible_files(folder / name))
         if path.suffix.lower() in endings
     ]
     if not found:

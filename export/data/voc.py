@@ -7,6 +7,7 @@ DIR holds `JPEGImages`, `Annotations` (one XML file a picture), `SegmentationCla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -136,6 +137,9 @@ def _text(entry: ElementTree.Element, name: str, path: Path) -> str:
 
 def _number(entry: ElementTree.Element, name: str, path: Path) -> float:
     try:
-        return float(_text(entry, name, path))
+        number = float(_text(entry, name, path))
     except ValueError as error:
         raise DataError(f"<{name}> in {path} is no number: {error}") from error
+    if not math.isfinite(number):
+        raise DataError(f"<{name}> in {path} is no number: {number}")
+    return number

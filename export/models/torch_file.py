@@ -20,7 +20,7 @@ def is_torchscript(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.partition("/")[2] for name in archive.namelist()]
-    except zipfile.BadZipFile:
+    except Exception:  # zipfile fails on damaged files in more ways than it documents; torch's loader tells
         return False
     return "constants.pkl" in names and any(name.startswith("code/") for name in names)
 

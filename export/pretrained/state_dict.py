@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from ..models.torch_file import SAVE_STATE, is_torchscript
 
 # Where training scripts put the state dict, in the order in which they are looked for: the averaged
 # weights first, because where they exist they are the ones that are deployed.
+GLOBAL = re.compile(r"GLOBAL (\S+)")  # in the error of torch's loader
 WRAPPINGS = ("state_dict_ema", "model_ema", "ema", "state_dict", "model_state_dict", "model", "module")
 PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel and AveragedModel; torch.compile
 BOOKKEEPING = ("n_averaged", "num_batches_tracked")  # counters that inference does not read
@@ -127,11 +129,17 @@ def _read_torch(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} was refused: it is no plain state dict, and loading more than that could run code.",
-            got=gist(error),
+            got=_needs(error),
             todo="save only the state dict: torch.save(model.state_dict(), FILE), or safetensors",
         ) from error
     except Exception as error:  # a damaged archive fails in many ways, none of them documented
         raise WeightsError(f"{path} cannot be read as weights: {gist(error)}") from error
+
+
+def _needs(error: pickle.UnpicklingError) -> str:
+    """What a pickle would import; torch's own text advises to switch its protection off."""
+    found = GLOBAL.search(str(error))
+    return f"a pickled object that needs {found[1]}" if found else gist(error)
 
 
 def _is_state_dict(value: Mapping[Any, Any]) -> bool:

@@ -18,7 +18,7 @@ from PIL import Image
 from ...calibration.onnx_graph.graph import array_of
 from ...calibration.onnx_graph.read import parse_onnx
 from ...runtime.bundle.bundle import Bundle
-from ...runtime.bundle.manifest import ModelEntry
+from ...runtime.bundle.manifest import ModelEntry, Verdict
 from ...runtime.records import decode, encode
 from ...runtime.session.session import Session
 from ...runtime.sources.readers import decode_image
@@ -96,15 +96,13 @@ class Report:
     Attributes:
         name: of the bundle.
         subtitle: network, weights and data.
-        ship: the precision of the verdict.
-        why: its reason.
+        verdict: which precision to ship, and why.
         sections: in their order.
     """
 
     name: str
     subtitle: str
-    ship: str
-    why: str
+    verdict: Verdict
     sections: Sequence[Section]
 
 
@@ -130,8 +128,7 @@ def compose(bundle: Bundle) -> Report:
     return Report(
         name=manifest.name,
         subtitle=f"{manifest.architecture}, {described(bundle.task)}, {manifest.data.get('name', '')}",
-        ship=manifest.verdict.ship,
-        why=manifest.verdict.why,
+        verdict=manifest.verdict,
         sections=[section for section in sections if section is not None],
     )
 
@@ -329,8 +326,7 @@ def _examples(bundle: Bundle) -> Section | None:
 
 def _batch(session: Session, sample: NDArray[Any]) -> NDArray[Any]:
     """One sample, repeated where the model takes a fixed batch."""
-    first = session.input_shape[0]
-    return np.repeat(sample[None], first if isinstance(first, int) else 1, axis=0)
+    return np.repeat(sample[None], session.fixed_batch or 1, axis=0)
 
 
 def _data_url(picture: Image.Image) -> str:

@@ -66,9 +66,10 @@ def find(name: str) -> ModelSpec:
         raise not_a_model(Path(name))
     if ":" in name or name.endswith(".py"):
         return own.spec(name)
-    name = ALIASES.get(name, name)
-    if name in SPECS:
-        return SPECS[name]
+    lower = name.lower()  # so are all names here
+    lower = ALIASES.get(lower, lower)
+    if lower in SPECS:
+        return SPECS[lower]
     return from_torchvision.spec(_known(name, [*SPECS, *ALIASES, *from_torchvision.names()]))
 
 
@@ -78,9 +79,9 @@ def _known(name: str, known: list[str]) -> str:
     Raises:
         ModelError: it is not; the message offers close ones.
     """
-    if name in known:
-        return name
-    close = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
+    if name.lower() in known:
+        return name.lower()
+    close = difflib.get_close_matches(name.lower(), known, n=5, cutoff=0.5)
     raise ModelError(
         f"There is no model named {name!r}.",
         available=", ".join(dict.fromkeys(close)) or ", ".join(SPECS),

@@ -16,6 +16,7 @@ from ..data.dataset import Dataset
 from ..models.spec import InputShape, ModelSpec, Option, Variant
 from . import live_module, registry
 
+CHANNELS = (1, 3)  # of pictures
 CLASSIFICATION = "classification"
 WORDS = {"true": True, "false": False}
 
@@ -140,8 +141,17 @@ def check_data(spec: ModelSpec, variant: Variant, data: Dataset) -> None:
     """Refuse samples that the network cannot take.
 
     Raises:
-        DataError: tensors of another shape, or pictures for a network that takes tensors.
+        DataError: tensors of another shape, or pictures for a network that takes tensors, or other channels
+            than pictures have.
     """
+    if not data.tensor_shape and len(variant.input_shape) == 3 and variant.input_shape[0] not in CHANNELS:
+        last = variant.input_shape[-1]
+        turned = (last, *variant.input_shape[:-1]) if last in CHANNELS else ("C", "H", "W")
+        raise DataError(
+            f"Pictures are no inputs of shape {_shape(variant.input_shape)}.",
+            wanted="1 or 3 channels, and these first: CxHxW",
+            todo=f"--input {_shape(turned)}",
+        )
     fits = variant.input_shape == data.tensor_shape if data.tensor_shape else len(variant.input_shape) == 3
     if not fits:
         raise DataError(

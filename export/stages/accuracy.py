@@ -15,7 +15,6 @@ from ...runtime.session.session import Session, run_batched
 from ...runtime.tasks.base import Measure
 from ..data.dataset import Split, seeded_subset
 from .parity import PrecisionResult
-from .samples import truth_of
 from .source import ExportSource
 
 BATCH = 32
@@ -31,10 +30,18 @@ class SampleDigest:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Accuracy by precision, against the origin on the same samples, and which these were."""
+    """Accuracy by precision, against the origin on the same samples.
+
+    Attributes:
+        accuracy: of each precision.
+        digest: which samples these were.
+        chance: the metric of a model that always gives the commonest truth, in percent; None where that
+            means nothing.
+    """
 
     accuracy: Mapping[str, Accuracy]
     digest: SampleDigest
+    chance: float | None = None
 
 
 def evaluate(
@@ -61,15 +68,17 @@ def evaluate(
         right = task.decode(source.origin.answers(inputs))
         wanted = right
         if labelled:
-            wanted = [truth_of(source, split, done + i, answer) for i, answer in enumerate(right)]
+            trained = source.feed.trained
+            wanted = [split.truth_in_input(done + i, task, trained, answer) for i, answer in enumerate(right)]
         expected += map(measure.count, wanted, right)
         for name, session in sessions.items():
-            answers = task.decode(run_batched(session, served, _batch_of(session)))
+            answers = task.decode(run_batched(session, served, session.fixed_batch or BATCH))
             found[name] += map(measure.count, wanted, answers)
         done += len(inputs)
     return Evaluation(
         {name: _paired(measure, expected, counts) for name, counts in found.items()},
         SampleDigest(len(split), digest.hexdigest()),
+        task.chance(split.labels) if labelled else None,
     )
 
 
@@ -82,11 +91,6 @@ def _paired(measure: Measure, expected: list[Any], counts: list[Any]) -> Accurac
             wanted="samples with something to find",
             todo="give other data with --data",
         ) from error
-
-
-def _batch_of(session: Session) -> int:
-    batch = session.input_shape[0]
-    return batch if isinstance(batch, int) else BATCH
 
 
 def _at_most(evaluation: Split, count: int, progress: Progress) -> Split:

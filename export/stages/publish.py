@@ -31,6 +31,7 @@ from ...runtime.session.session import load_onnxruntime
 from ...runtime.tasks.base import Task
 from ...runtime.tasks.outputs import specs_of
 from ...runtime.tasks.registry import task_entry
+from ..materials import BILL, bill_of_materials
 from .accuracy import Evaluation, SampleDigest
 from .evidence import Evidence
 from .golden_pictures import GoldenPicture
@@ -86,6 +87,9 @@ def publish(
     """
     with publish_folder(out) as draft:
         manifest = _manifest(draft, out.name, outcome, seconds)
+        bill = bill_of_materials(manifest.name, manifest.models)
+        (draft / BILL).write_text(bill, encoding="utf-8")
+        manifest = replace(manifest, materials=_entry(draft / BILL))
         (draft / REPORT).write_text(report(Bundle(draft, manifest)), encoding="utf-8")
         whole = replace(manifest, report=_entry(draft / REPORT))
         (draft / MANIFEST).write_text(whole.to_json(), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...calibration.dataset.calibration_set import CalibrationSet
-from ...runtime.errors import DataError
 from ...runtime.files import sha256_bytes
 from ...runtime.tasks.outputs import specs_of
 from ..data.dataset import Split, seeded_subset
@@ -73,25 +73,8 @@ def _truths(source: ExportSource, outputs: Mapping[str, NDArray[Any]]) -> list[A
     """Those of the calibration samples; an answer to any sample tells the size of a map."""
     split = source.data.calibration
     answer = source.task.decode({name: values[:1] for name, values in outputs.items()})[0]
-    return [truth_of(source, split, position, answer) for position in range(len(split))]
-
-
-def truth_of(source: ExportSource, split: Split, position: int, answer: Any) -> Any:
-    """The truth of a sample in coordinates of the origin's input.
-
-    Args:
-        source: says how the sample's picture becomes that input.
-        split: the samples.
-        position: of one of them.
-        answer: the origin's to it, as the task decodes it.
-    """
-    truth, preprocess = split.labels[position], source.feed.trained
-    if preprocess is None or source.task.places_nothing:
-        return truth
-    sample = split.load(position)
-    if not isinstance(sample, Image.Image):
-        raise DataError("A tensor has no place for boxes or masks.", todo="give a data set of pictures")
-    return source.task.truth_in_input(truth, preprocess.geometry(*sample.size), answer)
+    place = partial(split.truth_in_input, task=source.task, preprocess=source.feed.trained, answer=answer)
+    return [place(position) for position in range(len(split))]
 
 
 def _pictures(

@@ -6,6 +6,7 @@ import onnx
 import onnxsim
 
 from ...calibration.artifact import OnnxArtifact
+from ...calibration.onnx_graph.graph import NAME_SCOPES, makers
 from ...runtime.errors import ProofError
 
 METADATA_PREFIX = "onnxsim."
@@ -26,4 +27,19 @@ def simplify(artifact: OnnxArtifact) -> OnnxArtifact:
     copies = [onnx.StringStringEntryProto.FromString(entry.SerializeToString()) for entry in kept]
     model.ClearField("metadata_props")
     model.metadata_props.extend(copies)
+    _name_modules(model, artifact.model)
     return artifact.derive(model, "simplify", artifact.precision)
+
+
+def _name_modules(model: onnx.ModelProto, original: onnx.ModelProto) -> None:
+    """Note the PyTorch module of each node that still makes a value of the original; onnxsim drops it."""
+    modules = {
+        value: entry.value
+        for value, node in makers(original).items()
+        for entry in node.metadata_props
+        if entry.key == NAME_SCOPES
+    }
+    for node in model.graph.node:
+        scopes = next((modules[name] for name in node.output if name in modules), None)
+        if scopes is not None and not node.metadata_props:
+            node.metadata_props.add(key=NAME_SCOPES, value=scopes)

@@ -36,6 +36,7 @@ from ..sources.resolve import ResolvedRequest, check_data, check_preprocess, res
 from .feed import Feed
 from .torch_onnx import TorchOrigin
 
+FROM_ELSEWHERE = ("file", "factory", "module")
 SUGGESTING = 2  # samples whose answers suggest the task of an ONNX file
 
 
@@ -52,6 +53,7 @@ class ExportSource:
         feed: how they become inputs.
         task: what the answers mean.
         origin: gives the reference's answers, and the first ONNX model.
+        warnings: what a person should know of it.
     """
 
     architecture: str
@@ -62,6 +64,7 @@ class ExportSource:
     feed: Feed
     task: Task
     origin: Origin
+    warnings: tuple[str, ...] = ()
 
 
 def load_source(request: ExportRequest, progress: Progress) -> ExportSource:
@@ -108,7 +111,8 @@ def _from_onnx(request: ExportRequest, task: Task | None, progress: Progress) ->
         progress.note(f"judged as {described(task)}, which the outputs suggest (--task changes that)")
     task = task.for_input(shape)
     record = WeightsRecord("file", sha256_file(path), {"file": path.name})
-    return ExportSource(path.stem, variant.name, record, data.labels, data, feed, task, origin)
+    warnings = () if request.preprocess else _assumed(record, data, preprocess, progress)
+    return ExportSource(path.stem, variant.name, record, data.labels, data, feed, task, origin, warnings)
 
 
 def _from_torch(request: ExportRequest, task: Task | None, progress: Progress) -> ExportSource:
@@ -124,7 +128,8 @@ def _from_torch(request: ExportRequest, task: Task | None, progress: Progress) -
     )
     usual = request.preprocess or found.data.preprocess(found.variant.input_shape)
     trained = _load(request, found, usual, progress)
-    preprocess = request.preprocess or trained.preprocess or usual
+    known = request.preprocess or trained.preprocess
+    preprocess = known or usual
     check_preprocess(found.variant, preprocess)
     return ExportSource(
         architecture=found.spec.name,
@@ -137,7 +142,24 @@ def _from_torch(request: ExportRequest, task: Task | None, progress: Progress) -
             found.variant.input_shape
         ),
         origin=TorchOrigin(trained.network),
+        warnings=() if known else _assumed(trained.record, found.data, preprocess, progress),
     )
+
+
+def _assumed(
+    record: WeightsRecord, data: Dataset, preprocess: Preprocess | None, progress: Progress
+) -> tuple[str, ...]:
+    """A warning that nothing says how weights from elsewhere were trained, where pictures are large."""
+    if preprocess is None or data.small or record.source not in FROM_ELSEWHERE:
+        return ()
+    warning = (
+        "nothing says how the training prepared its pictures: "
+        f"resize {preprocess.resize}, crop {preprocess.crop}, {preprocess.color}, mean {preprocess.mean} and "
+        f"std {preprocess.std} are assumed; if it did otherwise, the answers here are not those of the "
+        "training: --preprocess FILE.json"
+    )
+    progress.note(f"warning: {warning}")
+    return (warning,)
 
 
 def _feed(request: ExportRequest, preprocess: Preprocess | None) -> Feed:

@@ -21,7 +21,7 @@ def test_models_lists_all(edgeproof):
 def exported(edgeproof, tiny_network, tmp_path_factory):
     """What an export with options other than the default printed, and its bundle."""
     out = tmp_path_factory.mktemp("exported") / "tiny"
-    options = ("--precision", "fp32,int8", "--target", "cpu", "--max-drop", "7.5", "--evaluation", "20")
+    options = ("--precision", "fp32,int8", "--target", "cpu", "--max-drop", "7.5", "--evaluation", "40")
     done = edgeproof("export", tiny_network, *options, "--out", out)
     assert done.returncode == 0, done.stderr
     return done, Bundle.open(out)
@@ -34,7 +34,7 @@ def test_an_export_does_what_its_options_say(exported):
     assert manifest.target == evidence["request"]["target"] == "cpu"
     assert evidence["request"]["max_drop"] == 7.5
     assert "budget of 7.5" in manifest.verdict.why
-    assert manifest.data["evaluation"]["count"] == manifest.models["int8"].accuracy.samples == 20
+    assert manifest.data["evaluation"]["count"] == manifest.models["int8"].accuracy.samples == 40
 
 
 def test_an_int8_model_is_of_the_target_that_was_asked_for(exported, tiny_bundle):

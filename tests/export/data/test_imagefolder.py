@@ -26,6 +26,14 @@ def test_pictures_in_folders_of_a_class_folder_are_of_that_class(tmp_path, fill)
     assert (labels.count(0), labels.count(1)) == (3 * 6, 6)
 
 
+def test_folders_of_other_programs_are_no_classes(tmp_path, fill):
+    fill(tmp_path, ["cat", "dog", ".ipynb_checkpoints", "__MACOSX"])
+    fill(tmp_path / "cat", [".ipynb_checkpoints"])
+    data = catalog.find(f"imagefolder:{tmp_path}")
+    assert data.labels == ("cat", "dog")
+    assert len(data.calibration) + len(data.evaluation) == 2 * 6
+
+
 def test_imagefolder_with_train_and_val(tmp_path, fill):
     fill(tmp_path / "train", ["cat", "dog"])
     fill(tmp_path / "val", ["cat", "dog"], count=2)

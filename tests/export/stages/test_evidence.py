@@ -115,9 +115,14 @@ def test_without_int8_there_is_only_the_request(tmp_path, tiny_network, progress
 
 
 @pytest.mark.slow
-def test_the_same_export_writes_the_same_evidence(recovered, tiny_network, tmp_path, progress):
+def test_the_same_export_writes_the_same_bytes(recovered, tiny_network, tmp_path, progress):
     request = ExportRequest(model=tiny_network, out=tmp_path / "tiny", max_drop=-100.0, evaluation=20)
-    assert export_bundle(request, progress).manifest.evidence == recovered.manifest.evidence
+    again, first = export_bundle(request, progress).manifest, recovered.manifest
+    assert again.evidence == first.evidence
+    assert {name: entry.sha256 for name, entry in again.models.items()} == {
+        name: entry.sha256 for name, entry in first.models.items()
+    }
+    assert (again.golden, again.materials) == (first.golden, first.materials)
 
 
 def test_an_error_that_is_not_finite_is_null():

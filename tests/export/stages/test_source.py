@@ -1,5 +1,6 @@
 """Whose preprocessing, labels and weights an export takes, seen in the bundle that comes out."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from edgeproof.export import ExportRequest, array_dataset, export_bundle
+from edgeproof.export.data.dataset import photograph_preprocess
 from edgeproof.export.models.spec import ModelSpec, Variant
 from edgeproof.export.pretrained import weights
 from edgeproof.export.pretrained.weights import from_factory, from_file
@@ -90,3 +92,16 @@ def test_a_network_is_exported_in_evaluation_mode(tmp_path, load):
     torch.save(network().state_dict(), tmp_path / "weights.pth")
     trained = from_file(variant, tmp_path / "weights.pth", 3) if load == "file" else from_factory(variant, 3)
     assert not any(module.training for module in trained.network.modules())
+
+
+def test_preprocessing_that_nobody_named_is_warned_about(pictures, tmp_path):
+    """The weights are the user's own, and the pictures large: how they were prepared cannot be known."""
+    large = replace(pictures, small=False, preprocess=photograph_preprocess)
+    options = {"model": network().eval(), "input_shape": (3, 16, 16)}
+    (warning, *_) = export(tmp_path, large, **options).manifest.verdict.warnings
+    assert "nothing says how the training prepared its pictures" in warning
+    assert "--preprocess FILE.json" in warning
+    own = Preprocess(resize=(16, 16), crop=None, mean=MEAN, std=STD)
+    (tmp_path / "named").mkdir()
+    named = export(tmp_path / "named", large, **options, preprocess=own).manifest.verdict
+    assert not any("nothing says" in warning for warning in named.warnings)
