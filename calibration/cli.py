@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..runtime.command import EXIT_PROOF_FAILED, JsonOption, emit
+from ..runtime.command import EXIT_PROOF_FAILED, JsonOption, emit, lowered
 from ..runtime.errors import InputError, MissingDependency
 
 if TYPE_CHECKING:
@@ -37,8 +37,9 @@ PreprocessOption = Annotated[
 TargetOption = Annotated[
     str,
     typer.Option(
+        callback=lowered,
         help="tensorrt (float16 where INT8 is not), tensorrt-fp32 (float32 there), or cpu: what runs "
-        "fastest on ONNX Runtime's CPU provider."
+        "fastest on ONNX Runtime's CPU provider.",
     ),
 ]
 SidesOption = Annotated[
@@ -63,7 +64,8 @@ TaskOption = Annotated[
     ),
 ]
 RecoverOption = Annotated[
-    str, typer.Option(help="Take back what INT8 costs: auto (where that helps), or off.")
+    str,
+    typer.Option(callback=lowered, help="Recover accuracy lost to INT8: auto (where that helps), or off."),
 ]
 MaxFloatOption = Annotated[
     float,
@@ -81,6 +83,7 @@ Uint8Option = Annotated[
 ChannelsOption = Annotated[
     str | None,
     typer.Option(
+        callback=lowered,
         help="rgb or bgr: the order of the pixels' channels, with --uint8-input.",
         show_default="the training's",
     ),
@@ -102,7 +105,8 @@ def preflight(
         typer.Option("--input", metavar="CxHxW", help="Sides of a sample, where the model leaves them open."),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="Of a bundle: fp32, fp16 or int8.", show_default="all")
+        str | None,
+        typer.Option(callback=lowered, help="Of a bundle: fp32, fp16 or int8.", show_default="all"),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -15,7 +15,7 @@ from ...runtime.bundle.parity import TOLERANCES, Parity, compare, compare_output
 from ...runtime.errors import ModelError, TaskError
 from ...runtime.session.session import Session
 from ...runtime.tasks.base import Measure, Outputs, Task
-from ...runtime.tasks.outputs import OutputSpec, specs_of, whole
+from ...runtime.tasks.outputs import OutputSpec, Part, specs_of, whole
 from ..normalize.logits import LOGITS, showing_logits
 from ..onnx_graph.shapes import input_of
 from ..progress import Progress
@@ -23,14 +23,23 @@ from .calibration_set import CalibrationSet
 from .user_metric import agreement_of
 
 BATCH = 2
+NONE_HELD_BACK = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What was measured of a candidate: the error of all its outputs, and what it costs."""
+    """What was measured of a candidate.
+
+    Attributes:
+        parity: the error of all its outputs.
+        accuracy: what it costs.
+        held_back_db: signal over error, in dB, of the inputs that are held back, as `OutputError.sqnr_db` has
+            it; None where there is no error, or no such input.
+    """
 
     parity: Parity
     accuracy: Accuracy
+    held_back_db: float | None = None
 
 
 class AccuracyDrop:
@@ -45,6 +54,7 @@ class AccuracyDrop:
         task: what the answers mean.
         truths: the truth of each input, in coordinates of the model's input; None where it is not known:
             every answer that changes then counts as lost, so the drop is never more.
+        held_back: positions of the inputs that no weight of a candidate is fitted to.
 
     Attributes:
         outputs: what the float model puts out, by name, each of shape (N, ...).
@@ -60,9 +70,11 @@ class AccuracyDrop:
         samples: CalibrationSet,
         task: Task,
         truths: Sequence[Any] | None = None,
+        held_back: NDArray[np.int64] = NONE_HELD_BACK,
     ) -> None:
         self._samples = samples
         self._task = task
+        self._held_back = held_back
         labelled = None if truths is None else task.metric
         self._decode = task.decode if labelled is None else task.for_metric().decode
         found = _answers(model, samples)
@@ -100,7 +112,12 @@ class AccuracyDrop:
             self._specs,
             logits=(self._errors, found.errors),
         )
-        return Judged(parity, accuracy)
+        return Judged(parity, accuracy, self._held_back_db(found.errors) if len(self._held_back) else None)
+
+    def _held_back_db(self, found: Outputs) -> float | None:
+        wanted = {name: values[self._held_back] for name, values in self._errors.items()}
+        parts = judged_parts(self._specs, self._task, wanted)
+        return sqnr_db(parts, wanted, {name: values[self._held_back] for name, values in found.items()})
 
     def _counts(self, answers: Sequence[Any]) -> list[Any]:
         return [self._measure.count(*pair) for pair in zip(self._wanted, answers, strict=True)]
@@ -118,20 +135,28 @@ class OutputError:
     def __init__(self, model: onnx.ModelProto, samples: CalibrationSet, task: Task | None = None) -> None:
         self._samples = samples
         answers = _answers(model, samples)
-        specs = specs_of(answers.outputs)
-        parts = task.parts(specs) if task else tuple(whole(spec.name) for spec in specs)
-        self._parts = [part for part in parts if answers.outputs[part.output].dtype.kind == "f"]
+        self._parts = judged_parts(specs_of(answers.outputs), task, answers.errors)
         self._reference = answers.errors
 
     def sqnr_db(self, candidate: onnx.ModelProto) -> float | None:
         """Signal over error in dB, of all parts together; None where there is no error, -inf for NaN."""
-        found = _answers(candidate, self._samples).errors
-        pairs = [(part.of(self._reference), part.of(found)) for part in self._parts]
-        errors = [compare(wanted, got, TOLERANCES["int8"]).relative_l2 for wanted, got in pairs]
-        if any(error is None for error in errors):
-            return -np.inf
-        power = sum(error**2 for error in errors if error is not None) / max(1, len(errors))
-        return -10 * float(np.log10(power)) if power else None
+        return sqnr_db(self._parts, self._reference, _answers(candidate, self._samples).errors)
+
+
+def judged_parts(specs: Sequence[OutputSpec], task: Task | None, outputs: Outputs) -> list[Part]:
+    """The parts of float outputs that are judged apart; each output as a whole where no task tells."""
+    parts = task.parts(specs) if task else tuple(whole(spec.name) for spec in specs)
+    return [part for part in parts if outputs[part.output].dtype.kind == "f"]
+
+
+def sqnr_db(parts: Sequence[Part], reference: Outputs, found: Outputs) -> float | None:
+    """Signal over error in dB, of all parts together; None where there is no error, -inf for NaN."""
+    pairs = [(part.of(reference), part.of(found)) for part in parts]
+    errors = [compare(wanted, got, TOLERANCES["int8"]).relative_l2 for wanted, got in pairs]
+    if any(error is None for error in errors):
+        return -np.inf
+    power = sum(error**2 for error in errors if error is not None) / max(1, len(errors))
+    return -10 * float(np.log10(power)) if power else None
 
 
 @dataclass(frozen=True)

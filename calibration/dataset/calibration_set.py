@@ -16,7 +16,7 @@ from ...runtime.bundle.shapes import require_fit
 from ...runtime.errors import DataError
 from .tensor_file import open_tensor
 
-# The next of n exchangeable inputs goes beyond all that was seen with a chance of 1 / (n + 1): 6 % at 16.
+# P(the next input exceeds the maximum of n) = 1 / (n + 1), if their order tells nothing: 6 % at 16.
 MIN_INPUTS = 16
 HELD_BACK = 0.25  # share of the inputs that judges what is made with the others
 CHUNK = 16
@@ -62,6 +62,10 @@ class CalibrationSet:
         """A quarter of the inputs, drawn by seed, to judge with, and the others; one input alone is both."""
         return self.split(HELD_BACK) if self.count > 1 else (self, self)
 
+    def held_back(self) -> NDArray[np.int64]:
+        """The positions of those that `hold_back` gives to judge with."""
+        return self._drawn(HELD_BACK)[0] if self.count > 1 else np.arange(self.count)
+
     def split(self, share: float, seed: int = 0) -> tuple[CalibrationSet, CalibrationSet]:
         """Two sets, drawn by seed: about this share of the inputs, and the others; neither is empty.
 
@@ -69,9 +73,13 @@ class CalibrationSet:
             share: between 0 and 1.
             seed: of the draw.
         """
+        first, others = self._drawn(share, seed)
+        return self._part(first), self._part(others)
+
+    def _drawn(self, share: float, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         count = min(max(1, round(share * self.count)), self.count - 1)
         drawn = np.random.default_rng(seed).permutation(self.count)
-        return self._part(np.sort(drawn[:count])), self._part(np.sort(drawn[count:]))
+        return np.sort(drawn[:count]), np.sort(drawn[count:])
 
     def _part(self, chosen: NDArray[np.int64]) -> CalibrationSet:
         def read(positions: NDArray[np.int64]) -> NDArray[Any]:

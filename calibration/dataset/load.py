@@ -32,7 +32,7 @@ from .accuracy_drop import batch_of
 from .calibration_set import CalibrationSet, inspect, read_calibration
 
 Samples = str | Path | NDArray[Any]
-IMAGES = "images:"
+IMAGES = ("images:", "imagefolder:")  # pictures in a folder, whatever its own folders stand for
 CLASSIFICATION = Classification()
 MAX_PICTURES = 128
 PROVING = 8  # inputs, on which both forms of the model must give the same answers
@@ -165,6 +165,7 @@ def _samples(calibration: Samples, wanted: TensorSpec, preprocess: Preprocess | 
         count = len(calibration) if calibration.ndim else 0
         return inspect(lambda positions: calibration[positions], count, wanted, "The array")
     if not str(calibration).startswith(IMAGES):
+        _refuse_folder(Path(calibration))
         return read_calibration(Path(calibration), wanted)
     if preprocess is None:
         raise InputError(
@@ -175,8 +176,15 @@ def _samples(calibration: Samples, wanted: TensorSpec, preprocess: Preprocess | 
     return _pictures(str(calibration), preprocess, wanted)
 
 
+def _refuse_folder(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder.", wanted="a .npz or .npy file, or images:DIR", todo=f"{IMAGES[0]}{path}"
+        )
+
+
 def _pictures(source: str, preprocess: Preprocess, wanted: TensorSpec) -> CalibrationSet:
-    paths = expand([source.removeprefix(IMAGES)])
+    paths = expand([source.partition(":")[2]])
     chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:MAX_PICTURES])
 
     def read(positions: NDArray[np.int64]) -> NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from ...runtime.errors import DataError, gist
 
 MAGIC = b"\x93NUMPY"
+NUMBERS = "biuf"  # booleans, integers with and without sign, floats: numpy's letters for a dtype's kind
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -41,10 +43,12 @@ class TensorFile:
         self.shape, columns_first, self.dtype = HEADERS[version](stream)
         self._stream, self._name, self._start = stream, name, stream.tell()
         self._row = int(np.prod(self.shape[1:], dtype=object)) * self.dtype.itemsize
-        if self.dtype.hasobject or self.dtype.fields:
-            raise _unusable(name, "objects or records, which are not read", "save one plain array")
+        if self.dtype.kind not in NUMBERS:
+            raise _unusable(name, "objects, records or text, which are not read", "save one array of numbers")
         if columns_first and len(self.shape) > 1:
             raise _unusable(name, "an array in Fortran order", "save numpy.ascontiguousarray of it")
+        if min(self.shape, default=0) < 0 or self._row > sys.maxsize:
+            raise _unusable(name, f"the shape {self.shape}, which no array has", "copy or save it again")
         if not self.shape:
             raise _unusable(name, "a single value", "save an array whose first axis counts the inputs")
         if stream.seek(0, 2) - self._start < self._row * len(self):

@@ -15,6 +15,7 @@ from ...runtime.errors import ModelError
 
 NO_LIMIT = float(np.finfo(np.float32).max)  # as which older exporters write that a Clip has no limit
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})  # operators whose second input is weights
+NAME_SCOPES = "pkg.torch.onnx.name_scopes"  # metadata of a node: the modules around it, outermost first
 SUBGRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 
@@ -134,7 +135,7 @@ def describe(node: onnx.NodeProto) -> str:
 def module_path(node: onnx.NodeProto) -> str:
     """Path of the PyTorch module that torch.onnx.export recorded for a node; empty where it did not."""
     properties: Mapping[str, str] = {entry.key: entry.value for entry in node.metadata_props}
-    scopes = properties.get("pkg.torch.onnx.name_scopes", "")
+    scopes = properties.get(NAME_SCOPES, "")
     names = [name.strip(" '\"") for name in scopes.strip("[]").split(",")]
     return names[-2] if len(names) >= 2 else ""
 

@@ -2,8 +2,8 @@
 
 Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction" (arXiv 1906.04721). A
 channel of a convolution's output is scaled, and the next convolution's weights for it are divided by as much.
-Between the two may stand ReLU or nothing, which scale along. ReLU6 does not, but its cap can do the work of a
-range's end: the channel is stretched until its largest value on real inputs meets the cap. It is done where
+Between the two may stand ReLU or nothing, which scale along. ReLU6 does not, but its cap can be the clipping
+bound: the channel is stretched until its largest value on real inputs meets the cap. It is done where
 it costs nothing: in front of depthwise convolutions, whose weights have a step size for each channel. In
 front of others it would move the unevenness from the activations into the weights.
 """

@@ -94,7 +94,7 @@ def pixels_of(inputs: NDArray[Any], trained: Preprocess, served: Preprocess) -> 
     if values.min() < -1 or values.max() > 256:
         raise InputError(
             "The inputs are not pictures that were normalized as the preprocessing says.",
-            wanted="pixels from 0 to 255, once mean and std are taken back",
+            wanted="pixels from 0 to 255, once the normalization by mean and std is undone",
             got=f"values from {values.min():.1f} to {values.max():.1f}",
             todo="give the training's mean and std with --preprocess FILE.json",
         )

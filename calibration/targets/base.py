@@ -41,7 +41,7 @@ class Int8Request:
     Attributes:
         max_drop: percentage points of the task's metric that it may cost; without labels, of the agreement
             with the float model, which never fall less.
-        recover: "auto" takes back what INT8 costs, where that helps on inputs it was not fitted to, and
+        recover: "auto" recovers accuracy lost to INT8, where that helps on inputs it was not fitted to, and
             leaves more layers float until the budget holds; "off" takes the ranges alone.
         max_float: share of the layers, 0..1, that may stay float for that.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ...runtime.tasks.base import Outputs
 from ...runtime.tasks.outputs import specs_of
 from ..artifact import OnnxArtifact
-from ..dataset.accuracy_drop import AccuracyDrop, OutputError
+from ..dataset.accuracy_drop import NONE_HELD_BACK, AccuracyDrop
 from ..dataset.load import CalibrationInputs
 from ..normalize.logits import final_activation, with_final_activation
 from ..normalize.objective import objective, with_own_outputs
@@ -53,17 +53,17 @@ def make_int8(
         ModelError: the model cannot be quantized, or recovered where that is needed.
         DataError: a value is NaN or Inf on the calibration inputs.
     """
-    progress = progress or Progress(quiet=True)
-    evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples, inputs.task, inputs.truths)
+    progress, recover = progress or Progress(quiet=True), request.recover == "auto"
+    held_back = inputs.samples.held_back() if recover else NONE_HELD_BACK
+    evaluation = AccuracyDrop(inputs.artifact.model, inputs.samples, inputs.task, inputs.truths, held_back)
     logits = _objective(inputs, evaluation.outputs)
     plan = target.plan(logits, statistics, progress)
     writer = _Writer(
         target, inputs.artifact, evaluation, _costs(inputs), statistics.ranges, plan.choices, plan.placement
     )
-    if request.recover == "off":
+    if not recover:
         return hold_budget(request, writer.write(plan.baseline()), ())
-    held_back, fitting = inputs.samples.hold_back()
-    writer = replace(writer, held_back=OutputError(inputs.artifact.model, held_back, inputs.task))
+    _, fitting = inputs.samples.hold_back()
     return hold_budget(
         request,
         writer.write(plan.baseline()),
@@ -129,7 +129,6 @@ class _Writer:
 
     Attributes:
         costs: of every layer that could be quantized.
-        held_back: judges on those that no weight is fitted to; None where there is nothing to choose from.
     """
 
     target: Target
@@ -139,7 +138,6 @@ class _Writer:
     ranges: Mapping[str, Range]
     choices: tuple[Choice, ...]
     placement: PlacementChoice
-    held_back: OutputError | None = None
 
     def write(self, params: QuantizationParams) -> Int8Result:
         left = {layer: LEFT_FLOAT for layer in self.costs if layer in params.placement.left_float}
@@ -162,7 +160,7 @@ class _Writer:
             layers=len(self.costs),
             quantized=sum(layer not in kept for layer in self.costs),
             placement=self.placement,
-            held_back_db=self.held_back.sqnr_db(model) if self.held_back else None,
+            held_back_db=judged.held_back_db,
             float_traffic=self._traffic(kept),
         )
 

@@ -24,7 +24,7 @@ from ..ranges.integer_format import ACTIVATION_INT8, ACTIVATION_UINT8
 from ..ranges.statistics import Range
 from ..recovery.mixed_precision import QuantizationPlan, equalized_channels
 
-MIN_CHOOSING, MAX_CHOOSING = 8, 32  # samples: fewer than 8 clip outliers of unseen inputs
+MIN_CHOOSING, MAX_CHOOSING = 8, 128  # samples: the fewer, the more outliers of unseen inputs are clipped
 CHOOSING_COST = 5.1e11  # samples times tensors times multiply-adds: MobileNetV2 at 224x224 sees 32
 
 

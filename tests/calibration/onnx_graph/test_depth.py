@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgeproof.calibration.onnx_graph.depth import errors_by_depth
+from edgeproof.calibration.onnx_graph.depth import FloatValues, errors_by_depth, matched, unexplained
 
 BODY = "h = MatMul(x, w) r = Relu(h) y = MatMul(r, v)"
 
@@ -68,3 +68,20 @@ def test_noise_of_a_known_size_is_found(vector, rng):
     model, other = (vector("y = MatMul(x, w)", w=w).model for w in (clean, noisy))
     (error,) = errors_by_depth(model, other, samples)
     assert error.relative == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_value_that_is_nan_has_an_error_of_one():
+    wanted = {"a": np.array([[1.0, 2.0]], np.float32)}
+    got = {"a": np.array([[np.nan, 2.0]], np.float32)}
+    assert unexplained(["a"], [(wanted, wanted), (wanted, got)]) == [1.0]
+
+
+def test_values_of_other_sizes_are_no_form_of_each_other():
+    pair = {"a": np.ones((1, 3), np.float32)}, {"a": np.ones((1, 4), np.float32)}
+    assert unexplained(["a"], [pair]) == [1.0]
+
+
+def test_a_layer_may_be_named_after_the_batch_norm_that_was_folded_into_it():
+    before = FloatValues({"conv": "Conv", "norm": "BatchNormalization"}, frozenset({"conv"}))
+    after = FloatValues({"norm": "Conv"}, frozenset({"norm"}))
+    assert matched(before, after) == matched(after, before) == ["norm"]
