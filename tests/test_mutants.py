@@ -1,6 +1,5 @@
 """The mutation testing itself: what is planted, and what is left out by rule."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -26,13 +25,8 @@ class Box:
 
 
 @pytest.fixture(scope="module")
-def mutants():
-    found = importlib.util.spec_from_file_location("mutants", ROOT / "tests" / "mutants.py")
-    module = importlib.util.module_from_spec(found)
-    sys.modules["mutants"] = module  # dataclasses look their module up
-    found.loader.exec_module(module)
-    yield module
-    del sys.modules["mutants"]
+def mutants(script):
+    return script("tests/mutants.py")
 
 
 @pytest.fixture
