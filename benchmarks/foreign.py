@@ -11,8 +11,6 @@ are not tried this time. --folder holds PaddleOCR's text_detection.onnx and text
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +22,7 @@ import growing_table
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from page import written
 
 from edgeproof.calibration import Int8Request, QuantizeRequest, quantize
 from edgeproof.calibration.dataset.accuracy_drop import AccuracyDrop, Judged
@@ -145,11 +144,10 @@ def accepted(model: onnx.ModelProto) -> str:
 
 def render(rows: Mapping[str, Sequence[str]], order: Sequence[str]) -> str:
     """The table as Markdown."""
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     lines = [
         "# Networks that others exported",
         "",
-        f"Written by `make foreign` ({machine}).",
+        written("foreign"),
         "Each model is judged on inputs that did not calibrate it, against the network as it came: a point",
         "lost is an answer in a hundred that changed. Random weights are there to try the graphs: their",
         "answers mean nothing.",

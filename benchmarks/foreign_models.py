@@ -27,6 +27,7 @@ WORDS = (
     "camera proof of every step engine weight tensor edge night road station Graz 2026 No. 48 exit left "
     "open closed speed 70 km/h parking tickets Saturday gate B12 platform water coffee sugar 3.99 EUR"
 )
+LIGHT_INPUTS = 16  # random weights show whether a graph goes through, not what it costs
 LIGHT = (
     "squeezenet",
     "shufflenet",
@@ -72,7 +73,9 @@ def all_models(folder: Path | None) -> Iterator[Foreign]:
     light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
     for name in LIGHT:
         path = light / f"light_{name}.onnx"
-        yield Foreign(path.stem, "random", lambda path=path: with_random_weights(onnx.load(path)), scenes, 64)
+        yield Foreign(
+            path.stem, "random", lambda path=path: with_random_weights(onnx.load(path)), scenes, LIGHT_INPUTS
+        )
 
 
 def trained(folder: Path) -> Iterator[Foreign]:

@@ -1,4 +1,4 @@
-"""INT8 beside its rivals, by networks and inputs that did not calibrate: answers, error, time, memory.
+"""INT8 beside its rivals, by networks and inputs that did not calibrate: answers, error, CPU time, memory.
 
     python benchmarks/int8.py [--photographs DIR --checkpoint FILE] [--paddle DIR] [--write FILE.md]
                               [--subject NAME]... [--tool NAME]... [--fresh]
@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -30,12 +28,14 @@ import numpy as np
 import onnx
 from int8_subjects import WORK, Material, Subject, subjects
 from numpy.typing import NDArray
+from page import Figure, figure_table, written
 
 from edgeproof.calibration.dataset.accuracy_drop import AccuracyDrop
 from edgeproof.calibration.dataset.calibration_set import CalibrationSet
 from edgeproof.calibration.onnx_graph.graph import LAYERS
 from edgeproof.calibration.preflight.check import is_installed, preflight
 from edgeproof.runtime.bundle.accuracy import Accuracy
+from edgeproof.runtime.errors import EdgeproofError
 from edgeproof.runtime.session.session import Session
 from edgeproof.runtime.tasks.registry import described
 
@@ -46,14 +46,15 @@ ROWS = WORK / "rows"
 HEADING = "## "
 TURNS = 40
 QUANTIZE = [sys.executable, "-m", "edgeproof.export", "quantize"]
+OUR_DEFAULT = "edgeproof"
 OURS = {
     "edgeproof, ranges alone": ["--recover", "off"],
-    "edgeproof": [],
+    OUR_DEFAULT: [],
     "edgeproof, target cpu": ["--target", "cpu"],
 }
 COLUMNS = (
     *("tool", "agreement with float lost, points", "metric lost, points", "SQNR of the outputs, dB"),
-    *("layers in INT8", "s", "peak MB", "times float's speed on the CPU", "TensorRT accepts"),
+    *("layers in INT8", "CPU s", "peak MB", "times float's speed on the CPU", "TensorRT accepts"),
 )
 THEIRS = {
     "Model Optimizer, max": "modelopt-max",
@@ -69,7 +70,7 @@ HERE = ("onnxsim-mse",)  # of theirs, those that this environment holds
 
 @dataclass(frozen=True)
 class Run:
-    """A finished process: wall time in seconds, peak resident memory in MB."""
+    """A finished process: its CPU time in seconds, which a busy machine leaves alone; peak memory in MB."""
 
     seconds: float
     megabytes: float
@@ -114,6 +115,22 @@ def section(subject: Subject, names: Sequence[str]) -> Iterator[str]:
     yield from (f"{HEADING}{subject.name}", "", *bench.heading(), "")
     yield from (f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS))
     yield from (f"| {' | '.join([name, *cells])} |" for name, cells in zip(names, rows, strict=True))
+    yield from ("", *figure_table(beside_best(subject.name, dict(zip(names, rows, strict=True)))))
+
+
+def beside_best(network: str, rows: Mapping[str, Sequence[str]]) -> Iterator[Figure]:
+    """Our default beside the rival whose answers are nearest to float's."""
+    decibels = {name: float(cells[2]) for name, cells in rows.items() if cells[2] not in ("", "exact")}
+    rivals = [name for name in THEIRS if name in decibels]
+    if OUR_DEFAULT not in decibels or not rivals:
+        return
+    best = max(rivals, key=decibels.__getitem__)
+    ours, theirs = rows[OUR_DEFAULT], rows[best]
+    difference = decibels[OUR_DEFAULT] - decibels[best]
+    yield Figure(f"{network}: SQNR, dB", ours[2], f"{theirs[2]} ({best})", f"{difference:+.1f} dB")
+    lost = [float(cells[0].split()[0]) for cells in (ours, theirs)]
+    gap = f"{lost[0] - lost[1]:+.2f} points"
+    yield Figure(f"{network}: answers that changed, points", ours[0], f"{theirs[0]} ({best})", gap)
 
 
 def row(bench: Bench, name: str) -> list[str]:
@@ -166,7 +183,9 @@ class Bench:
                 model = onnx.load(out)
                 alike = self._unlabelled.measure(model)
             except subprocess.CalledProcessError as error:
-                return [f"failed: {_last_line(error.stderr)}", *[""] * (len(COLUMNS) - 2)]
+                return _failed(_last_line(error.stderr))
+            except EdgeproofError as error:  # what the tool wrote does not run
+                return _failed(error.message)
             decibels = alike.parity.sqnr_db
             return [
                 lost(alike.accuracy),
@@ -223,10 +242,9 @@ def rivals_python() -> Path:
 
 def measured(command: list[str]) -> Run:
     """Run a command to its end, and read its peak memory from the system."""
-    start = time.perf_counter()
-    watched = [sys.executable, str(ROOT / "benchmarks" / "peak_memory.py"), *command]
-    peak = subprocess.run(watched, check=True, capture_output=True, text=True).stdout
-    return Run(time.perf_counter() - start, int(peak) / 1000)
+    watched = [sys.executable, str(ROOT / "benchmarks" / "resources_of.py"), *command]
+    peak, seconds = subprocess.run(watched, check=True, capture_output=True, text=True).stdout.split()
+    return Run(float(seconds), int(peak) / 1000)
 
 
 def layers_in_int8(model: onnx.ModelProto) -> str:
@@ -260,19 +278,22 @@ def accepted(model: Path) -> str:
 
 def render(sections: Mapping[str, str]) -> str:
     """The report as Markdown."""
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     return "\n".join(
         [
             "# INT8 beside other tools",
             "",
-            f"Written by `make bench-int8` ({machine}, CPU provider).",
+            written("bench-int8"),
             "Every tool gets the same float32 ONNX file and the same inputs, by its default options; ours",
             "takes whatever the answers cost. The judging inputs calibrate nothing. Points lost have 95 %",
-            "intervals; time and memory are those of the whole process, imports included.",
+            "intervals; CPU time (of all cores) and memory are those of the whole process, imports included.",
             *(f"\n{section}" for section in sections.values()),
             "",
         ]
     )
+
+
+def _failed(why: str) -> list[str]:
+    return [f"failed: {why}".replace("|", "/"), *[""] * (len(COLUMNS) - 2)]
 
 
 def _last_line(text: str | None) -> str:

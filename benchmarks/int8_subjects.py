@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgeproof.calibration.onnx_graph.input_shape import with_input
+from edgeproof.calibration.onnx_graph.input_shape import open_unknown_sides, with_input
 from edgeproof.export.data import catalog, fashion_mnist
 from edgeproof.export.data.dataset import seeded_subset
 from edgeproof.runtime.bundle.bundle import Bundle
@@ -150,7 +150,9 @@ def _foreign(foreign: foreign_models.Foreign) -> Subject:
     """A network from an ONNX file; three in four of its inputs calibrate."""
 
     def make() -> Material:
-        model = with_input(foreign.load(), foreign.shape.sides)
+        model = foreign.load()
+        open_unknown_sides(model)  # Paddle's -1, of which some tools make an empty batch
+        model = with_input(model, foreign.shape.sides, batch=0)  # and some fail on a side without a name
         path = WORK / f"{foreign.name}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(model, path)

@@ -16,22 +16,20 @@ gives arrays that are the caller's own.
 from __future__ import annotations
 
 import argparse
-import platform
 import sys
 import time
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from page import Figure, figure_table, written
 from pixels import pixels_section
 from stream import endurance_section, first_label_section, speed_section
 
 from edgeproof.runtime.bundle.bundle import Bundle
-from edgeproof.runtime.inference.concurrency import cores
 from edgeproof.runtime.providers.request import ProviderRequest
 from edgeproof.runtime.session.session import Session
 
@@ -48,7 +46,10 @@ def main() -> None:
         sys.exit(f"{options.photographs} holds no JPEG files")
     report = "\n".join(
         [
-            *heading(),
+            "# What the runner costs",
+            "",
+            written("bench-runner"),
+            "",
             *overhead_section(options.calls),
             *speed_section(bundle, photographs, options.rounds),
             *pixels_section(bundle, photographs),
@@ -86,32 +87,22 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def heading() -> list[str]:
-    """Title, date and machine."""
-    machine = f"{cores()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return [
-        "# What the runner costs",
-        "",
-        f"Written by `make bench-runner` on {date.today().isoformat()} ({machine}, ONNX Runtime "
-        f"{onnxruntime.__version__}, CPU provider).",
-        "",
-    ]
-
-
 def overhead_section(rounds: int) -> list[str]:
     """What `Session.run` adds to a raw run."""
-    lines = [
+    figures = []
+    for shape in SHAPES:
+        raw, ours = measure(pooling_model(shape), shape, rounds)
+        name = f"`Session.run` on 1x{'x'.join(map(str, shape))}, µs"
+        added = f"{ours - raw:+.1f} µs"
+        figures.append(Figure(name, f"{ours:.1f}", f"{raw:.1f} (raw)", added, "at most +10 µs"))
+    return [
         "## `Session.run` over raw, pre-bound `run_with_iobinding`",
         "",
         f"A batch of one, one thread, {rounds} rounds of {RUNS} calls in turns; each side's fastest round.",
         "",
-        "| input | raw, µs | `Session.run`, µs | added, µs (goal: at most 10) |",
-        "|---|---|---|---|",
+        *figure_table(figures),
+        "",
     ]
-    for shape in SHAPES:
-        raw, ours = measure(pooling_model(shape), shape, rounds)
-        lines.append(f"| {'x'.join(map(str, (1, *shape)))} | {raw:.1f} | {ours:.1f} | {ours - raw:.1f} |")
-    return [*lines, ""]
 
 
 def measure(model: bytes, shape: tuple[int, ...], rounds: int) -> tuple[float, float]:

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -29,6 +27,7 @@ from typing import Any
 
 import growing_table
 import onnx
+from page import written
 
 from edgeproof.calibration.onnx_graph.cost import multiply_adds
 from edgeproof.export.models import detectors, segmenters
@@ -172,15 +171,12 @@ def weights_of(training: Path) -> list[str]:
 
 def render(rows: Mapping[str, Sequence[str]], order: Iterable[str]) -> str:
     """The table as Markdown."""
-    machine = (
-        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, CPU provider"
-    )
     lines = [
         "# The zoo",
         "",
-        f"Written by `make zoo` ({machine}).",
-        "Parity is the SQNR against PyTorch's answers. Random weights are there to try the way of networks",
-        "too large to train here: their metric means nothing, and their INT8 stands for nothing learned.",
+        written("zoo"),
+        "Parity is the SQNR against PyTorch's answers. Networks too large to train here have random",
+        "weights: they show that the pipeline runs, and say nothing about trained models.",
         "Seconds are each export's own; exports may have run side by side, on a core each.",
         "",
         *growing_table.lines(COLUMNS, rows, order),

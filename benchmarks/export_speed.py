@@ -1,6 +1,6 @@
 """What the export path costs: wall time of each stage, and its ratio to torch.onnx.export alone.
 
-    python benchmarks/spine.py [--write FILE.md] [--repeats N] [--tests]
+    python benchmarks/export_speed.py [--write FILE.md] [--repeats N] [--tests]
 
 Each run is a process of its own, as for a user; rivals and edgeproof take turns, and medians are compared.
 """
@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
+
+from page import Figure, figure_table, written
 
 IMPORT_REPEATS = 9
 PROOF_STAGES = ("export", "parity", "simplify")
@@ -34,8 +34,10 @@ with contextlib.redirect_stdout(io.StringIO()):
                       dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
 print(time.perf_counter() - start)
 """
+BASE = "import numpy, onnxruntime"
+GOALS = {"import edgeproof.runtime": "at most 1.1"}
 IMPORTS = {
-    "import numpy, onnxruntime": "import numpy, onnxruntime",
+    BASE: BASE,
     "import edgeproof.runtime": "import edgeproof.runtime",
     "import edgeproof.runtime, numpy, onnxruntime": "import edgeproof.runtime, numpy, onnxruntime",
     "from edgeproof.runtime import Runner; import onnxruntime": (
@@ -52,25 +54,18 @@ def main() -> None:
     parser.add_argument("--tests", action="store_true", help="also time the whole test suite")
     options = parser.parse_args()
     sections = [
+        "# What the export path costs",
+        "",
+        written("bench-export"),
+        "",
         *export_section(options.repeats),
         *import_section(),
         *(tests_section() if options.tests else ()),
     ]
-    report = "\n".join([*heading(), *sections]) + "\n"
+    report = "\n".join(sections) + "\n"
     print(report)
     if options.write:
         options.write.write_text(report, encoding="utf-8")
-
-
-def heading() -> list[str]:
-    """Title, date and machine."""
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    return [
-        "# What the export path costs",
-        "",
-        f"Written by `make bench` on {date.today().isoformat()} ({machine}, CPU provider).",
-        "",
-    ]
 
 
 def export_section(repeats: int) -> list[str]:
@@ -86,6 +81,13 @@ def export_section(repeats: int) -> list[str]:
     median = {name: statistics.median(run[name] for run in cached) for name in first}
     proven = statistics.median(sum(run[name] for name in PROOF_STAGES) for run in cached)
     rows = [f"| {name} | {first[name]:.1f} | {median[name]:.1f} |" for name in first]
+    against_exporter = Figure(
+        "export, parity and simplification of mobilenet_v3, s",
+        f"{proven:.1f}",
+        f"{statistics.median(alone):.1f} (torch.onnx.export alone)",
+        f"{statistics.median(ratios):.2f}",
+        "at most 1.3",
+    )
     return [
         "## `edgeproof export mobilenet_v3`, demo weights on `digits`",
         "",
@@ -93,10 +95,9 @@ def export_section(repeats: int) -> list[str]:
         "|---|---|---|",
         *rows,
         "",
-        f"Export, parity and simplification together take {proven:.1f} s; torch.onnx.export alone, of the "
-        f"same network, {statistics.median(alone):.1f} s. Taken in turns, "
-        f"the median ratio of {repeats} pairs is {statistics.median(ratios):.2f} (goal: at most 1.3; "
-        f"pairs: {', '.join(f'{ratio:.2f}' for ratio in ratios)}).",
+        f"Below, {repeats} pairs in turns; their ratios: {', '.join(f'{ratio:.2f}' for ratio in ratios)}.",
+        "",
+        *figure_table([against_exporter]),
         "",
     ]
 
@@ -120,13 +121,22 @@ def import_section() -> list[str]:
             python(code)
             seconds[name].append(time.perf_counter() - start)
     median = {name: statistics.median(values) for name, values in seconds.items()}
-    base = median["import numpy, onnxruntime"]
-    rows = [f"| `{name}` | {1000 * value:.0f} | {value / base:.2f} |" for name, value in median.items()]
-    title = "## Importing the runner (goal for `import edgeproof.runtime`: at most 1.1)"
+    base = median[BASE]
+    rows = [
+        Figure(
+            f"`{name}`, ms",
+            f"{1000 * value:.0f}",
+            f"{1000 * base:.0f} (`{BASE}`)",
+            f"{value / base:.2f}",
+            GOALS.get(name, ""),
+        )
+        for name, value in median.items()
+        if name != BASE
+    ]
     note = (
         "Names are loaded when they are first used; the last line is what a process that runs a bundle pays."
     )
-    return [title, "", note, "", "| process | ms | ratio |", "|---|---|---|", *rows, ""]
+    return ["## Importing the runner", "", note, "", *figure_table(rows), ""]
 
 
 def tests_section() -> list[str]:
