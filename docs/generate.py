@@ -7,6 +7,7 @@ Without a bundle the README is left as it is.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -17,18 +18,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- written by `make docs` -->\n```text\n).*?(```\n<!-- end -->)", re.DOTALL)
 COMMANDS = (
-    *("export", "train", "models", "report", "quantize", "sensitivity", "preflight"),
-    *("run", "verify", "build", "bench", "inspect", "doctor"),
+    *("export", "train", "models", "report", "evaluate", "compare", "package", "sweep"),
+    *("quantize", "sensitivity", "preflight"),
+    *("run", "verify", "build", "bench", "inspect", "doctor", "sign", "install", "rollback"),
 )
 
 
 def main() -> None:
     """Write the documents."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("bundle", nargs="?", type=Path, help="shown in the README")
+    options = parser.parse_args()
     (ROOT / "docs" / "commands.md").write_text(commands(), encoding="utf-8")
     (ROOT / "docs" / "training.md").write_text(training(), encoding="utf-8")
-    if len(sys.argv) > 1:
+    if options.bundle:
         readme = ROOT / "README.md"
-        table = edgeproof("inspect", sys.argv[1])
+        table = edgeproof("inspect", str(options.bundle))
         written = BLOCK.sub(lambda found: found[1] + table + found[2], readme.read_text(encoding="utf-8"))
         readme.write_text(written, encoding="utf-8")
 

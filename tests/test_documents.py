@@ -1,6 +1,5 @@
 """Documents keep up with the program, and every command in the README works."""
 
-import importlib.util
 import json
 import os
 import re
@@ -13,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from PIL import Image
 
 from edgeproof.export.data import catalog
@@ -24,25 +25,18 @@ COMMANDS = [
 ]
 
 
-def script(name: str):
-    found = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def generate():
-    return script("generate")
+def generate(script):
+    return script("docs/generate.py")
 
 
-def test_the_python_api_in_the_documents_is_the_programs_own():
-    assert (ROOT / "docs" / "api.md").read_text() == script("api").api(), "run `make docs`"
+def test_the_python_api_in_the_documents_is_the_programs_own(script):
+    assert (ROOT / "docs" / "api.md").read_text() == script("docs/api.py").api(), "run `make docs`"
 
 
-def test_the_examples_of_the_python_api_run(tmp_path):
+def test_the_examples_of_the_python_api_run(script, tmp_path):
     """In the document's order, in one folder: what the first makes, the next ones read."""
-    api = script("api")
+    api = script("docs/api.py")
     examples = [path for floor in api.FLOORS if (path := api.DOCS / "examples" / f"{floor}.py").is_file()]
     assert {path.stem for path in examples} == {"export", "calibration", "runtime"}
     for path in examples:
@@ -106,6 +100,11 @@ def place(tmp_path_factory, tiny_network, wheel) -> Path:
     exec(compile(source, "my_model.py", "exec"), namespace)  # noqa: S102 - the test's own text
     torch.save(namespace["tiny"](3).state_dict(), folder / "my_weights.pth")
     shutil.copy(wheel, folder)
+    key = ec.generate_private_key(ec.SECP256R1())
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "private.pem").write_bytes(private)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (folder / "public.pem").write_bytes(public)
     return folder
 
 
