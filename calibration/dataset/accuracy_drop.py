@@ -33,7 +33,7 @@ class Judged:
     Attributes:
         parity: the error of all its outputs.
         accuracy: what it costs.
-        held_back_db: signal over error, in dB, of the inputs that are held back, as `OutputError.sqnr_db` has
+        held_back_db: signal over error, in dB, of the inputs that are held back, as `OutputSqnr.sqnr_db` has
             it; None where there is no error, or no such input.
     """
 
@@ -123,7 +123,7 @@ class AccuracyDrop:
         return [self._measure.count(*pair) for pair in zip(self._wanted, answers, strict=True)]
 
 
-class OutputError:
+class OutputSqnr:
     """The error of a model's outputs against the float model's, whatever they mean.
 
     Args:

@@ -12,6 +12,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ...runtime.errors import ModelError
+from ..onnx_graph.evaluate import Evaluator
 from ..onnx_graph.graph import opset
 from ..onnx_graph.segments import segments
 from ..onnx_graph.shapes import input_of
@@ -20,7 +21,7 @@ from ..ranges.histogram import Histogram
 from ..ranges.integer_format import IntegerFormat
 from ..ranges.methods import METHODS
 from ..ranges.statistics import Range
-from .fake_quant import FakeQuantSegment
+from .fake_quant import FakeQuantGraph
 
 RANGE_TOLERANCE = 0.02  # ranges whose ends differ by less give the same output but for chance
 FIRST_OPSET = 13
@@ -99,20 +100,20 @@ def choose_ranges(
         )
     batches = _batches(model, samples)
     for segment in segments(model, activations(sites)):
-        rounding = FakeQuantSegment(segment, sites)
-        found = rounding.run(batches)
-        reference = _joined(found)
-        for index, name in enumerate(segment.names):
-            errors = _errors(rounding, batches, index, options[name], reference)
+        float_ = Evaluator(segment.model)
+        found = [list(float_.run({segment.model.graph.input[0].name: batch}).values()) for batch in batches]
+        reference = _joined([outputs[0] for outputs in found])
+        for name in segment.names:
+            rounding = FakeQuantGraph(segment.model, sites, name)
+            errors = _errors(rounding, batches, options[name], reference)
             best = min(errors, key=errors.__getitem__)
             yield Choice(name, best, options[name][best].range, errors)
         batches = [outputs[1] for outputs in found] if segment.following else []
 
 
 def _errors(
-    segment: FakeQuantSegment,
+    rounding: FakeQuantGraph,
     batches: Sequence[NDArray[Any]],
-    index: int,
     options: Mapping[str, Candidate],
     reference: NDArray[np.float64],
 ) -> dict[str, float]:
@@ -122,7 +123,7 @@ def _errors(
         if twin:
             errors[name] = errors[twin]
         else:
-            rounded = segment.run(batches, index, option.scale, option.lowest, option.highest)
+            rounded = rounding.run(batches, option.scale, option.lowest, option.highest)
             errors[name] = _error(reference, _joined(rounded))
     return errors
 
@@ -137,8 +138,8 @@ def _batches(model: onnx.ModelProto, samples: NDArray[Any]) -> list[NDArray[Any]
     return [samples[start : start + size] for start in range(0, len(samples), size)]
 
 
-def _joined(found: list[list[NDArray[Any]]]) -> NDArray[np.float64]:
-    return np.concatenate([outputs[0] for outputs in found]).astype(np.float64)
+def _joined(found: Sequence[NDArray[Any]]) -> NDArray[np.float64]:
+    return np.concatenate(found).astype(np.float64)
 
 
 def _candidate(chosen: Range, format_: IntegerFormat) -> Candidate:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import onnx
 
-from ..dataset.accuracy_drop import OutputError
+from ..dataset.accuracy_drop import OutputSqnr
 from ..dataset.load import CalibrationInputs
 from ..passes.float_rest import Mixed
 from ..preflight.check import PreflightRequest, is_installed, preflight
@@ -41,7 +41,7 @@ def choose_placement(
         return options[0], PlacementChoice(options[0].name, "one input is too little to compare with")
     judging, fitting = samples.hold_back()
     plans = least_error_plans(artifact, fitting, progress, options)
-    evaluation = OutputError(artifact.model, judging)
+    evaluation = OutputSqnr(artifact.model, judging)
     request = PreflightRequest(sides=samples.sample(1).shape[1:])
     tried = [
         _try(plan, write(plan).model, evaluation, request)
@@ -52,7 +52,7 @@ def choose_placement(
 
 
 def _try(
-    plan: QuantizationPlan, model: onnx.ModelProto, evaluation: OutputError, request: PreflightRequest
+    plan: QuantizationPlan, model: onnx.ModelProto, evaluation: OutputSqnr, request: PreflightRequest
 ) -> Tried:
     tried = Tried(plan.placement.name, evaluation.sqnr_db(model))
     if not is_installed():

@@ -83,11 +83,11 @@ def test_with_a_compiler_its_engines_are_compared(chosen, pretend, monkeypatch):
 
 def test_inputs_that_judge_gave_no_ranges(chosen, network, samples, monkeypatch):
     shown, judged = [], []
-    plans, drop = module.least_error_plans, module.OutputError
+    plans, drop = module.least_error_plans, module.OutputSqnr
     monkeypatch.setattr(
         module, "least_error_plans", lambda a, s, *rest: shown.append(s) or plans(a, s, *rest)
     )
-    monkeypatch.setattr(module, "OutputError", lambda m, s: judged.append(s) or drop(m, s))
+    monkeypatch.setattr(module, "OutputSqnr", lambda m, s: judged.append(s) or drop(m, s))
     chosen()
     first, second = (np.concatenate(list(found[0].batches(8))) for found in (shown, judged))
     assert len(first) + len(second) == len(samples)
