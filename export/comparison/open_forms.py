@@ -153,6 +153,8 @@ def _of_network(title: str, request: CompareRequest) -> Opened:
 
 def _read(source: str, preprocess: Preprocess | None, most: int) -> NDArray[Any]:
     """Inputs from a file of tensors, or from pictures."""
+    from ..data.dataset import seeded_subset
+
     if not source.startswith(IMAGES):
         rows = open_tensor(Path(source), ("input",))
         return rows(np.arange(min(most, len(rows))))
@@ -161,8 +163,7 @@ def _read(source: str, preprocess: Preprocess | None, most: int) -> NDArray[Any]
             "Pictures are no inputs without knowing how they are prepared.", todo="--preprocess FILE.json"
         )
     paths = expand([source.removeprefix(IMAGES)])
-    chosen = np.sort(np.random.default_rng(0).permutation(len(paths))[:most])
-    return np.stack([preprocess(read_image(paths[position])) for position in chosen])
+    return np.stack([preprocess(read_image(paths[i])) for i in seeded_subset(len(paths), most)])
 
 
 def _of_data(

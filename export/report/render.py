@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.files import publish_file
 from .content import compose
 
-TEMPLATE = "page.html"
+TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def render(bundle: Bundle) -> str:
@@ -17,16 +18,26 @@ def render(bundle: Bundle) -> str:
     Args:
         bundle: any; what it does not know is left out.
     """
+    return fill(TEMPLATE, report=compose(bundle))
+
+
+def fill(template: Path, **values: Any) -> str:
+    """A page of HTML from its template; a name that the template uses and nobody gives is an error.
+
+    Args:
+        template: its file.
+        values: what it shows, by name.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(template.parent),
         autoescape=True,  # what a bundle says of itself is untrusted
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(TEMPLATE).render(report=compose(bundle)) + "\n"
+    return environment.get_template(template.name).render(**values) + "\n"
 
 
 def write(bundle: Bundle, out: Path) -> None:

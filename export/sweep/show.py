@@ -11,9 +11,11 @@ from ...runtime.bundle.manifest import PRECISIONS
 from ...runtime.files import publish_file
 from ...runtime.records import encode
 from ..evaluation.show import table
+from ..report.render import fill
 from .cell import BUNDLE, Row
 
-PAGE, DATA, TEMPLATE = "sweep.html", "sweep.json", "page.html"
+PAGE, DATA = "sweep.html", "sweep.json"
+TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def cells_of(row: Row) -> tuple[str, ...]:
@@ -63,11 +65,6 @@ def write(rows: Sequence[Row], out: Path) -> Path:
     Raises:
         OutputError: the place cannot be written.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
     shown: list[dict[str, Any]] = [
         {
             "cells": cells_of(row),
@@ -76,9 +73,9 @@ def write(rows: Sequence[Row], out: Path) -> Path:
         }
         for row in rows
     ]
-    page = environment.get_template(TEMPLATE).render(head=HEAD, rows=shown)
+    page = fill(TEMPLATE, head=HEAD, rows=shown)
     with publish_file(out / DATA) as draft:
         draft.write_text(json.dumps(encode(rows), indent=2) + "\n", encoding="utf-8")
     with publish_file(out / PAGE) as draft:
-        draft.write_text(page + "\n", encoding="utf-8")
+        draft.write_text(page, encoding="utf-8")
     return out / PAGE

@@ -19,6 +19,7 @@ class Replay(Parity):
     """A comparison with PyTorch's answers, and where this machine computed its own.
 
     Attributes:
+        precision: of the model that was run.
         provider: the providers that ran nodes, such as cuda, or tensorrt+cpu.
         fallback: whether that is not what was asked for.
         placement: the same in words, with the nodes that run elsewhere and the providers that were refused.
@@ -27,6 +28,7 @@ class Replay(Parity):
         exact: of float32 on a GPU, the same once more without TF32, in a process of its own; else None.
     """
 
+    precision: str = "fp32"
     provider: str = "cpu"
     fallback: bool = False
     placement: str = ""
@@ -42,7 +44,7 @@ ReplayExactly = Callable[[Bundle, ProviderRequest], Replay]
 
 def verify(
     bundle: Bundle,
-    precision: str,
+    precision: str | None,
     provider: ProviderRequest | str = AUTO,
     *,
     replay_exactly: ReplayExactly | None = None,
@@ -57,7 +59,7 @@ def verify(
 
     Args:
         bundle: the bundle.
-        precision: fp32, fp16 or int8.
+        precision: fp32, fp16 or int8; None for the request's, or the one that suits the provider.
         provider: where to run it; a name alone stands for a request with that provider.
         replay_exactly: does the replay without TF32; None for a process of its own.
 
@@ -70,13 +72,13 @@ def verify(
         PlacementError: the provider cannot be used here, or leaves nodes to another.
     """
     request = as_request(provider)
-    found = replay(bundle, replace(request, precision=precision))
+    found = replay(bundle, replace(request, precision=precision or request.precision))
     (used, *_) = found.provider.split("+")
-    if precision != "fp32" or not PROVIDERS[used].uses_tf32:
+    if found.precision != "fp32" or not PROVIDERS[used].uses_tf32:
         return found
     if replay_exactly is None:
         from .exact_replay import replay_in_child as replay_exactly
-    exactly = replace(request, precision=precision, provider=used, exact=True)
+    exactly = replace(request, precision="fp32", provider=used, exact=True)
     return replace(found, exact=replay_exactly(bundle, exactly))
 
 
@@ -103,6 +105,7 @@ def replay(bundle: Bundle, request: ProviderRequest) -> Replay:
     measured["reason"] = "; ".join(filter(None, (parity.reason, checked.reason)))
     return Replay(
         **measured,
+        precision=precision,
         provider=placement.label,
         fallback=placement.fallback,
         placement=str(placement),

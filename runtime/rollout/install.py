@@ -6,16 +6,13 @@ import errno
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from ..bundle.bundle import MANIFEST, SIGNATURE, Bundle
 from ..errors import InputError, OutputError, ProofError
 from ..files import publish_folder, sha256_file, sync
 from ..inference.verification import Replay, replay_line, verify
-from ..providers.registry import PROVIDERS
 from ..providers.request import ProviderRequest
-from ..session.selection import open_session
 from ..signing.keys import VerifyingKey
 from ..signing.signature import open_signed, require_signature
 from .slot import BUNDLE, Installed, Release, Slot, nothing_installed
@@ -58,8 +55,8 @@ def install(
             release = _release(bundle)
             if not allow_older:
                 _refuse_older(release, slot)
-            replay, precision = _proven(bundle, request or ProviderRequest())
-            installed = Installed(version, release, replay.provider, precision, previous, signed_by)
+            proof = _proven(bundle, request or ProviderRequest())
+            installed = Installed(version, release, proof.provider, proof.precision, previous, signed_by)
             slot.record(draft, installed)
             sync(draft)
         sync(slot.versions)
@@ -132,20 +129,13 @@ def _refuse_older(release: Release, slot: Slot) -> None:
         )
 
 
-def _proven(bundle: Bundle, request: ProviderRequest) -> tuple[Replay, str]:
-    """The replay on the provider that will run the bundle, whose engine this compiles; and the precision."""
-    with open_session(bundle, request) as session:
-        precision, provider = session.precision, session.placement.provider
-    found = verify(bundle, precision, _pinned(request, provider))
+def _proven(bundle: Bundle, request: ProviderRequest) -> Replay:
+    """The replay on the provider that will run the bundle, whose engine this compiles."""
+    found = verify(bundle, request.precision, request)
     if not found:
         raise ProofError(
             "The bundle does not give PyTorch's answers on this device; the slot stays as it is.",
-            got=f"{precision}: {replay_line(found)}",
+            got=f"{found.precision}: {replay_line(found)}",
             todo="edgeproof verify BUNDLE",
         )
-    return found, precision
-
-
-def _pinned(request: ProviderRequest, provider: str) -> ProviderRequest:
-    """The request with the provider that was found, where it left the choice."""
-    return request if request.provider in PROVIDERS else replace(request, provider=provider)
+    return found
