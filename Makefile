@@ -100,6 +100,7 @@ bench-export: $(READY) ## measure the export path and write docs/export_speed.md
 
 bench-int8: $(READY) ## measure INT8 beside its rivals and write docs/int8.md (PHOTOGRAPHS=DIR CHECKPOINT=FILE PADDLE=DIR)
 	$(RUN)python benchmarks/int8.py --write docs/int8.md $(OWN) $(PADDLES) $(ARGS)
+	$(if $(PHOTOGRAPHS),$(RUN)python benchmarks/int8_folds.py --write docs/int8.md $(OWN))
 
 bench-runner: $(READY) ## measure the runner and write docs/runner.md (PHOTOGRAPHS=DIR; BUNDLE is of another than MODEL)
 	@test -n "$(PHOTOGRAPHS)" || { echo 'say which photographs: make bench-runner PHOTOGRAPHS=DIR' >&2; exit 2; }

@@ -179,7 +179,7 @@ class Bench:
             calibration, out = Path(folder) / "calibration.npy", Path(folder) / "int8.onnx"
             np.save(calibration, material.calibration)
             try:
-                run = measured(self._command(name, calibration, out))
+                run = measured(command(name, material, calibration, out))
                 model = onnx.load(out)
                 alike = self._unlabelled.measure(model)
             except subprocess.CalledProcessError as error:
@@ -214,15 +214,23 @@ class Bench:
         inputs = self.material.judging
         return CalibrationSet(lambda positions: inputs[positions], len(inputs), "")
 
-    def _command(self, name: str, calibration: Path, out: Path) -> list[str]:
-        """The command that makes a tool write its model."""
-        model = str(self.material.model)
-        if name in OURS:
-            files = [*self.material.quantized, "--calibration", str(calibration), "--out", str(out)]
-            return [*QUANTIZE, *files, *OURS[name], "--max-drop", "100"]
-        tool = THEIRS[name]
-        python = sys.executable if tool in HERE else str(rivals_python())
-        return [python, str(ROOT / "benchmarks" / "rivals.py"), tool, model, str(calibration), str(out)]
+
+def command(name: str, material: Material, calibration: Path, out: Path) -> list[str]:
+    """The command that makes a tool write its INT8 model.
+
+    Args:
+        name: of the tool.
+        material: the network.
+        calibration: a file of inputs.
+        out: where to write it.
+    """
+    if name in OURS:
+        files = [*material.quantized, "--calibration", str(calibration), "--out", str(out)]
+        return [*QUANTIZE, *files, *OURS[name], "--max-drop", "100"]
+    tool = THEIRS[name]
+    python = sys.executable if tool in HERE else str(rivals_python())
+    script = str(ROOT / "benchmarks" / "rivals.py")
+    return [python, script, tool, str(material.model), str(calibration), str(out)]
 
 
 def lost(accuracy: Accuracy) -> str:

@@ -44,6 +44,7 @@ class Material:
         task: what the answers mean.
         quantized: what `edgeproof quantize` is given: the bundle, or the file and its task.
         truths: of the judging inputs, in coordinates of the model's input; None where there are none.
+        calibration_truths: of the others, in the same way.
     """
 
     model: Path
@@ -52,6 +53,7 @@ class Material:
     task: Task
     quantized: tuple[str, ...]
     truths: Sequence[Any] | None = None
+    calibration_truths: Sequence[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def _exported(name: str, source: str, model: str, arguments: Sequence[str], data
             opened.task,
             (str(bundle),),
             judging.labels,  # whose places are the input's too: the scenes have its size
+            found.calibration.labels,
         )
 
     return Subject(name, source, make)
