@@ -164,9 +164,9 @@ def section(folds: Folds) -> Iterator[str]:
     """The heading and the tables."""
     rows = {tool: folds.judged(tool) for tool in TOOLS}
     yield from (f"{int8.HEADING}{SECTION}", "")
-    yield f"Written by `make bench-int8`: {DRAWS} draws of {CALIBRATION_SAMPLES} of the {len(folds.inputs)}"
-    yield "photographs calibrate in turn, and share none; each is judged by all the others. A photograph"
-    yield f"counts once, with the mean of the draws that it judged. Measured on {date.today().isoformat()}."
+    yield f"{DRAWS} draws of {CALIBRATION_SAMPLES} of the {len(folds.inputs)} photographs calibrate in turn;"
+    yield "they share none, and each is judged by all the others. A photograph counts once, with the"
+    yield f"mean of the draws that it judged. Measured on {date.today().isoformat()}."
     yield from ("", f"| {' | '.join((*COLUMNS, *COST_COLUMNS))} |", "|---" * 8 + "|")
     for tool, found in rows.items():
         yield f"| {' | '.join([tool, *cells(folds, found)])} |"
