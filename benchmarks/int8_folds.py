@@ -37,8 +37,10 @@ DRAWS, SEED = 3, 0
 TOOLS = (int8.OUR_DEFAULT, "Model Optimizer, entropy")
 ROWS = int8.ROWS / SECTION
 SHARE = parse_task("classification").agreement  # of samples that are right
-COLUMNS = ("tool", "agreement with float lost, points", "of each draw", "top-1 lost, points", "SQNR, dB")
-COST_COLUMNS = ("layers in INT8", "CPU s", "peak MB")
+COLUMNS = (
+    *("tool", "agreement with float lost, points", "of each draw", "top-1 lost, points", "SQNR, dB"),
+    *("layers in INT8", "CPU s", "peak MB"),
+)
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def section(folds: Folds) -> Iterator[str]:
     yield f"{DRAWS} draws of {CALIBRATION_SAMPLES} of the {len(folds.inputs)} photographs calibrate in turn;"
     yield "they share none, and each is judged by all the others. A photograph counts once, with the"
     yield f"mean of the draws that it judged. Measured on {date.today().isoformat()}."
-    yield from ("", f"| {' | '.join((*COLUMNS, *COST_COLUMNS))} |", "|---" * 8 + "|")
+    yield from ("", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS))
     for tool, found in rows.items():
         yield f"| {' | '.join([tool, *cells(folds, found)])} |"
     yield from ("", *figure_table(beside(folds, rows)))
