@@ -130,7 +130,7 @@ $(OLDEST)/.ready: pyproject.toml tests/lowest.py
 	@touch $@
 
 wheel: $(READY) ## build the wheel for the device in dist/
-	rm -rf build
+	rm -rf build/lib build/bdist.*
 	$(RUN)python -m build --wheel --no-isolation --outdir $(DIST) . >/dev/null
 
 docs: $(READY) export ## write the README's table, docs/commands.md and docs/api.md from the program
