@@ -6,7 +6,7 @@ the simulation that recovers their loss.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -77,14 +77,13 @@ def find_quantized_inputs(
     weights, types = initializers(model), element_types(model)
     found: list[QuantizedInput] = []
     for node in model.graph.node:
-        axis = _channel_axis(node, weights)
-        if axis is None or node.output[0] in kept or types.get(node.input[0]) != TensorProto.FLOAT:
+        axis = _channel_axis(node, weights, types)
+        if axis is None or node.output[0] in kept:
             continue
         found.append(QuantizedInput(node.output[0], 0, node.input[0]))
         found.append(QuantizedInput(node.output[0], 1, node.input[1], axis))
-    quantized = {site.node for site in found}
     added = [site for site in placement.added if site.node not in kept]
-    return [*found, *_shortcuts(model, quantized, weights, kept), *added]
+    return [*found, *_shortcuts(model, weights, types, placement.left_float, kept), *added]
 
 
 def layers(sites: Collection[QuantizedInput]) -> list[str]:
@@ -107,9 +106,11 @@ def _refuse_unknown(model: onnx.ModelProto, keep_float: Collection[str]) -> None
         )
 
 
-def _channel_axis(node: NodeProto, weights: dict[str, TensorProto]) -> int | None:
-    """The weight's output-channel axis; None for a node that stays float."""
-    if node.op_type not in ("Conv", "Gemm", "MatMul"):
+def _channel_axis(
+    node: NodeProto, weights: Mapping[str, TensorProto], types: Mapping[str, int]
+) -> int | None:
+    """The weight's output-channel axis; None for a node that cannot be quantized."""
+    if node.op_type not in ("Conv", "Gemm", "MatMul") or types.get(node.input[0]) != TensorProto.FLOAT:
         return None
     weight = weights.get(node.input[1])
     if weight is None or weight.data_type != TensorProto.FLOAT or node.input[0] in weights:
@@ -123,19 +124,31 @@ def _channel_axis(node: NodeProto, weights: dict[str, TensorProto]) -> int | Non
 
 
 def _shortcuts(
-    model: onnx.ModelProto, quantized: set[str], weights: Collection[str], keep_float: Collection[str]
+    model: onnx.ModelProto,
+    weights: Mapping[str, TensorProto],
+    types: Mapping[str, int],
+    left_float: Collection[str],
+    kept: Collection[str],
 ) -> list[QuantizedInput]:
-    """The shortcut of each Add that alone reads a quantized convolution's output."""
+    """The shortcut of each Add that alone reads a quantized convolution's output.
+
+    Of an Add of two convolutions the last one is fused, whether or not it is kept float: which value is the
+    shortcut, and so has a range, may not depend on that.
+    """
     readers = reader_counts(model)
     convolutions = {
-        node.output[0] for node in model.graph.node if node.op_type == "Conv" and node.output[0] in quantized
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Conv"
+        and _channel_axis(node, weights, types) is not None
+        and node.output[0] not in left_float
     }
     found = []
     for node in model.graph.node:
-        if node.op_type != "Add" or node.output[0] in keep_float:
+        if node.op_type != "Add" or node.output[0] in kept:
             continue
         fused = [i for i, name in enumerate(node.input) if name in convolutions and readers[name] == 1]
-        if fused and node.input[1 - fused[-1]] not in weights:
+        if fused and node.input[fused[-1]] not in kept and node.input[1 - fused[-1]] not in weights:
             other = 1 - fused[-1]
             found.append(QuantizedInput(node.output[0], other, node.input[other]))
     return found

@@ -82,6 +82,7 @@ SHORTCUTS = {
     "no convolution": ("a = Conv(x, w) r = Relu(a) t = Relu(r) y = Add(t, r)", []),
     "constant": ("a = Conv(x, w) y = Add(a, one)", []),
     "kept float": ("a = Relu(x) kept = Conv(a, w) y = Add(a, kept)", []),
+    "one of two kept float": ("a = Conv(x, w) kept = Conv(x, w) y = Add(a, kept)", []),
 }
 
 
@@ -102,3 +103,14 @@ def test_shortcuts_of_additions_that_a_convolution_can_take_in(build, eye, body,
     kept = ["kept"] if "kept" in body else []
     additions = {node.output[0] for node in artifact.model.graph.node if node.op_type == "Add"}
     assert [site for site in find_quantized_inputs(artifact.model, kept) if site.node in additions] == wanted
+
+
+@pytest.mark.parametrize("body", [body for body, _ in SHORTCUTS.values() if "one" not in body])
+def test_what_stays_float_makes_no_other_value_round(build, eye, body):
+    """A range is found for what is rounded at first; more layers stay float afterwards."""
+    artifact = build(
+        f"g (float[batch,4,2,2] x) => (float[batch,4,2,2] y) {{ {body} }}", w=eye.reshape(4, 4, 1, 1)
+    )
+    all_ = activations(find_quantized_inputs(artifact.model))
+    for node in artifact.model.graph.node:
+        assert set(activations(find_quantized_inputs(artifact.model, node.output[:1]))) <= set(all_)
