@@ -123,8 +123,10 @@ def without_cpu_casts(rewritten: onnx.ModelProto, model: onnx.ModelProto) -> onn
         for i, named in enumerate(original.input):
             name = node.input[i] = _source(named, sources)
             kind = types.get(named.removeprefix(CPU_CAST))
+            if named != name:  # a cast of the CPU's may have taken in one of the model's, even of a bool
+                kind = types.get(name, kind)
             fixed = name in constants and name not in added  # as Resize's scales, of any float type
-            if wanted and kind in FLOATS and kind != wanted and not fixed:
+            if wanted and kind != wanted and (kind in FLOATS or named != name) and not fixed:
                 if (name, wanted) not in twins:
                     twins[name, wanted] = f"{name}.as_{TensorProto.DataType.Name(wanted).lower()}"
                     mended.append(onnx.helper.make_node("Cast", [name], [twins[name, wanted]], to=wanted))

@@ -167,6 +167,31 @@ def test_a_doubled_pair_in_float32_is_cast_for_its_reader_in_float16():
     onnx.checker.check_model(found, full_check=True)  # refuses operands of two types
 
 
+def test_a_cast_from_a_bool_that_the_cpu_took_into_its_own_is_put_back():
+    """As in EdgeNeXt's positions: a mask, counted along the rows, which the CPU provider does in float32."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["input"], ["input16"], to=TensorProto.FLOAT16),
+            helper.make_node("Greater", ["input16", "zero"], ["mask"]),
+            helper.make_node("Cast", ["mask"], ["numbers"], to=TensorProto.FLOAT16),
+            helper.make_node("CumSum", ["numbers", "axis"], ["counts"]),
+            helper.make_node("Cast", ["counts"], ["output"], to=TensorProto.FLOAT),
+        ],
+        "positions",
+        [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 8])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["batch", 8])],
+        [
+            numpy_helper.from_array(np.zeros((), np.float16), "zero"),
+            numpy_helper.from_array(np.array(1, np.int64), "axis"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+    found = onnx.shape_inference.infer_shapes(rewritten(model), strict_mode=True, check_type=True)
+    kinds = {value.name: value.type.tensor_type.elem_type for value in found.graph.value_info}
+    (counting,) = (node for node in found.graph.node if node.op_type == "CumSum")
+    assert kinds[counting.input[0]] == TensorProto.FLOAT16
+
+
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_an_operator_that_onnxruntime_takes_apart_keeps_one_type(approximate):
     random = np.random.default_rng(0)
