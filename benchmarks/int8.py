@@ -70,10 +70,17 @@ HERE = ("onnxsim-mse",)  # of theirs, those that this environment holds
 
 @dataclass(frozen=True)
 class Run:
-    """A finished process: its CPU time in seconds, which a busy machine leaves alone; peak memory in MB."""
+    """A finished process.
+
+    Attributes:
+        seconds: its CPU time, which a busy machine leaves alone.
+        megabytes: its peak memory.
+        elapsed: its time in seconds.
+    """
 
     seconds: float
     megabytes: float
+    elapsed: float
 
 
 def main() -> None:
@@ -251,8 +258,10 @@ def rivals_python() -> Path:
 def measured(command: list[str]) -> Run:
     """Run a command to its end, and read its peak memory from the system."""
     watched = [sys.executable, str(ROOT / "benchmarks" / "resources_of.py"), *command]
-    peak, seconds = subprocess.run(watched, check=True, capture_output=True, text=True).stdout.split()
-    return Run(float(seconds), int(peak) / 1000)
+    peak, seconds, elapsed = subprocess.run(
+        watched, check=True, capture_output=True, text=True
+    ).stdout.split()
+    return Run(float(seconds), int(peak) / 1000, float(elapsed))
 
 
 def layers_in_int8(model: onnx.ModelProto) -> str:

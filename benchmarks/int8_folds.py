@@ -28,6 +28,7 @@ from page import Figure, figure_table
 
 from edgeproof.export.data.dataset import CALIBRATION_SAMPLES
 from edgeproof.runtime.bundle.accuracy import Accuracy, paired_accuracy
+from edgeproof.runtime.inference.concurrency import cores
 from edgeproof.runtime.session.session import Session
 from edgeproof.runtime.tasks.registry import parse_task
 
@@ -39,7 +40,7 @@ ROWS = int8.ROWS / SECTION
 SHARE = parse_task("classification").agreement  # of samples that are right
 COLUMNS = (
     *("tool", "agreement with float lost, points", "of each draw", "top-1 lost, points", "SQNR, dB"),
-    *("layers in INT8", "CPU s", "peak MB"),
+    *("layers in INT8", "CPU s", "s", "peak MB"),
 )
 
 
@@ -54,6 +55,7 @@ class Judged:
         layers: of them in INT8, of how many.
         seconds: CPU time of the tool.
         megabytes: its peak memory.
+        elapsed: its time in seconds.
     """
 
     positions: list[int]
@@ -63,6 +65,7 @@ class Judged:
     layers: str
     seconds: float
     megabytes: float
+    elapsed: float
 
 
 def main() -> None:
@@ -134,6 +137,7 @@ class Folds:
                 int8.layers_in_int8(int8.onnx.load(out)),
                 run.seconds,
                 run.megabytes,
+                run.elapsed,
             )
 
     def changed(self, found: Sequence[Judged]) -> Accuracy:
@@ -168,7 +172,7 @@ def section(folds: Folds) -> Iterator[str]:
     yield from (f"{int8.HEADING}{SECTION}", "")
     yield f"{DRAWS} draws of {CALIBRATION_SAMPLES} of the {len(folds.inputs)} photographs calibrate in turn;"
     yield "they share none, and each is judged by all the others. A photograph counts once, with the"
-    yield f"mean of the draws that it judged. Measured on {date.today().isoformat()}."
+    yield f"mean of the draws that it judged. Measured on {date.today().isoformat()}, {cores()} cores."
     yield from ("", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS))
     for tool, found in rows.items():
         yield f"| {' | '.join([tool, *cells(folds, found)])} |"
@@ -183,6 +187,7 @@ def cells(folds: Folds, found: Sequence[Judged]) -> Iterator[str]:
     yield f"{decibels(found):.1f}"
     yield ", ".join(dict.fromkeys(judged.layers for judged in found))
     yield f"{np.mean([judged.seconds for judged in found]):.0f}"
+    yield f"{np.mean([judged.elapsed for judged in found]):.0f}"
     yield f"{max(judged.megabytes for judged in found):.0f}"
 
 
