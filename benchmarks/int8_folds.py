@@ -22,6 +22,7 @@ from pathlib import Path
 
 import int8
 import numpy as np
+import onnx
 from int8_subjects import Material, subjects
 from numpy.typing import NDArray
 from page import Figure, figure_table
@@ -134,7 +135,7 @@ class Folds:
                 found.argmax(axis=1).tolist(),
                 float(np.sum((found - wanted) ** 2)),
                 float(np.sum(wanted**2)),
-                int8.layers_in_int8(int8.onnx.load(out)),
+                int8.layers_in_int8(onnx.load(out)),
                 run.seconds,
                 run.megabytes,
                 run.elapsed,
