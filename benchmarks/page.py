@@ -24,7 +24,7 @@ class Figure:
         ours: edgeproof's value.
         rival: the rival's value, and its name where the figure's does not say it.
         ratio: ours over the rival's, or the difference where the unit is a logarithm.
-        goal: what the ratio should be; empty where none is set.
+        goal: what the ratio, or our value, should be; empty where none is set.
     """
 
     name: str

@@ -51,7 +51,7 @@ def tiny(num_classes=10):
 
 def pytest_configure() -> None:
     """What was given to the `make` that runs the tests is not meant for those that they start."""
-    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ARGS"):
         os.environ.pop(name, None)
 
 
