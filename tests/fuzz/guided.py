@@ -81,10 +81,11 @@ def fuzz(name: str, seconds: str, place: str) -> None:
         import formats
         import fuzzing
         import mutate
-    folder = Path(place)
+    folder, corpus = Path(place), fuzzing.CORPUS / name
     work, start = folder / "work", folder / "start"
     work.mkdir()
     start.mkdir()
+    corpus.mkdir(parents=True, exist_ok=True)  # there libFuzzer writes the case by which the process ends
     (form,) = (each for each in formats.formats(work) if each.name == name)
     for number, good in enumerate(form.seeds):
         fuzzing.examine(form, good)
@@ -110,7 +111,7 @@ def fuzz(name: str, seconds: str, place: str) -> None:
             return mutate.mutated_bytes(data, chance)[:most]
 
     # fuzzing.py limits the memory: what libFuzzer reads also counts the process that started this one.
-    options = ["-max_len=1048576", "-handle_alrm=0", "-rss_limit_mb=0"]
+    options = ["-max_len=1048576", "-handle_alrm=0", "-rss_limit_mb=0", f"-artifact_prefix={corpus}/"]
     atheris.Setup([sys.argv[0], *options, str(start)], read, custom_mutator=damage)
     fuzzing.limit_memory()
     signal.signal(signal.SIGALRM, fuzzing.too_long)
