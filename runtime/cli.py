@@ -267,7 +267,7 @@ def bench(  # noqa: PLR0913 - a command has as many arguments as options
     report = measure(opened, plan, tell=tell)
     for found in report.measurements:
         if found.wanted == "auto" or found.fallback:
-            typer.echo(f"batch {found.batch}: {found.placement}, precision {found.precision}", err=True)
+            tell(f"batch {found.batch}: {found.placement}, precision {found.precision}")
     emit(json.dumps(encode(report), indent=2) if as_json else bench_report.text(report))
     if plot:
         bench_report.plot(report, plot)
@@ -308,7 +308,7 @@ def _replay(bundle: Bundle, names: list[str], request: ProviderRequest, *, asked
         except PrecisionError as error:
             if asked:
                 raise
-            typer.echo(f"{name}: not replayed. {error}", err=True)
+            tell(f"{name}: not replayed. {error}")
     if not results:
         raise ProofError(f"No precision of the bundle {bundle.manifest.name} could be replayed here.")
     return results

@@ -32,7 +32,7 @@ def tell_placement(manifest: Manifest, placement: Placement, precision: str, ask
 
     why = "" if asked else explain_precision(manifest, placement.provider, precision)
     if placement.wanted == AUTO or placement.fallback or placement.dla or why:
-        typer.echo(f"{placement}\n  precision {precision}" + (f" ({why})" if why else ""), err=True)
+        tell(f"{placement}\n  precision {precision}" + (f" ({why})" if why else ""))
 
 
 def tell_replays(results: Mapping[str, Replay], provider: str) -> None:
@@ -43,24 +43,23 @@ def tell_replays(results: Mapping[str, Replay], provider: str) -> None:
         return
     for placement in dict.fromkeys(result.placement for result in results.values()):
         names = [name for name, result in results.items() if result.placement == placement]
-        typer.echo(f"{', '.join(names)}: {placement}", err=True)
+        tell(f"{', '.join(names)}: {placement}")
 
 
 def tell_totals(totals: Totals, signals: list[int]) -> None:
     """Say on stderr how many frames were labelled, bad or dropped, unless all were labelled."""
     frames = totals.labelled + totals.bad
     if totals.skipped:
-        typer.echo(f"skipped {totals.skipped} file(s) of the folders that are no picture", err=True)
+        tell(f"skipped {totals.skipped} file(s) of the folders that are no picture")
     if totals.rotation_ignored:
-        typer.echo(
+        tell(
             f"{totals.rotation_ignored} of {frames} pictures note a rotation in their EXIF data. It is not "
-            "carried out, as in torchvision's loaders (preprocess.exif_transpose in the manifest).",
-            err=True,
+            "carried out, as in torchvision's loaders (preprocess.exif_transpose in the manifest)."
         )
     if signals:
-        typer.echo(f"ended by {signal.Signals(signals[0]).name}: {totals}", err=True)
+        tell(f"ended by {signal.Signals(signals[0]).name}: {totals}")
     elif totals.bad or totals.dropped:
-        typer.echo(f"{frames} frames: {totals}", err=True)
+        tell(f"{frames} frames: {totals}")
 
 
 @contextmanager
@@ -70,7 +69,7 @@ def elapsed_notices(what: str) -> Iterator[None]:
 
     def tick() -> None:
         while not done.wait(NOTICE_SECONDS):
-            typer.echo(f"{what}: {time.monotonic() - start:.0f} s", err=True)
+            tell(f"{what}: {time.monotonic() - start:.0f} s")
 
     ticker = threading.Thread(target=tick, daemon=True)
     ticker.start()

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from ...runtime.cli import BundleArgument, DeviceOption, FallbackOption, ProviderOption
 from ...runtime.command import JsonOption, emit, lowered
+from ...runtime.options import BundleArgument, DeviceOption, FallbackOption, ProviderOption
 from ..packages import require_packages
 
 

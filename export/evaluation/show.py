@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...runtime.columns import columns
 from ...runtime.files import publish_file
 from ...runtime.tasks.figures import Figures
 from .evaluate import EvaluationReport, PrecisionFigures
@@ -67,9 +68,7 @@ def plot(report: EvaluationReport, path: Path) -> None:
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of columns as wide as their widest cells; a column in which nothing stands is left out."""
     kept = [i for i in range(len(head)) if any(row[i] for row in rows)]
-    cells = [[line[i] or "-" for i in kept] for line in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells]
+    return columns([[line[i] or "-" for i in kept] for line in (head, *rows)])
 
 
 def _row(name: str, each: PrecisionFigures, *, paired: bool) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from ...runtime.cli import BundleArgument
 from ...runtime.command import emit, lowered
+from ...runtime.options import BundleArgument
 
 
 def package(

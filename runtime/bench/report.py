@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..columns import columns
 from ..errors import InputError, MissingDependency
 from ..files import publish_file
 from .bench import BenchmarkReport
@@ -31,9 +32,7 @@ def text(report: BenchmarkReport) -> str:
     kept = [title for title in rows[0] if any(row[title] for row in rows)]
     lines = [[title.split("|")[half] for title in kept] for half in (0, 1)]
     lines += [[row[title] or "-" for title in kept] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in lines]
-    table.insert(2, "  ".join("-" * width for width in widths))
+    table = columns(lines, heading=2)
     if any(m.fallback for m in report.measurements):
         table.append("* not on the requested provider")
     return "\n".join([header, *table, *_slow_int8(report.measurements)])

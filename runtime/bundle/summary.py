@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..columns import columns
 from .manifest import Manifest, ModelEntry
 from .parity import Parity
 
@@ -13,15 +14,14 @@ def summarize(manifest: Manifest) -> str:
     accuracy = manifest.models["fp32"].accuracy
     header = tuple(column.format(accuracy.metric if accuracy else "top-1") for column in COLUMNS)
     rows = [header, *(_row(name, model) for name, model in manifest.models.items())]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    lines.insert(1, "  ".join("-" * width for width in widths))
     title = f"{manifest.name} ({manifest.form} form, input {'x'.join(map(str, manifest.input.shape[1:]))})"
     kept = [line for name, model in manifest.models.items() for line in _kept(name, model)]
     made = [] if manifest.target is None else [f"int8 was made for {manifest.target}"]
     verdict = manifest.verdict
     warnings = [f"warning: {warning}" for warning in verdict.warnings]
-    return "\n".join([title, *lines, *made, *kept, *warnings, f"ship {verdict.ship}: {verdict.why}"])
+    return "\n".join(
+        [title, *columns(rows, heading=1), *made, *kept, *warnings, f"ship {verdict.ship}: {verdict.why}"]
+    )
 
 
 def _kept(name: str, model: ModelEntry) -> list[str]:
